@@ -1,0 +1,111 @@
+"""What a replicated state machine is.
+
+The same log of commands is applied in the same order on every node. For the states to stay equal, ``apply``
+must be **deterministic**: no clock, no ``random``, no ``uuid4``, no ``hash()`` of strings, no iteration over a
+set, no I/O. Time, ids and randomness come from the :class:`ApplyContext`, where the leader stamped them.
+
+Guaranteed: ``apply`` is called in log order, from one task at a time, never twice for one index in the life of
+a state. Not guaranteed: that the node which proposed a command is the one that answers it, or that every
+command proposed is applied.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from quorate.machine.sqlite import SqliteState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MASK_64 = (1 << 64) - 1
+_UUID_FIXED_BITS = (0x7 << 76) | (0b10 << 62)  # version 7, RFC 9562 variant
+
+
+class ApplyContext:
+    """Where and when a command is applied. Equal on every node, which makes it the only source of ids and time.
+
+    ``index`` and ``term`` are those of the log entry; ``position`` counts the commands that share it;
+    ``time_us`` is the leader's clock (microseconds since 1970, UTC), made strictly increasing along the log.
+    """
+
+    __slots__ = ("_ids_made", "_seed", "index", "position", "term", "time_us")
+
+    def __init__(self, index: int, term: int, time_us: int, seed: int = 0, position: int = 0) -> None:
+        self.index = index
+        self.term = term
+        self.time_us = time_us
+        self.position = position
+        self._seed = seed
+        self._ids_made = 0
+
+    @property
+    def time(self) -> datetime:
+        """The log's time as an aware UTC datetime."""
+        return _EPOCH + timedelta(microseconds=self.time_us)
+
+    def uuid7(self) -> UUID:
+        """A new UUIDv7 (RFC 9562 §5.7, §6.2 methods 1 and 3), increasing along the log, the same on every node."""
+        counter = (self.position << 16) + self._ids_made
+        self._ids_made += 1
+        return UUID(int=_uuid7_bits(self.time_us, counter, self._seed))
+
+
+def _uuid7_bits(time_us: int, counter: int, seed: int) -> int:
+    """48 bits of milliseconds, 12 of their fraction, 32 of counter, 30 of randomness.
+
+    Log time is strictly increasing, so (time, counter) alone is unique and ordered; the random bits come from
+    the leader's seed and keep two clusters' ids apart.
+    """
+    milliseconds, microseconds = divmod(time_us, 1000)
+    fraction = microseconds * 4096 // 1000
+    mixed = ((seed + counter + 1) * 0x9E3779B97F4A7C15) & _MASK_64  # Fibonacci hashing: spreads the counter
+    low = ((counter & 0xFFFFFFFF) << 30) | (mixed >> 34)
+    return (milliseconds & 0xFFFFFFFFFFFF) << 80 | _UUID_FIXED_BITS | fraction << 64 | low
+
+
+class StateMachine(ABC):
+    """A state machine in memory: it is rebuilt from its latest snapshot and the log behind it."""
+
+    @abstractmethod
+    def apply(self, command: bytes, context: ApplyContext) -> object:
+        """Change the state by one command and return its result.
+
+        An :class:`Exception` means that the command is refused: the caller sees it (as
+        :class:`~quorate.errors.CommandFailed`), the log goes on. Raise before changing anything, and
+        depend on nothing but state and command. ``OSError`` and ``MemoryError`` are not refusals: they
+        stop the node, for its state can no longer be trusted.
+        """
+
+    @abstractmethod
+    def snapshot(self) -> bytes:
+        """The whole state as bytes. Called between two commands."""
+
+    @abstractmethod
+    def restore(self, data: bytes) -> None:
+        """Replace the state by that of a snapshot."""
+
+
+class DiskStateMachine(ABC):
+    """A state machine whose state lives in the group's SQLite file and survives restarts by itself.
+
+    The router writes the machine's applied index in the same transaction as its data, so after a crash
+    the machine opens at an index of its own and only the entries behind it are applied again.
+    """
+
+    @abstractmethod
+    def open(self, state: SqliteState) -> None:
+        """Create or check the tables. Raises :class:`~quorate.errors.ConfigError` if they do not fit."""
+
+    @abstractmethod
+    def apply(self, command: bytes, context: ApplyContext) -> object:
+        """As :meth:`StateMachine.apply`, inside a transaction that the router keeps.
+
+        A refusal must leave no half-done change: use ``state.savepoint()`` where a command takes several
+        statements.
+        """
+
+    def close(self) -> None:
+        """Called once, before the file is closed."""

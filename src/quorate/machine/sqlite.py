@@ -1,0 +1,107 @@
+"""The SQLite file in which a group's on-disk machines keep their state.
+
+One connection, used from the event loop, does all writing; other connections may read. SQLite does not need to
+fsync per transaction, because the Raft log keeps every entry until :meth:`SqliteState.sync` has made it durable
+here: in WAL mode with ``synchronous=NORMAL`` a crash, even of the machine, leaves a consistent earlier state, and
+the entries behind it are applied again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from quorate.errors import StorageFailed
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS quorate_applied (
+    machine TEXT PRIMARY KEY,
+    entry_index INTEGER NOT NULL,
+    time_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+CACHE_KIB = 64 * 1024
+
+
+class SqliteState:
+    """The open file. ``connection`` is for the machines; transactions are the router's business."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        try:
+            self.connection = _connect(self.path)
+            self.connection.execute(SCHEMA)
+        except apsw.Error as error:
+            raise StorageFailed(f"cannot open {self.path}: {error}") from error
+        self._in_transaction = False
+
+    def applied(self, machine: str) -> tuple[int, int]:
+        """(index, log time in µs) up to which ``machine`` has applied the log; (0, 0) when it is new."""
+        row = self.connection.execute(
+            "SELECT entry_index, time_us FROM quorate_applied WHERE machine = ?", (machine,)
+        ).fetchone()
+        return (row[0], row[1]) if row else (0, 0)
+
+    def set_applied(self, machine: str, index: int, time_us: int) -> None:
+        """Record the applied index; it becomes visible and durable together with the data."""
+        self.connection.execute(
+            "INSERT INTO quorate_applied VALUES (?, ?, ?) ON CONFLICT (machine) "
+            "DO UPDATE SET entry_index = excluded.entry_index, time_us = excluded.time_us",
+            (machine, index, time_us),
+        )
+
+    def begin(self) -> None:
+        """Open the write transaction unless it is open."""
+        if not self._in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._in_transaction = True
+
+    def commit(self) -> None:
+        """Hand what was applied to the operating system: it now survives the process, not yet a power loss."""
+        if self._in_transaction:
+            self.connection.execute("COMMIT")
+            self._in_transaction = False
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo everything done inside if an exception leaves the block."""
+        self.connection.execute("SAVEPOINT command")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK TO command; RELEASE command")
+            raise
+        self.connection.execute("RELEASE command")
+
+    def sync(self) -> None:
+        """Make all that was committed durable (a checkpoint with fsync). Blocking: call it from a thread."""
+        connection = _connect(self.path)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            log.debug("checkpoint of %s is already under way", self.path)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Commit and close."""
+        self.commit()
+        self.connection.close()
+
+
+def _connect(path: str) -> apsw.Connection:
+    connection = apsw.Connection(path, statementcachesize=256)
+    connection.set_busy_timeout(5000)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "normal")
+    connection.pragma("foreign_keys", True)
+    connection.pragma("wal_autocheckpoint", 0)
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("temp_store", "memory")
+    return connection

@@ -1,0 +1,77 @@
+"""What the core asks of its driver, and the contract of each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quorate.raft.entry import Entry
+from quorate.raft.messages import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class HardState:
+    """What must survive a restart besides the log (Raft figure 2): the latest term, and the vote given in it."""
+
+    term: int = 0
+    voted_for: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request to make something durable. Writes are carried out whole and in the order of their tickets.
+
+    First ``hard_state`` (if not ``None``), then ``entries``: they replace everything in the log from
+    ``entries[0].index`` on. When both are durable, and not before, the driver calls ``core.persisted(ticket)``.
+    """
+
+    ticket: int
+    hard_state: HardState | None = None
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReady:
+    """The read that got ``token`` may be answered from a state that has applied ``index``.
+
+    ``index`` is ``None`` when the read could not be confirmed (leadership was lost): ask again with a new token.
+    """
+
+    token: int
+    index: int | None
+
+
+@dataclass(slots=True)
+class Output:
+    """Everything that became due since the last call of ``ready()``."""
+
+    write: Write | None = None
+    """To be made durable. Whatever depends on it, the core itself holds back until ``persisted``."""
+    messages: list[Envelope] = field(default_factory=list)
+    """To be sent, in this order per peer. May leave at once; may be lost."""
+    committed: Sequence[Entry] = ()
+    """To be applied, in this order, once each. They are durable here and on a quorum."""
+    reads: list[ReadReady] = field(default_factory=list)
+    """Reads of this node that may be answered now (or never)."""
+
+
+class LogReader(Protocol):
+    """How the core looks at entries that it no longer keeps in memory: all of them were persisted before."""
+
+    def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """Entries ``low`` … ``high`` - 1, cut short after the first that brings the payloads to ``max_bytes``.
+
+        At least one entry is returned when ``low < high``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What storage found at start: the core continues from here."""
+
+    hard_state: HardState = HardState()
+    last_index: int = 0
+    term_starts: tuple[tuple[int, int], ...] = ()
+    """(first index, term) of each run of entries of one term, in ascending order: the whole log's terms."""
