@@ -11,6 +11,7 @@
     ├── TransportError
     │   ├── FrameError               a peer sent something that is not a frame of ours
     │   └── HandshakeRefused         the peer does not accept this node (or the other way round)
+    ├── ProtocolViolation            a peer broke a rule that safety rests on; the node must stop
     ├── ProposalError                the command has no result to return
     │   ├── NotApplied               it is certain that the command has no effect: retry freely
     │   │   ├── NotLeader            ... this node does not lead; ``leader`` may say who does
@@ -67,6 +68,10 @@ class FrameError(TransportError):
 
 class HandshakeRefused(TransportError):
     """The handshake ended in a refusal; the message says why."""
+
+
+class ProtocolViolation(QuorateError):
+    """Something happened that no correct cluster can produce: two leaders in one term, a lost committed entry."""
 
 
 class ProposalError(QuorateError):

@@ -59,13 +59,19 @@ class SqliteState:
     def begin(self) -> None:
         """Open the write transaction unless it is open."""
         if not self._in_transaction:
-            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+            except apsw.Error as error:
+                raise StorageFailed(f"cannot write to {self.path}: {error}") from error
             self._in_transaction = True
 
     def commit(self) -> None:
         """Hand what was applied to the operating system: it now survives the process, not yet a power loss."""
         if self._in_transaction:
-            self.connection.execute("COMMIT")
+            try:
+                self.connection.execute("COMMIT")
+            except apsw.Error as error:
+                raise StorageFailed(f"cannot commit to {self.path}: {error}") from error
             self._in_transaction = False
 
     @contextmanager
@@ -81,13 +87,16 @@ class SqliteState:
 
     def sync(self) -> None:
         """Make all that was committed durable (a checkpoint with fsync). Blocking: call it from a thread."""
-        connection = _connect(self.path)
         try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            connection = _connect(self.path)
+            try:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            finally:
+                connection.close()
         except apsw.BusyError:
             log.debug("checkpoint of %s is already under way", self.path)
-        finally:
-            connection.close()
+        except apsw.Error as error:
+            raise StorageFailed(f"cannot checkpoint {self.path}: {error}") from error
 
     def close(self) -> None:
         """Commit and close."""

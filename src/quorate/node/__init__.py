@@ -1,0 +1,1 @@
+"""The asyncio runtime: one core driven with one storage, one transport and the machines of its group."""

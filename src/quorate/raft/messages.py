@@ -83,7 +83,7 @@ class HeartbeatReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadIndex:
-    """A follower asks the leader for a read index; ``token`` is unique in the asking process."""
+    """A follower asks the leader for a read index; no process of that follower ever uses ``token`` twice."""
 
     term: int
     token: int

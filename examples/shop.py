@@ -1,0 +1,27 @@
+"""A replicated shop: two declared models, served by every node of a cluster.
+
+quorate node --node-id 1 --port 8080 --peers 127.0.0.1:8081,127.0.0.1:8082 --data-dir data/node1 --app examples.shop:app
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from quorate import App, Model, field
+
+
+class Category(Model):
+    id: UUID = field(primary_key=True)
+    name: str = field(unique=True, min_length=1)
+
+
+class Product(Model):
+    id: UUID = field(primary_key=True)  # a UUIDv7, stamped by the leader when it is left out
+    name: str = field(unique=True, min_length=1)
+    price: Decimal = field(ge="0.01")
+    stock: int = field(default=0, ge=0, indexed=True)
+    category_id: UUID | None = field(default=None, foreign_key=Category, on_delete="restrict")
+
+
+app = App(models=[Category, Product], title="Shop")

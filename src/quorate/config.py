@@ -1,0 +1,231 @@
+"""Every setting, with its default, its unit and its bounds: one place for flags, ``QUORATE_…`` variables and files.
+
+:class:`RaftConfig` is what a program that embeds a node gives it; :class:`NodeConfig` is what ``quorate node`` takes
+and adds the HTTP side. Both refuse unknown names and values out of range with a :class:`ConfigError`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from quorate.errors import ConfigError
+from quorate.raft.config import MIB, CoreConfig
+
+T = TypeVar("T", bound=BaseModel)
+
+TICK_MS = 10
+"""The core's clock; timings are rounded to it."""
+
+_PEER = re.compile(r"(?:(?P<id>\d{1,9})@)?(?:(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):)?(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A member's address, and its id where it was given."""
+
+    address: str
+    node_id: int | None = None
+
+
+def parse_peer(text: str, default_host: str = "127.0.0.1") -> Peer:
+    """``host:port``, a bare ``port`` (on ``default_host``) or ``id@host:port``. Raises :class:`ConfigError`."""
+    match = _PEER.fullmatch(text.strip())
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise ConfigError(f"{text!r} is no peer: give host:port, a port, or id@host:port")
+    host = match["host"] or default_host
+    host = "127.0.0.1" if host == "localhost" else host
+    return Peer(f"{host}:{match['port']}", int(match["id"]) if match["id"] else None)
+
+
+class Preset(StrEnum):
+    """Named timings: what kind of network the nodes share."""
+
+    LAN = "lan"
+    WAN = "wan"
+    CONSERVATIVE = "conservative"
+
+
+TIMINGS_MS: dict[Preset, tuple[int, int, int]] = {
+    Preset.LAN: (50, 150, 300),
+    Preset.WAN: (200, 1000, 2000),
+    Preset.CONSERVATIVE: (300, 1000, 2000),
+}
+"""(heartbeat interval, shortest and longest election timeout) of each preset, in milliseconds."""
+
+
+class RaftConfig(BaseModel):
+    """One node of one cluster.
+
+    ``cluster_nodes`` names every member, this node included, as ``id@host:port``; or without any ids, and then
+    the first is node 1, the second node 2, and so on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node_id: int = Field(ge=1, le=999_999_999)
+    cluster_nodes: tuple[str, ...] = Field(min_length=1)
+    data_dir: Path
+    cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
+    heartbeat_interval_ms: int = Field(default=50, ge=TICK_MS)
+    election_timeout_min_ms: int = Field(default=150, ge=2 * TICK_MS)
+    election_timeout_ms: int = Field(default=300, ge=3 * TICK_MS)
+    """The longest election timeout; each one is drawn between the minimum and this."""
+    max_payload_entries: int = Field(default=100, ge=1, le=100_000)
+    """Entries in one AppendEntries message."""
+    max_inflight_requests: int = Field(default=64, ge=1, le=10_000)
+    """AppendEntries messages under way to one peer."""
+    max_command_bytes: int = Field(default=16 * MIB, ge=1024, le=48 * MIB)
+    """The largest command one proposal may carry."""
+    max_pending_proposals: int = Field(default=20_000, ge=1)
+    """Proposals that wait for an outcome at one time; more are refused."""
+    proposal_timeout_ms: int = Field(default=5_000, ge=1)
+    """How long a proposal may stay without an outcome before it is called unknown."""
+    lease_reads: bool = False
+    """Strong reads on the leader's lease: faster, but only as right as the nodes' clocks run alike."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.core_config()
+        if self.node_id not in [peer.node_id for peer in self.members]:
+            raise ConfigError(f"cluster_nodes does not name this node, {self.node_id}")
+        return self
+
+    @property
+    def members(self) -> tuple[Peer, ...]:
+        """The parsed ``cluster_nodes``; ids that were left out of some are ``None``, to be learned from the peers."""
+        peers = [parse_peer(text) for text in self.cluster_nodes]
+        if all(peer.node_id is None for peer in peers):
+            peers = [Peer(peer.address, number) for number, peer in enumerate(peers, start=1)]
+        known = [peer.node_id for peer in peers if peer.node_id is not None]
+        for what, values in (("address", [peer.address for peer in peers]), ("id", known)):
+            if len(set(values)) < len(values):
+                raise ConfigError(f"cluster_nodes names one {what} twice: {', '.join(self.cluster_nodes)}")
+        return tuple(peers)
+
+    @property
+    def address(self) -> str:
+        """Where the other members reach this node."""
+        return next(peer.address for peer in self.members if peer.node_id == self.node_id)
+
+    def core_config(self) -> CoreConfig:
+        """The core's settings, in ticks."""
+        return CoreConfig(
+            node_id=self.node_id,
+            heartbeat_ticks=round(self.heartbeat_interval_ms / TICK_MS),
+            election_ticks_min=round(self.election_timeout_min_ms / TICK_MS),
+            election_ticks_max=round(self.election_timeout_ms / TICK_MS),
+            append_entries_max=self.max_payload_entries,
+            inflight_appends_max=self.max_inflight_requests,
+            lease_reads=self.lease_reads,
+        )
+
+
+def _split_commas(value: object) -> object:
+    return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class NodeConfig(BaseSettings):
+    """What ``quorate node`` is told. Precedence: flags, then ``QUORATE_…`` variables, then the file."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="QUORATE_", env_parse_enums=True, enable_decoding=False
+    )
+
+    node_id: int = Field(ge=1, le=999_999_999)
+    host: str = "127.0.0.1"
+    """The address it listens on, and announces unless ``advertise`` says otherwise."""
+    port: int = Field(default=8080, ge=1, le=65535)
+    advertise: str | None = None
+    """The ``host:port`` under which peers and clients reach this node."""
+    peers: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
+    """The other members: host:port, a bare port, or id@host:port."""
+    data_dir: Path = Path("data")
+    app: str | None = None
+    """The declared models to serve, as ``package.module:attribute``."""
+    cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
+    preset: Preset = Preset.LAN
+    forward_writes: bool = False
+    """Pass a write on to the leader instead of redirecting the client."""
+    lease_reads: bool = False
+    max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
+    """The largest HTTP request body."""
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags over variables over the file named by ``toml_file``."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if settings_cls.model_config.get("toml_file"):
+            sources += (TomlConfigSettingsSource(settings_cls),)
+        return sources
+
+    @property
+    def address(self) -> str:
+        """Where peers and clients reach this node."""
+        return parse_peer(self.advertise or f"{self.host}:{self.port}").address
+
+    def raft_config(self) -> RaftConfig:
+        """The part that concerns consensus."""
+        heartbeat_ms, election_min_ms, election_ms = TIMINGS_MS[self.preset]
+        host = self.address.rpartition(":")[0]
+        peers = [parse_peer(peer, host) for peer in self.peers]
+        others = [f"{peer.node_id}@{peer.address}" if peer.node_id else peer.address for peer in peers]
+        return build(
+            RaftConfig,
+            node_id=self.node_id,
+            cluster_nodes=(f"{self.node_id}@{self.address}", *others),
+            data_dir=self.data_dir,
+            cluster_id=self.cluster_id,
+            heartbeat_interval_ms=heartbeat_ms,
+            election_timeout_min_ms=election_min_ms,
+            election_timeout_ms=election_ms,
+            lease_reads=self.lease_reads,
+        )
+
+
+def build(kind: type[T], /, **values: Any) -> T:
+    """``kind(**values)`` with one clear line in a :class:`ConfigError` instead of a validation report."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_describe(problem) for problem in error.errors())) from error
+
+
+def _describe(problem: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"])
+    return f"{name}: {message[0].lower()}{message[1:]}" if name else message
+
+
+def load_node_config(file: Path | None, flags: Mapping[str, Any]) -> NodeConfig:
+    """The settings from all places. Raises :class:`ConfigError` naming what is wrong."""
+    kind: type[NodeConfig] = NodeConfig
+    if file is not None:
+        try:
+            tomllib.loads(file.read_text())
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+        class FileConfig(NodeConfig):
+            model_config = SettingsConfigDict(toml_file=file)
+
+        kind = FileConfig
+    return build(kind, **flags)

@@ -1,0 +1,64 @@
+"""How a command ended, and its portable form: what a retried request is answered with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from quorate.errors import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A command's answer: the entry that carried it (``index``, ``term``) and the state machine's ``result``."""
+
+    index: int
+    term: int
+    result: object = None
+
+
+class _Portable(msgspec.Struct, array_like=True, omit_defaults=True):
+    result: msgspec.Raw | None = None
+    failure: str | None = None
+    arguments: list[object] | None = None
+
+
+_decoder = msgspec.msgpack.Decoder(_Portable)
+
+
+def encode_outcome(outcome: object) -> bytes:
+    """``outcome`` (a result, or the :class:`CommandFailed` that was raised) as bytes.
+
+    A result made of anything but plain data is remembered as ``None``: the retry still learns that it was applied.
+    """
+    if isinstance(outcome, CommandFailed):
+        arguments = [argument if _is_plain(argument) else str(argument) for argument in outcome.args]
+        return msgspec.msgpack.encode(_Portable(failure=type(outcome).__name__, arguments=arguments))
+    try:
+        result = msgspec.Raw(msgspec.msgpack.encode(outcome))
+    except (TypeError, ValueError, OverflowError):
+        result = msgspec.Raw(msgspec.msgpack.encode(None))
+    return msgspec.msgpack.encode(_Portable(result=result))
+
+
+def decode_outcome(data: bytes) -> object:
+    """The result or the failure in ``data``. Tuples come back as lists."""
+    portable = _decoder.decode(data)
+    if portable.failure is not None:
+        return _failure_class(portable.failure)(*(portable.arguments or ()))
+    return msgspec.msgpack.decode(portable.result) if portable.result is not None else None
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | bytes | int | float | bool)
+
+
+def _failure_class(name: str) -> type[CommandFailed]:
+    """The failure class of that name; the general one when this program does not define it."""
+    found = [CommandFailed]
+    for candidate in found:
+        if candidate.__name__ == name:
+            return candidate
+        found.extend(candidate.__subclasses__())
+    return CommandFailed

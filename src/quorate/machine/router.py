@@ -1,0 +1,151 @@
+"""Puts several state machines on one log: decodes entries, gives each machine its commands, keeps applied indexes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import apsw
+
+from quorate.errors import CommandFailed, ConfigError, RequestIdReused, StorageFailed
+from quorate.machine.commands import Command, decode_batch
+from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
+from quorate.machine.outcome import decode_outcome, encode_outcome
+from quorate.machine.sessions import MemorySessions, Sessions, SqliteSessions, fingerprint_of
+from quorate.machine.sqlite import SqliteState
+from quorate.raft.entry import Entry, EntryKind
+
+log = logging.getLogger(__name__)
+
+_NOT_REFUSALS = (OSError, MemoryError, apsw.Error)
+
+
+class _Host:
+    """One machine with its sessions and the index up to which it has applied the log."""
+
+    def __init__(self, name: str, machine: StateMachine | DiskStateMachine, sessions: Sessions, applied: int) -> None:
+        self.name = name
+        self.machine = machine
+        self.applied = applied
+        self._sessions = sessions
+
+    def apply(self, command: Command, context: ApplyContext) -> object:
+        """The command's outcome: the machine's result, or the :class:`CommandFailed` that refuses it."""
+        if command.request_id is None:
+            return self._run(command.body, context)
+        fingerprint = fingerprint_of(command.body)
+        remembered = self._sessions.find(command.request_id)
+        if remembered is not None:
+            if remembered[0] != fingerprint:
+                return RequestIdReused(f"request id {command.request_id!r} was used for another command")
+            return decode_outcome(remembered[1])
+        outcome = self._run(command.body, context)
+        self._sessions.remember(command.request_id, fingerprint, encode_outcome(outcome), context.time_us)
+        return outcome
+
+    def _run(self, body: bytes, context: ApplyContext) -> object:
+        try:
+            return self.machine.apply(body, context)
+        except CommandFailed as refusal:
+            return refusal
+        except _NOT_REFUSALS as error:
+            raise StorageFailed(f"machine {self.name!r} cannot apply entry {context.index}: {error}") from error
+        except Exception as error:
+            log.warning("machine %r refused entry %d: %r", self.name, context.index, error, exc_info=error)
+            failure = CommandFailed(f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            return failure
+
+
+class Router:
+    """The machines of one group, driven as one. All methods but :meth:`sync` belong to the event loop's thread."""
+
+    def __init__(self, machines: Mapping[str, StateMachine | DiskStateMachine]) -> None:
+        self.machines = dict(machines)
+        self._hosts: dict[str, _Host] = {}
+        self._state: SqliteState | None = None
+        self._last_time_us = 0
+        self._last_index = 0
+        self.unflushed = 0
+        """Commands applied since the last :meth:`flush`."""
+
+    def open(self, state_path: Path | str) -> None:
+        """Open every machine. The SQLite file is made only if a machine keeps its state in it."""
+        last_times: dict[int, int] = {}
+        for name, machine in self.machines.items():
+            if isinstance(machine, StateMachine):
+                self._hosts[name] = _Host(name, machine, MemorySessions(), 0)
+                last_times[0] = 0
+                continue
+            if not isinstance(machine, DiskStateMachine):
+                raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
+            if self._state is None:
+                self._state = SqliteState(state_path)
+            applied, time_us = self._state.applied(name)
+            last_times[applied] = time_us
+            self._hosts[name] = _Host(name, machine, SqliteSessions(self._state, name), applied)
+            machine.open(self._state)
+        self._last_time_us = last_times[self.applied] if last_times else 0
+        self._last_index = self.applied
+
+    @property
+    def applied(self) -> int:
+        """Up to here every machine has applied the log: replay continues behind it."""
+        return min((host.applied for host in self._hosts.values()), default=0)
+
+    @property
+    def applied_by_any(self) -> int:
+        """Up to here some machine has applied the log, which proves that it is committed."""
+        return max((host.applied for host in self._hosts.values()), default=0)
+
+    def apply(self, entry: Entry) -> list[object]:
+        """Apply one committed entry, in log order; returns one outcome per command in it.
+
+        Raises :class:`StorageFailed` when a machine's state can no longer be trusted: the node must stop.
+        """
+        outcomes: list[object] = []
+        if entry.kind is EntryKind.COMMANDS:
+            batch = decode_batch(entry.payload)
+            self._last_time_us = max(batch.time_us, self._last_time_us + 1)
+            if self._state is not None:
+                self._state.begin()
+            for position, command in enumerate(batch.commands):
+                context = ApplyContext(entry.index, entry.term, self._last_time_us, batch.seed, position)
+                outcomes.append(self._apply_command(command, context))
+            self.unflushed += len(batch.commands)
+        self._last_index = entry.index
+        return outcomes
+
+    def _apply_command(self, command: Command, context: ApplyContext) -> object:
+        host = self._hosts.get(command.machine)
+        if host is None:
+            return CommandFailed(f"this cluster runs no machine named {command.machine!r}")
+        if context.index <= host.applied:
+            return None  # a replay for another machine's sake; nobody waits for this answer
+        return host.apply(command, context)
+
+    def flush(self) -> None:
+        """Commit what was applied, with the applied index, to the SQLite file: it survives this process."""
+        if self._state is not None and self.unflushed:
+            for host in self._hosts.values():
+                if isinstance(host.machine, DiskStateMachine) and host.applied < self._last_index:
+                    host.applied = self._last_index
+                    self._state.set_applied(host.name, host.applied, self._last_time_us)
+            self._state.commit()
+        self.unflushed = 0
+
+    def sync(self) -> None:
+        """Make what was flushed durable. Blocks for an fsync; may run in another thread."""
+        if self._state is not None:
+            self._state.sync()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        for machine in self.machines.values():
+            if isinstance(machine, DiskStateMachine):
+                machine.close()
+        if self._state is not None:
+            self._state.close()
+            self._state = None

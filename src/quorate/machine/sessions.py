@@ -1,0 +1,97 @@
+"""Exactly-once requests: a command with a request id is applied once, its retries get the same answer (§8).
+
+The table is part of the replicated state: it is filled by applying, bounded by count and by log time, and kept
+where the machine's own state is kept, so both always agree about what was applied.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import Protocol
+
+from quorate.machine.sqlite import SqliteState
+
+REQUESTS_MAX = 100_000
+RETENTION_US = 24 * 3600 * 1_000_000
+
+
+def fingerprint_of(body: bytes) -> bytes:
+    """Tells one command's body from another's (8 bytes)."""
+    return blake2b(body, digest_size=8).digest()
+
+
+class Sessions(Protocol):
+    """Remembered requests of one machine."""
+
+    def find(self, request_id: str) -> tuple[bytes, bytes] | None:
+        """(fingerprint of the command, encoded outcome), if the request was applied and not yet forgotten."""
+        ...
+
+    def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
+        """Keep the outcome; the oldest give way beyond ``REQUESTS_MAX`` or after ``RETENTION_US``."""
+        ...
+
+
+class MemorySessions:
+    """For machines in memory."""
+
+    def __init__(self) -> None:
+        self._requests: OrderedDict[str, tuple[bytes, bytes, int]] = OrderedDict()
+
+    def find(self, request_id: str) -> tuple[bytes, bytes] | None:
+        """See :class:`Sessions`."""
+        remembered = self._requests.get(request_id)
+        return remembered[:2] if remembered else None
+
+    def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
+        """See :class:`Sessions`."""
+        self._requests[request_id] = (fingerprint, outcome, time_us)
+        while self._requests:
+            oldest_time_us = next(iter(self._requests.values()))[2]
+            if len(self._requests) <= REQUESTS_MAX and oldest_time_us > time_us - RETENTION_US:
+                break
+            self._requests.popitem(last=False)
+
+
+class SqliteSessions:
+    """For machines in the group's SQLite file."""
+
+    SCHEMA = """
+    CREATE TABLE IF NOT EXISTS quorate_sessions (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        machine TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        outcome BLOB NOT NULL,
+        time_us INTEGER NOT NULL,
+        UNIQUE (machine, request_id)
+    ) STRICT;
+    """
+    _FORGOTTEN_AT_ONCE = 8  # more than one, so that the table shrinks; few, so that no command pays for a purge
+
+    def __init__(self, state: SqliteState, machine: str) -> None:
+        self._connection = state.connection
+        self._machine = machine
+        self._connection.execute(self.SCHEMA)
+
+    def find(self, request_id: str) -> tuple[bytes, bytes] | None:
+        """See :class:`Sessions`."""
+        row = self._connection.execute(
+            "SELECT fingerprint, outcome FROM quorate_sessions WHERE machine = ? AND request_id = ?",
+            (self._machine, request_id),
+        ).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
+        """See :class:`Sessions`. The count is that of all the file's machines together."""
+        self._connection.execute(
+            "INSERT INTO quorate_sessions (machine, request_id, fingerprint, outcome, time_us) VALUES (?, ?, ?, ?, ?)",
+            (self._machine, request_id, fingerprint, outcome, time_us),
+        )
+        newest = self._connection.last_insert_rowid()
+        self._connection.execute(
+            "DELETE FROM quorate_sessions WHERE sequence IN "
+            "(SELECT sequence FROM quorate_sessions ORDER BY sequence LIMIT ?) AND (sequence <= ? OR time_us <= ?)",
+            (self._FORGOTTEN_AT_ONCE, newest - REQUESTS_MAX, time_us - RETENTION_US),
+        )

@@ -1,0 +1,93 @@
+"""What the models machine refuses, and how a request is refused before it reaches the log.
+
+::
+
+    CommandFailed
+    └── ModelRefusal         refused by every node alike, when the command was applied
+        ├── NotFound         no object has this id
+        ├── Conflict         a unique value is taken, or a foreign key would dangle
+        ├── Immutable        the field may not change after creation
+        └── Invalid          the object breaks a rule of its model
+    StorageFailed
+    └── SchemaBehind         the log holds something that this node's declarations do not know
+
+A refusal is rebuilt from its class name and ``args``, which are plain data: :data:`REFUSALS` finds the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quorate.errors import CommandFailed, StorageFailed
+
+
+class SchemaBehind(StorageFailed):
+    """A committed command names a model, a field or a kind of change that this node does not declare.
+
+    Skipping it would let this node's state drift from the others', so the node must stop and be
+    started again with the current declarations.
+    """
+
+
+class ModelRefusal(CommandFailed):
+    """A command on a model was refused and changed nothing. ``model`` is the model's class name."""
+
+    model: str
+
+
+class NotFound(ModelRefusal):
+    """No object of ``model`` has the id ``key``."""
+
+    def __init__(self, model: str, key: str) -> None:
+        super().__init__(model, key)
+        self.model, self.key = model, key
+
+    def __str__(self) -> str:
+        return f"no {self.model} has the id {self.key}"
+
+
+class Conflict(ModelRefusal):
+    """The change contradicts another object.
+
+    ``reason`` is ``unique`` (``field`` already has this ``value`` elsewhere), ``foreign_key`` (``field``
+    names an object that does not exist) or ``referenced`` (``field``, given as ``Model.field``, still refers
+    to the object with the id ``value``). ``row`` counts from 0 in a bulk command and is ``None`` otherwise.
+    """
+
+    def __init__(self, model: str, field: str, reason: str, value: str, row: int | None = None) -> None:
+        super().__init__(model, field, reason, value, row)
+        self.model, self.field, self.reason, self.value, self.row = model, field, reason, value, row
+
+    def __str__(self) -> str:
+        if self.reason == "referenced":
+            return f"{self.field} still refers to the {self.model} {self.value}"
+        if self.reason == "foreign_key":
+            return f"{self.model}.{self.field} refers to {self.value}, which does not exist"
+        return f"another {self.model} has the {self.field} {self.value!r}"
+
+
+class Immutable(ModelRefusal):
+    """``field`` is immutable and the command would change it."""
+
+    def __init__(self, model: str, field: str) -> None:
+        super().__init__(model, field)
+        self.model, self.field = model, field
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field} is immutable"
+
+
+class Invalid(ModelRefusal):
+    """The object breaks rules of its model: ``errors`` lists them as (field, reason, message)."""
+
+    def __init__(self, model: str, errors: Sequence[Sequence[str]], row: int | None = None) -> None:
+        self.model = model
+        self.errors = [(field, reason, message) for field, reason, message in errors]
+        self.row = row
+        super().__init__(model, self.errors, row)
+
+    def __str__(self) -> str:
+        return f"{self.model}: " + "; ".join(f"{field or 'object'}: {text}" for field, _, text in self.errors)
+
+
+REFUSALS: dict[str, type[ModelRefusal]] = {cls.__name__: cls for cls in (NotFound, Conflict, Immutable, Invalid)}

@@ -1,0 +1,40 @@
+"""What the models face needs from the engine. A node is one; a test may bring its own."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+Consistency = Literal["strong", "eventually"]
+
+
+class Applied(Protocol):
+    """A command that was committed and applied: its place in the log and what the machine returned."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def term(self) -> int: ...
+
+    @property
+    def result(self) -> object: ...
+
+
+class Engine(Protocol):
+    """Proposes commands and says when local state is fresh enough to be read."""
+
+    async def propose(
+        self, command: bytes, *, machine: str, request_id: str | None = None, timeout: float | None = None
+    ) -> Applied:
+        """Return once the command is applied here.
+
+        Raises :class:`~quorate.errors.CommandFailed` if the machine refused it,
+        :class:`~quorate.errors.NotApplied` if it certainly has no effect and
+        :class:`~quorate.errors.OutcomeUnknown` otherwise. ``timeout`` is in seconds.
+        """
+
+    async def read_barrier(self, *, consistency: Consistency, timeout: float | None = None) -> None:
+        """After it, a local read with this consistency is correct.
+
+        Raises :class:`~quorate.errors.ReadUnavailable` if that cannot be confirmed in time.
+        """

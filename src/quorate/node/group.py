@@ -1,0 +1,367 @@
+"""Drives one core: gathers inputs during a turn of the event loop, then carries out what the core asks.
+
+Everything here happens on the event loop's thread. Only the writer waits for the disk, and it reports back through
+:meth:`Group.persisted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Sequence
+from random import Random
+from typing import ParamSpec
+
+from quorate.config import TICK_MS, RaftConfig
+from quorate.errors import NodeStopped, NotLeader, OutcomeUnknown, ProposalDropped, QuorateError, ReadUnavailable
+from quorate.machine.commands import Batch, Command, encode_batch
+from quorate.machine.outcome import Applied
+from quorate.machine.router import Router
+from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
+from quorate.node.forwarding import Forward, ForwardAccepted, ForwardRefused, decode_commands, encode_commands
+from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUnit, Unit, WaitingProposals, batches
+from quorate.node.reads import ReadGate
+from quorate.raft.core import RaftCore
+from quorate.raft.entry import Entry
+from quorate.raft.messages import Message
+from quorate.raft.output import Output
+from quorate.storage.writer import Writer
+from quorate.transport.contract import WireMessage
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+
+APPLY_SLICE_SECONDS = 0.004
+"""Applying yields to the event loop after this long."""
+FLUSH_SECONDS = 0.05
+FLUSH_COMMANDS = 2_000
+"""Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
+EXPIRE_TICKS = 10
+
+
+class Group:
+    """One Raft group on one node."""
+
+    def __init__(
+        self,
+        core: RaftCore,
+        config: RaftConfig,
+        router: Router,
+        writer: Writer,
+        send: Callable[[int, Sequence[WireMessage]], None],
+        connected: Container[int],
+        events: EventStream,
+        rng: Random,
+        wall_clock_us: Callable[[], int],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.core = core
+        self.applied_index = core.log.applied
+        self._config = config
+        self._router = router
+        self._writer = writer
+        self._send = send
+        self._connected = connected
+        self._events = events
+        self._rng = rng
+        self._wall_clock_us = wall_clock_us
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max)
+        self._waiting = WaitingProposals()
+        self._waiting.applied_index = self.applied_index
+        self._forwards: dict[int, list[Proposal]] = {}
+        self._next_forward = 1
+        self._reads = ReadGate(rng.getrandbits(62), config.max_pending_proposals)
+        self._known: tuple[object, int | None] = (core.role, core.leader)
+        self._turn_due = False
+        self._backlog: Sequence[Entry] = ()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self.stopped = False
+
+    # -- inputs ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to count time."""
+        self._tick()
+
+    def _now_ticks(self) -> int:
+        return int(self._loop.time() * 1000 / TICK_MS)
+
+    def _tick(self) -> None:
+        self._tick_timer = self._loop.call_later(TICK_MS / 1000, self._tick)
+        self._ticks += 1
+        if self._ticks % EXPIRE_TICKS == 0:
+            self._expire()
+        self._input(self.core.tick, self._now_ticks())
+
+    def _input(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Give the core an input; what follows from it is carried out at the end of this turn."""
+        if self.stopped:
+            return
+        try:
+            method(*args, **kwargs)
+        except QuorateError as error:
+            self.fail(error)
+        else:
+            self._schedule_turn()
+
+    def received(self, peer: int, message: Message) -> None:
+        """A peer's consensus message arrived."""
+        self._input(self.core.step, peer, message)
+
+    def persisted(self, ticket: int) -> None:
+        """The writer has made everything up to ``ticket`` durable."""
+        self._input(self.core.persisted, ticket)
+
+    def peer_lost(self, peer: int) -> None:
+        """The connection to a peer broke."""
+        self._input(self.core.peer_lost, peer)
+        if peer == self.core.leader:
+            self._lose_forwards()
+
+    def propose(self, command: Command, timeout: float) -> asyncio.Future[Applied]:
+        """Propose a command; the future ends with its outcome. Raises what :class:`NotApplied` covers at once."""
+        if self.stopped:
+            raise NodeStopped("the node is not running")
+        if self.core.leader is None:
+            raise NotLeader(None)
+        if self._waiting.count >= self._config.max_pending_proposals:
+            raise ProposalDropped(f"{self._waiting.count} proposals wait for their outcome already")
+        future: asyncio.Future[Applied] = self._loop.create_future()
+        proposal = Proposal(command, future, self._loop.time() + timeout)
+        self._queue.add(LocalUnit(proposal, self._waiting))
+        self._schedule_turn()
+        return future
+
+    def read_barrier(self) -> asyncio.Future[None]:
+        """A future that ends when the local state holds everything acknowledged anywhere before this call."""
+        if self.stopped:
+            raise ReadUnavailable("the node is not running")
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._reads.enter(future)
+        self._schedule_turn()
+        return future
+
+    # -- a turn ------------------------------------------------------------------------------------------
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_due and not self.stopped:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        if self.stopped:
+            return
+        try:
+            if self._queue:
+                self._place_proposals()
+            if self._reads.wants_token:
+                self._ask_for_reads()
+            self._carry_out(self.core.ready())
+        except QuorateError as error:
+            self.fail(error)
+
+    def _carry_out(self, output: Output) -> None:
+        if output.write is not None:
+            self._writer.submit(output.write)
+        if output.messages:
+            by_peer: dict[int, list[WireMessage]] = {}
+            for envelope in output.messages:
+                by_peer.setdefault(envelope.peer, []).append(envelope.message)
+            for peer, messages in by_peer.items():
+                self._send(peer, messages)
+        self._notice_changes()
+        for read in output.reads:
+            self._reads.confirmed(read, self.applied_index)
+        if output.committed:
+            self._apply(output.committed)
+
+    def _notice_changes(self) -> None:
+        role, leader = known = (self.core.role, self.core.leader)
+        if known == self._known:
+            return
+        (old_role, old_leader), self._known = self._known, known
+        term = self.core.term
+        if role is not old_role:
+            self._events.publish(RoleChanged(term, role))
+        if leader != old_leader:
+            self._lose_forwards()
+            if old_leader is not None:
+                log.info("term %d: leader %d is lost", term, old_leader)
+                self._events.publish(LeaderLost(term, old_leader))
+            if leader is not None:
+                log.info("term %d: node %d leads", term, leader)
+                self._events.publish(LeaderElected(term, leader))
+
+    # -- proposals ---------------------------------------------------------------------------------------
+
+    def _place_proposals(self) -> None:
+        """Put what was proposed into the log, or send it to the node that can."""
+        units = self._queue.take()
+        if self.core.replication is not None:
+            for batch, commands in batches(units):
+                self._append(batch, commands)
+        elif self.core.leader is not None and self.core.leader in self._connected:
+            self._forward(self.core.leader, units)
+        else:
+            for unit in units:
+                unit.refused(NotLeader(None))
+
+    def _append(self, units: list[Unit], commands: list[Command]) -> None:
+        payload = encode_batch(Batch(self._wall_clock_us(), self._rng.getrandbits(64), commands))
+        try:
+            index = self.core.propose([payload])
+        except (NotLeader, ProposalDropped) as error:
+            for unit in units:
+                unit.refused(error)
+            return
+        position = 0
+        for unit in units:
+            unit.accepted(index, self.core.term, position)
+            position += len(unit.commands)
+
+    def _forward(self, leader: int, units: list[Unit]) -> None:
+        local = []
+        for unit in units:
+            if isinstance(unit, LocalUnit):
+                local.append(unit)
+            else:
+                unit.refused(NotLeader(leader))  # forwarded to us by mistake: the follower asks the leader itself
+        for batch, commands in batches(local):
+            number, self._next_forward = self._next_forward, self._next_forward + 1
+            self._forwards[number] = [unit.proposal for unit in batch if isinstance(unit, LocalUnit)]
+            self._send(leader, [Forward(number=number, commands=encode_commands(commands))])
+
+    def received_forward(self, peer: int, message: Forward | ForwardAccepted | ForwardRefused) -> None:
+        """A message about forwarded proposals arrived."""
+        if self.stopped:
+            return
+        match message:
+            case Forward():
+                self._accept_forward(peer, message)
+            case ForwardAccepted():
+                proposals = self._forwards.pop(message.number, ())
+                self._waiting.add(message.index, message.term, message.position, proposals)
+            case ForwardRefused():
+                error: QuorateError = (
+                    NotLeader(message.leader or None) if not message.reason else ProposalDropped(message.reason)
+                )
+                for proposal in self._forwards.pop(message.number, ()):
+                    proposal.fail(error)
+
+    def _accept_forward(self, peer: int, forward: Forward) -> None:
+        number = forward.number
+
+        def accepted(index: int, term: int, position: int) -> None:
+            self._send(peer, [ForwardAccepted(number=number, index=index, term=term, position=position)])
+
+        def refused(error: QuorateError) -> None:
+            leader = error.leader or 0 if isinstance(error, NotLeader) else 0
+            reason = "" if isinstance(error, NotLeader) else str(error)
+            self._send(peer, [ForwardRefused(number=number, leader=leader, reason=reason)])
+
+        try:
+            self._queue.add(RemoteUnit(decode_commands(forward.commands), accepted, refused))
+        except QuorateError as error:
+            refused(error)
+        else:
+            self._schedule_turn()
+
+    def _lose_forwards(self) -> None:
+        for proposals in self._forwards.values():
+            for proposal in proposals:
+                proposal.fail(OutcomeUnknown("the leader was lost before it said whether it took the command"))
+        self._forwards.clear()
+
+    # -- reads -------------------------------------------------------------------------------------------
+
+    def _ask_for_reads(self) -> None:
+        def read_index(token: int) -> None:
+            self.core.read_index(token, self._now_ticks())
+
+        self._reads.ask(self._loop.time(), read_index)
+
+    # -- applying ----------------------------------------------------------------------------------------
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        """Apply ``entries`` in order, in slices, so that nothing else waits long."""
+        slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
+        for done, entry in enumerate(entries, start=1):
+            outcomes = self._router.apply(entry)
+            self.applied_index = entry.index
+            self._waiting.applied(entry.index, entry.term, outcomes)
+            if done < len(entries) and self._loop.time() > slice_ends:
+                self._backlog = entries[done:]
+                self._loop.call_soon(self._apply_backlog)
+                break
+        else:
+            self.core.applied_to(self.applied_index)
+            if self.core.log.committed > self.applied_index:
+                self._schedule_turn()
+        self._reads.applied(self.applied_index)
+        self._plan_flush()
+
+    def _apply_backlog(self) -> None:
+        if self.stopped:
+            return
+        backlog, self._backlog = self._backlog, ()
+        try:
+            self._apply(backlog)
+        except QuorateError as error:
+            self.fail(error)
+
+    def _plan_flush(self) -> None:
+        if self._router.unflushed >= FLUSH_COMMANDS:
+            self._flush()
+        elif self._router.unflushed and self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        if self.stopped:
+            return
+        try:
+            self._router.flush()
+        except QuorateError as error:
+            self.fail(error)
+
+    # -- ends --------------------------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        self._waiting.expire(now)
+        for number, proposals in list(self._forwards.items()):
+            if all(proposal.deadline <= now or proposal.future.done() for proposal in proposals):
+                del self._forwards[number]
+                for proposal in proposals:
+                    proposal.fail(OutcomeUnknown("the leader did not say in time whether it took the command"))
+        self._ask_for_reads()
+        self._schedule_turn()
+
+    def fail(self, error: BaseException) -> None:
+        """Give up: the state or the disk can no longer be trusted."""
+        if not self.stopped:
+            log.critical("node %d stops: %s", self.core.node_id, error)
+            self.stop()
+            self._on_failure(error)
+
+    def stop(self) -> None:
+        """End every proposal and every read, and take no more input."""
+        if self.stopped:
+            return
+        self.stopped = True
+        for timer in (self._tick_timer, self._flush_timer):
+            if timer is not None:
+                timer.cancel()
+        stopping = NodeStopped("the node is stopping")
+        for unit in self._queue.take():
+            unit.refused(stopping)
+        self._lose_forwards()
+        self._waiting.fail_all(OutcomeUnknown("the node stopped before the command was confirmed"))
+        self._reads.fail_all(ReadUnavailable("the node is stopping"))

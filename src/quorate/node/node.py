@@ -1,0 +1,462 @@
+"""A node: one process's part in a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from random import Random
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from quorate._version import __version__
+from quorate.config import RaftConfig
+from quorate.errors import (
+    ConfigError,
+    CorruptLog,
+    NodeStopped,
+    NotLeader,
+    ProposalTooLarge,
+    ReadUnavailable,
+    StorageError,
+)
+from quorate.machine.commands import Command
+from quorate.machine.contract import DiskStateMachine, StateMachine
+from quorate.machine.outcome import Applied
+from quorate.machine.router import Router
+from quorate.node.address_book import AddressBook
+from quorate.node.events import EventStream, NodeEvent, PeerConnected, PeerDisconnected
+from quorate.node.forwarding import FORWARDING_KINDS, Forward, ForwardAccepted, ForwardRefused
+from quorate.node.group import Group
+from quorate.node.status import NodeStatus, PeerStatus
+from quorate.raft.core import RaftCore
+from quorate.raft.membership import Configuration
+from quorate.raft.messages import Message
+from quorate.storage.directory import DataDirectory
+from quorate.storage.directory import Identity as StoredIdentity
+from quorate.storage.filesystem import FileSystem
+from quorate.storage.real import RealFileSystem
+from quorate.storage.store import GroupStore
+from quorate.storage.writer import GroupCommitWriter, Writer
+from quorate.transport.codec import Codec
+from quorate.transport.contract import Identity, Introduction, Transport, WireMessage
+from quorate.transport.tcp import TcpTransport
+
+log = logging.getLogger(__name__)
+
+Machine = StateMachine | DiskStateMachine
+Consistency = Literal["strong", "eventually"]
+T = TypeVar("T")
+
+GROUP = 0
+"""The only group so far; frames and directories carry its number."""
+DEFAULT_MACHINE = "default"
+CHECKPOINT_SECONDS = 5.0
+LEADER_WAIT_SECONDS = 0.02
+WIRE_CODEC = Codec().extended(FORWARDING_KINDS)
+"""The messages that nodes exchange."""
+
+
+def wall_clock_us() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class Node:
+    """One member of a cluster: ``async with Node(config, machine=…) as node``.
+
+    Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
+    (name → machine) several share the log. ``transport``, ``file_system``, ``rng`` and ``wall_clock_us`` are ports;
+    by default the node listens for its peers on its own address, and uses the real disk.
+    """
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        machine: Machine | None = None,
+        *,
+        machines: Mapping[str, Machine] | None = None,
+        transport: Transport | None = None,
+        file_system: FileSystem | None = None,
+        rng: Random | None = None,
+        wall_clock_us: Callable[[], int] = wall_clock_us,
+    ) -> None:
+        if machine is not None and machines is not None:
+            raise ConfigError("give a node either machine or machines")
+        self.config = config
+        self._machine = machine
+        self._machines: dict[str, Machine] = dict(machines or {})
+        if machine is not None:
+            self._machines[DEFAULT_MACHINE] = machine
+        self._rng = rng or Random()
+        self._wall_clock_us = wall_clock_us
+        self._file_system = file_system or RealFileSystem()
+        self._transport = transport
+        self._events = EventStream()
+        self._router = Router(self._machines)
+        self._book = AddressBook(config.node_id, config.members, {})
+        self._directory: DataDirectory | None = None
+        self._store: GroupStore | None = None
+        self._writer: Writer | None = None
+        self._group: Group | None = None
+        self._checkpointing: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._stopped = asyncio.Event()
+        self._connected: set[int] = set()
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the data directory and begin to talk to the peers.
+
+        Raises :class:`ConfigError`, :class:`~quorate.errors.DataDirectoryLocked`, :class:`CorruptLog` or
+        :class:`StorageError`; then nothing is left running.
+        """
+        try:
+            self._open_storage()
+            if self._transport is None:
+                self._transport = await self._listen()
+            for address in self._book.peer_addresses:
+                self._transport.dial(address)
+            self._begin_if_complete()
+            await self._transport.start(self)
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _open_storage(self) -> None:
+        directory = self._directory = DataDirectory(self._file_system, self.config.data_dir)
+        identity = directory.load_identity(self.config.node_id)
+        remembered: Mapping[int, str] = {}
+        if identity is not None:
+            if identity.cluster_id != self.config.cluster_id:
+                raise ConfigError(
+                    f"{directory.path} belongs to cluster {identity.cluster_id!r}, not {self.config.cluster_id!r}"
+                )
+            remembered = identity.members
+        self._book = AddressBook(self.config.node_id, self.config.members, remembered)
+        self._store = GroupStore.open(self._file_system, directory.group_path(GROUP), group=GROUP)
+        self._router.open(directory.state_path(GROUP))
+
+    async def _listen(self) -> Transport:
+        host, _, port = self.config.address.rpartition(":")
+        transport = TcpTransport(self.identity(), WIRE_CODEC, rng=self._rng)
+        try:
+            await transport.listen(host.strip("[]"), int(port))
+        except OSError as error:
+            await transport.stop()
+            raise ConfigError(f"cannot listen on {self.config.address}: {error.strerror}") from error
+        return transport
+
+    def identity(self) -> Identity:
+        """How this node presents itself; a new incarnation with each call."""
+        return Identity(
+            cluster_id=self.config.cluster_id,
+            node_id=self.config.node_id,
+            address=self.config.address,
+            incarnation=self._rng.getrandbits(63),
+            software=f"quorate {__version__}",
+        )
+
+    def _begin_if_complete(self) -> None:
+        """Join the group as soon as every member's id is known."""
+        if self._group is not None or self._book.unknown or self._stopped.is_set():
+            return
+        assert self._directory is not None
+        assert self._store is not None
+        assert self._transport is not None
+        members = self._book.members
+        self._directory.save_identity(
+            StoredIdentity(
+                cluster_id=self.config.cluster_id,
+                node_id=self.config.node_id,
+                address=self.config.address,
+                members=members,
+            )
+        )
+        self._group = group = self._make_group(frozenset(members), self._store, self._transport)
+        group.start()
+        self._checkpointing = asyncio.get_running_loop().create_task(self._checkpoint_regularly())
+        log.info("node %d is a member of %s", self.config.node_id, ", ".join(f"{k}@{v}" for k, v in members.items()))
+
+    def _make_group(self, voters: frozenset[int], store: GroupStore, transport: Transport) -> Group:
+        recovered = store.recovered
+        if self._router.applied_by_any > recovered.last_index:
+            raise CorruptLog(
+                f"the state machines have applied entry {self._router.applied_by_any}, but the log ends at "
+                f"{recovered.last_index}: it lost entries. Replace this node by a new one, or restore a backup."
+            )
+        core = RaftCore(
+            self.config.core_config(),
+            Configuration(voters),
+            recovered,
+            store,
+            self._rng,
+            applied=self._router.applied,
+            committed=self._router.applied_by_any,
+        )
+
+        def persisted(ticket: int) -> None:
+            group.persisted(ticket)
+
+        def failed(error: BaseException) -> None:
+            group.fail(error)
+
+        def send(peer: int, messages: Sequence[WireMessage]) -> None:
+            transport.send(peer, GROUP, messages)
+
+        self._writer = GroupCommitWriter(store, persisted, failed, asyncio.get_running_loop())
+        group = Group(
+            core,
+            self.config,
+            self._router,
+            self._writer,
+            send,
+            self._connected,
+            self._events,
+            self._rng,
+            self._wall_clock_us,
+            self._failed,
+        )
+        return group
+
+    async def _checkpoint_regularly(self) -> None:
+        """Move what the SQLite file's own log gathered into the file, off the event loop."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            try:
+                await asyncio.to_thread(self._router.sync)
+            except StorageError as error:
+                if self._group is not None:
+                    self._group.fail(error)
+                return
+
+    def _failed(self, error: BaseException) -> None:
+        self._failure = error
+        self._events.close()
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Stop for good: end what is pending, close the files. Idempotent."""
+        self._stopped.set()
+        if self._group is not None:
+            self._group.stop()
+        if self._checkpointing is not None:
+            self._checkpointing.cancel()
+            await asyncio.gather(self._checkpointing, return_exceptions=True)
+            self._checkpointing = None
+        if self._transport is not None:
+            await self._transport.stop()
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await asyncio.to_thread(writer.close)
+        self._close_files()
+        self._events.close()
+
+    def _close_files(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+            try:
+                self._router.close()
+            except StorageError as error:
+                log.error("closing the state: %s", error)
+        if self._directory is not None:
+            self._directory.release()
+            self._directory = None
+
+    async def wait_stopped(self) -> None:
+        """Return when the node has stopped; raise what made it stop if that was a failure."""
+        await self._stopped.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- what it is --------------------------------------------------------------------------------------
+
+    @property
+    def node_id(self) -> int:
+        """This node's id."""
+        return self.config.node_id
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node believes that it leads. Another may have been elected since: see :meth:`read`."""
+        return self._group is not None and self._group.core.replication is not None and not self._group.stopped
+
+    @property
+    def leader(self) -> int | None:
+        """The id of the leader as far as this node knows."""
+        return self._group.core.leader if self._group is not None and not self._group.stopped else None
+
+    @property
+    def leader_address(self) -> str | None:
+        """Where the leader is reached."""
+        return self._book.members.get(self.leader) if self.leader is not None else None
+
+    @property
+    def machine(self) -> Any:
+        """The state machine given as ``machine``; see :meth:`read` for how old its state may be."""
+        return self._machine
+
+    @property
+    def status(self) -> NodeStatus:
+        """The node's condition now."""
+        group, core = self._group, self._group.core if self._group else None
+        role = "failed" if self._failure else "joining" if core is None else core.role.value
+        return NodeStatus(
+            node_id=self.node_id,
+            address=self.config.address,
+            role=role,
+            term=core.term if core else 0,
+            leader=self.leader,
+            leader_address=self.leader_address,
+            commit_index=core.log.committed if core else 0,
+            applied_index=group.applied_index if group else 0,
+            last_index=core.log.last_index if core else 0,
+            peers=tuple(self._peer_statuses(core)),
+            fsyncs=self._store.stats.syncs if self._store else 0,
+            failure=str(self._failure) if self._failure else None,
+        )
+
+    def _peer_statuses(self, core: RaftCore | None) -> list[PeerStatus]:
+        progress = core.replication.peers if core and core.replication else {}
+        statuses = []
+        for peer, address in self._book.members.items():
+            if peer == self.node_id:
+                continue
+            match = progress[peer].match if peer in progress else None
+            lag = core.log.last_index - match if core and match is not None else None
+            statuses.append(
+                PeerStatus(node_id=peer, address=address, connected=peer in self._connected, match_index=match, lag=lag)
+            )
+        return statuses
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """What happens from now on, until the node stops."""
+        return self._events.follow()
+
+    # -- what it does ------------------------------------------------------------------------------------
+
+    async def propose(
+        self,
+        command: bytes,
+        *,
+        machine: str = DEFAULT_MACHINE,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        forward: bool = True,
+    ) -> Applied:
+        """Have ``command`` applied on every node; returns the state machine's answer once it is applied here.
+
+        On a follower the command is passed on to the leader, unless ``forward`` is false. With a ``request_id``
+        a retry of the same command, on any node, is applied once and gets the first answer.
+
+        Raises :class:`~quorate.errors.NotApplied` (certainly without effect), :class:`OutcomeUnknown` (after
+        ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
+        the machine refused it.
+        """
+        if len(command) > self.config.max_command_bytes:
+            raise ProposalTooLarge(f"the command has {len(command)} bytes, the most is {self.config.max_command_bytes}")
+        wrapped = Command(machine, command, request_id)
+        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
+        if not forward:
+            if not self.is_leader:
+                raise NotLeader(self.leader)
+            return await self._running_group.propose(wrapped, seconds)
+        return await self._propose_anywhere(wrapped, seconds)
+
+    async def _propose_anywhere(self, command: Command, seconds: float) -> Applied:
+        """Propose here or through the leader; wait for a leader as long as there is time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            try:
+                return await self._running_group.propose(command, deadline - loop.time())
+            except NotLeader:
+                if loop.time() + LEADER_WAIT_SECONDS >= deadline:
+                    raise
+                await asyncio.sleep(LEADER_WAIT_SECONDS)
+
+    async def read(
+        self, fn: Callable[[Any], T], *, consistency: Consistency = "strong", timeout: float | None = None
+    ) -> T:
+        """``fn(machine)`` on this node's state.
+
+        ``strong``: the state holds everything that was acknowledged anywhere before the call (linearizable), or
+        :class:`ReadUnavailable` is raised. ``eventually``: the state as it is here, however old.
+        """
+        await self.read_barrier(consistency=consistency, timeout=timeout)
+        return fn(self._machine)
+
+    async def read_barrier(self, *, consistency: Consistency = "strong", timeout: float | None = None) -> None:
+        """Wait until this node's state is fit for a read of that consistency."""
+        if consistency == "eventually":
+            return
+        if self._group is None:
+            raise ReadUnavailable("the cluster is not formed yet")
+        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._group.read_barrier()
+        except TimeoutError:
+            raise ReadUnavailable(f"no quorum confirmed the read within {seconds:g} s") from None
+
+    async def wait_for_leader(self, timeout: float = 10.0) -> int:
+        """The leader's id, as soon as this node knows it. Raises :class:`TimeoutError`."""
+        async with asyncio.timeout(timeout):
+            while (leader := self.leader) is None:
+                await asyncio.sleep(LEADER_WAIT_SECONDS)
+        return leader
+
+    @property
+    def _running_group(self) -> Group:
+        if self._failure is not None:
+            raise NodeStopped(f"the node has failed: {self._failure}")
+        if self._stopped.is_set():
+            raise NodeStopped("the node is stopped")
+        if self._group is None:
+            raise NotLeader(None)
+        return self._group
+
+    # -- the transport's receiver ------------------------------------------------------------------------
+
+    def received(self, peer: int, group: int, message: WireMessage) -> None:
+        """A message arrived (see :class:`~quorate.transport.contract.Receiver`)."""
+        if self._group is None or group != GROUP or peer not in self._book.members:
+            return
+        if isinstance(message, Forward | ForwardAccepted | ForwardRefused):
+            self._group.received_forward(peer, message)
+        elif isinstance(message, Message):
+            self._group.received(peer, message)
+
+    def connected(self, peer: int) -> None:
+        """Messages to ``peer`` can leave."""
+        self._connected.add(peer)
+        self._events.publish(PeerConnected(peer))
+
+    def disconnected(self, peer: int) -> None:
+        """Messages to ``peer`` cannot leave for now."""
+        self._connected.discard(peer)
+        self._events.publish(PeerDisconnected(peer))
+        if self._group is not None:
+            self._group.peer_lost(peer)
+
+    def introduced(self, introduction: Introduction) -> str | None:
+        """A node presents itself; see :class:`AddressBook`."""
+        reason = self._book.introduce(introduction)
+        if reason is None:
+            try:
+                self._begin_if_complete()
+            except StorageError as error:
+                self._failed(error)
+        return reason

@@ -1,0 +1,87 @@
+"""Strong reads: callers wait here until the local state is known to hold everything acknowledged before they came."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+from quorate.errors import QuorateError, ReadUnavailable
+from quorate.raft.output import ReadReady
+
+RETRY_SECONDS = 0.1
+"""A read index that was asked of the leader and has not come by then is asked for again, under a new token."""
+
+
+class ReadGate:
+    """Gathers the reads of one turn under one token, and lets them pass when their index is applied."""
+
+    def __init__(self, first_token: int, waiting_max: int) -> None:
+        """``first_token`` must differ in each process start, so that no token is ever used twice."""
+        self._tokens = count(first_token)
+        self._waiting_max = waiting_max
+        self._arrived: list[asyncio.Future[None]] = []
+        self._asked: dict[int, tuple[float, list[asyncio.Future[None]]]] = {}
+        self._confirmed: list[tuple[int, int, list[asyncio.Future[None]]]] = []  # a heap by index
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether reads have arrived that no token covers."""
+        return bool(self._arrived)
+
+    def enter(self, future: asyncio.Future[None]) -> None:
+        """A read arrived; ``future`` ends when it may go on. Raises :class:`ReadUnavailable` if too many wait."""
+        if self._waiting >= self._waiting_max:
+            raise ReadUnavailable(f"{self._waiting} reads are waiting already")
+        self._waiting += 1
+        future.add_done_callback(self._left)
+        self._arrived.append(future)
+
+    def _left(self, _: asyncio.Future[None]) -> None:
+        self._waiting -= 1
+
+    def ask(self, now: float, read_index: Callable[[int], None]) -> None:
+        """Cover the reads that have arrived, and those whose answer is overdue, with one new token."""
+        for token, (asked_at, futures) in list(self._asked.items()):
+            if asked_at + RETRY_SECONDS <= now:
+                del self._asked[token]
+                self._arrived += futures
+        self._arrived = [future for future in self._arrived if not future.done()]
+        if self._arrived:
+            token = next(self._tokens)
+            self._asked[token] = (now, self._arrived)
+            self._arrived = []
+            read_index(token)
+
+    def confirmed(self, read: ReadReady, applied_index: int) -> None:
+        """The core answered a token."""
+        asked = self._asked.pop(read.token, None)
+        if asked is None:
+            return
+        if read.index is None:
+            self._arrived += asked[1]  # asked again with the next tick, by when there may be a leader
+            return
+        heapq.heappush(self._confirmed, (read.index, read.token, asked[1]))
+        self.applied(applied_index)
+
+    def applied(self, index: int) -> None:
+        """The local state holds everything up to ``index``."""
+        while self._confirmed and self._confirmed[0][0] <= index:
+            for future in heapq.heappop(self._confirmed)[2]:
+                if not future.done():
+                    future.set_result(None)
+
+    def fail_all(self, error: QuorateError) -> None:
+        """End all reads."""
+        groups = [self._arrived, *(futures for _, futures in self._asked.values())]
+        groups += [futures for _, _, futures in self._confirmed]
+        for futures in groups:
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        self._arrived, self._asked, self._confirmed = [], {}, []

@@ -1,0 +1,77 @@
+"""Elections: when to campaign, whom to vote for, how votes are counted (§5.2, §5.4.1; thesis §9.6)."""
+
+from __future__ import annotations
+
+from random import Random
+
+from quorate.raft.config import CoreConfig
+from quorate.raft.log import RaftLog
+from quorate.raft.messages import RequestVote
+from quorate.raft.output import HardState
+from quorate.raft.quorum import Quorum, VoteResult
+
+
+class ElectionTimer:
+    """Counts the ticks since a leader was heard from, against a timeout drawn anew each time."""
+
+    def __init__(self, config: CoreConfig, rng: Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._elapsed = 0
+        self._leader_heard = True  # before the last crash one may have been: its lease must be respected
+        self._timeout = self._draw(config.election_ticks_min, config.election_ticks_max)
+
+    def _draw(self, low: int, high: int) -> int:
+        return self._rng.randint(low + 1, high)
+
+    def leader_heard(self) -> None:
+        """A legitimate leader sent something."""
+        self._elapsed = 0
+        self._leader_heard = True
+
+    def restart(self) -> None:
+        """Begin a new wait (a vote was granted, a role was left) with a full timeout."""
+        self._elapsed = 0
+        self._leader_heard = False
+        self._timeout = self._draw(self._config.election_ticks_min, self._config.election_ticks_max)
+
+    def restart_campaign(self) -> None:
+        """Begin a campaign's shorter wait: no leader is about, so trying again soon disturbs nobody."""
+        self._elapsed = 0
+        self._leader_heard = False
+        self._timeout = self._draw(self._config.heartbeat_ticks, self._config.election_ticks_min)
+
+    def tick(self, elapsed: int) -> bool:
+        """Let time pass; returns whether the timeout is over."""
+        self._elapsed += elapsed
+        return self._elapsed >= self._timeout
+
+    @property
+    def leader_is_recent(self) -> bool:
+        """Whether a leader may still count on this node: then nobody else gets its vote (thesis §4.2.3)."""
+        return self._leader_heard and self._elapsed < self._config.election_ticks_min
+
+
+class Campaign:
+    """The votes gathered by a (pre-)candidate."""
+
+    def __init__(self, quorum: Quorum) -> None:
+        self._quorum = quorum
+        self.votes: dict[int, bool] = {}
+
+    def record(self, voter: int, granted: bool) -> VoteResult:
+        """Count one vote; a voter's first answer stands."""
+        self.votes.setdefault(voter, granted)
+        return self._quorum.vote(self.votes)
+
+
+def grants_vote(request: RequestVote, candidate: int, hard_state: HardState, log: RaftLog) -> bool:
+    """Whether ``candidate`` gets the vote, or the promise of one (§5.2, §5.4.1).
+
+    The caller has already dealt with the term: the request's is ours, or higher and ``pre_vote``.
+    """
+    if not log.is_up_to_date(request.last_index, request.last_term):
+        return False
+    if request.term > hard_state.term:
+        return True
+    return hard_state.voted_for in (None, candidate)

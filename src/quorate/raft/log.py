@@ -1,0 +1,162 @@
+"""The node's view of the replicated log: what is in it, and how far it is durable, committed and applied.
+
+Entries near the end are kept in memory; older ones are read back through the :class:`LogReader`. Terms are kept
+for the whole log as runs (a term's entries are contiguous), so the consistency check never needs to read.
+
+Invariant: applied ≤ committed ≤ last, handed out ≤ durable ≤ last.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from quorate.errors import ProtocolViolation
+from quorate.raft.entry import Entry
+from quorate.raft.output import LogReader, Recovered
+
+_EVICT_BATCH = 256  # entries are dropped from memory this many at a time: one memmove for all
+
+
+class RaftLog:
+    """The log. Only :meth:`append` changes its contents, and it never removes a committed entry."""
+
+    def __init__(self, recovered: Recovered, reader: LogReader, *, cache_bytes_max: int) -> None:
+        self._reader = reader
+        self._term_starts = [first for first, _ in recovered.term_starts]
+        self._terms = [term for _, term in recovered.term_starts]
+        self._cache: list[Entry] = []
+        self._cache_first = recovered.last_index + 1
+        self._cache_bytes = 0
+        self._cache_bytes_max = cache_bytes_max
+        self.last_index = recovered.last_index
+        self.written = recovered.last_index
+        """Up to here entries were handed to storage."""
+        self.durable = recovered.last_index
+        """Up to here storage has confirmed."""
+        self.committed = 0
+        self.handed_out = 0
+        """Up to here entries were given to the driver for applying."""
+        self.applied = 0
+
+    @property
+    def last_term(self) -> int:
+        """The last entry's term; 0 when the log is empty."""
+        return self._terms[-1] if self._terms else 0
+
+    def term(self, index: int) -> int:
+        """The term of the entry at ``index`` (0 for index 0). Raises ``IndexError`` beyond the end."""
+        if index == 0:
+            return 0
+        if not 0 < index <= self.last_index:
+            raise IndexError(f"no entry {index}: the log ends at {self.last_index}")
+        return self._terms[bisect_right(self._term_starts, index) - 1]
+
+    def matches(self, index: int, term: int) -> bool:
+        """Whether the log holds an entry ``index`` of ``term`` (and so everything before it: Log Matching, §5.3)."""
+        return index <= self.last_index and self.term(index) == term
+
+    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Whether a log ending in (``last_index``, ``last_term``) is at least as up to date as this one (§5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def last_index_within_term(self, index: int, term: int) -> tuple[int, int]:
+        """The last position at or below ``index`` whose term is at most ``term``, with its term.
+
+        Both sides use it to skip whole terms when they look for the point where two logs agree.
+        """
+        position = min(index, self.last_index)
+        while position > 0:
+            run = bisect_right(self._term_starts, position) - 1
+            if self._terms[run] <= term:
+                return position, self._terms[run]
+            position = self._term_starts[run] - 1
+        return 0, 0
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Put ``entries`` at their places; whatever was there and behind gives way (§5.3)."""
+        first = entries[0].index
+        if first <= self.committed:
+            raise ProtocolViolation(f"entry {first} is committed here and would be overwritten")
+        if first > self.last_index + 1:
+            raise ProtocolViolation(f"entry {first} would leave a gap behind {self.last_index}")
+        if first <= self.last_index:
+            self._truncate(first)
+        for entry in entries:
+            if not self._terms or entry.term != self._terms[-1]:
+                self._term_starts.append(entry.index)
+                self._terms.append(entry.term)
+            self._cache_bytes += len(entry.payload)
+        self._cache.extend(entries)
+        self.last_index = entries[-1].index
+
+    def _truncate(self, first: int) -> None:
+        keep = max(0, first - self._cache_first)
+        for entry in self._cache[keep:]:
+            self._cache_bytes -= len(entry.payload)
+        del self._cache[keep:]
+        self._cache_first = min(self._cache_first, first)
+        while self._term_starts and self._term_starts[-1] >= first:
+            self._term_starts.pop()
+            self._terms.pop()
+        self.last_index = first - 1
+        self.written = min(self.written, self.last_index)
+        self.durable = min(self.durable, self.last_index)
+
+    def entries(self, low: int, high: int, max_bytes: int, max_entries: int | None = None) -> Sequence[Entry]:
+        """Entries ``low`` … ``high`` - 1, as far as they fit; at least one if there is one."""
+        if max_entries is not None:
+            high = min(high, low + max_entries)
+        if low >= high:
+            return ()
+        if low < self._cache_first:
+            return self._reader.read(low, min(high, self._cache_first), max_bytes)
+        start = low - self._cache_first
+        found = self._cache[start : high - self._cache_first]
+        total = 0
+        for count, entry in enumerate(found):
+            total += len(entry.payload)
+            if total > max_bytes:
+                return found[: max(1, count)]
+        return found
+
+    def unwritten(self) -> Sequence[Entry]:
+        """Entries that storage has not been given yet."""
+        return self._cache[self.written + 1 - self._cache_first :] if self.written < self.last_index else ()
+
+    def commit_to(self, index: int) -> bool:
+        """Raise the commit index; returns whether it moved. It never goes back."""
+        if index <= self.committed:
+            return False
+        if index > self.last_index:
+            raise ProtocolViolation(
+                f"told that entry {index} is committed, but this log ends at {self.last_index}: "
+                "it lost entries that it had acknowledged"
+            )
+        self.committed = index
+        return True
+
+    def take_committed(self, max_bytes: int) -> Sequence[Entry]:
+        """The next entries to apply: committed, and durable here too, so no state can run ahead of its own log."""
+        ready = min(self.committed, self.durable)
+        if self.handed_out >= ready or self.handed_out > self.applied:
+            return ()
+        entries = self.entries(self.handed_out + 1, ready + 1, max_bytes)
+        self.handed_out += len(entries)
+        return entries
+
+    def applied_to(self, index: int) -> None:
+        """The driver has applied everything up to ``index``."""
+        if not self.applied <= index <= self.handed_out:
+            raise ProtocolViolation(f"applied {index}, outside of {self.applied} … {self.handed_out}")
+        self.applied = index
+        self._evict()
+
+    def _evict(self) -> None:
+        """Drop old entries from memory once they are durable and applied, and more than the bound is kept."""
+        while self._cache_bytes > self._cache_bytes_max and len(self._cache) > _EVICT_BATCH:
+            if self._cache[_EVICT_BATCH - 1].index > min(self.applied, self.durable):
+                return
+            self._cache_bytes -= sum(len(entry.payload) for entry in self._cache[:_EVICT_BATCH])
+            del self._cache[:_EVICT_BATCH]
+            self._cache_first += _EVICT_BATCH

@@ -1,0 +1,102 @@
+"""What the leader knows of one peer's log.
+
+::
+
+            hint or loss ┌───────┐ first match
+        ┌───────────────►│ PROBE ├──────────────┐
+        │                └───────┘              ▼
+    ┌───┴───────┐                         ┌───────────┐
+    │ REPLICATE │◄────────────────────────┤ REPLICATE │
+    └───────────┘                         └───────────┘
+
+PROBE sends one message and waits, to find where the logs agree. REPLICATE sends ahead without waiting, within
+the window. (A third state, for a peer that needs a snapshot, belongs here.)
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from quorate.raft.inflights import Inflights
+
+
+class ProgressState(Enum):
+    """How the leader sends to a peer."""
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+class Progress:
+    """One peer's progress, as of one replication ``session``: answers to another session do not count."""
+
+    __slots__ = (
+        "active",
+        "commit_sent",
+        "inflights",
+        "match",
+        "match_last_round",
+        "next",
+        "probe_sent",
+        "recheck",
+        "round_acked",
+        "session",
+        "state",
+    )
+
+    def __init__(self, session: int, next_index: int, inflights: Inflights) -> None:
+        self.session = session
+        self.match = 0
+        """The highest index known to be durable there."""
+        self.next = next_index
+        """The next index to send; everything below was sent, or is assumed to be there."""
+        self.state = ProgressState.PROBE
+        self.probe_sent = False
+        self.inflights = inflights
+        self.commit_sent = 0
+        self.match_last_round = 0
+        self.recheck = False
+        """Whether to ask if what was sent ahead has arrived: nothing came back for a whole heartbeat round."""
+        self.round_acked = 0
+        """The latest heartbeat round that it has answered."""
+        self.active = True
+        """Whether anything was heard from it since the last quorum check."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing may be sent before an answer arrives."""
+        return self.probe_sent if self.state is ProgressState.PROBE else self.inflights.full
+
+    def sent(self, last_index: int, size_bytes: int) -> None:
+        """Entries up to ``last_index`` left for this peer."""
+        if self.state is ProgressState.PROBE:
+            self.probe_sent = True
+        else:
+            self.inflights.add(last_index, size_bytes)
+            self.next = last_index + 1
+
+    def matched(self, index: int) -> bool:
+        """The peer confirmed ``index``; returns whether that is news."""
+        news = index > self.match
+        if news:
+            self.match = index
+            self.inflights.free_to(index)
+        self.next = max(self.next, index + 1)
+        if self.state is ProgressState.PROBE:
+            self.state = ProgressState.REPLICATE
+            self.probe_sent = False
+            self.next = self.match + 1
+        return news
+
+    def answers_current_send(self, previous_index: int) -> bool:
+        """Whether a rejection of an append behind ``previous_index`` concerns what was sent last, not the past."""
+        if self.state is ProgressState.PROBE:
+            return previous_index == self.next - 1
+        return previous_index > self.match
+
+    def probe_from(self, next_index: int) -> None:
+        """Go back to probing at ``next_index`` (never below what is known to match)."""
+        self.state = ProgressState.PROBE
+        self.probe_sent = False
+        self.inflights.clear()
+        self.next = max(next_index, self.match + 1)

@@ -1,0 +1,182 @@
+"""Replication: the leader's side (§5.3, §5.4.2) and the follower's acceptance of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quorate.raft.config import CoreConfig
+from quorate.raft.entry import Entry
+from quorate.raft.inflights import Inflights
+from quorate.raft.log import RaftLog
+from quorate.raft.membership import Configuration
+from quorate.raft.messages import AppendEntries, AppendEntriesReply, Envelope, Heartbeat
+from quorate.raft.progress import Progress, ProgressState
+
+
+class Replication:
+    """What a leader knows of its peers and what it sends them. It dies with the leadership."""
+
+    def __init__(self, config: CoreConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
+        self._config = config
+        self._configuration = configuration
+        self._log = log
+        self._term = term
+        self.peers: dict[int, Progress] = {
+            peer: self._new_progress(session)
+            for session, peer in enumerate(configuration.members, start=1)
+            if peer != config.node_id
+        }
+        self._own_match = 0
+        self._proposed: list[tuple[int, int]] = []  # (index, bytes) proposed here and not yet committed
+        self.uncommitted_bytes = 0
+
+    def _new_progress(self, session: int) -> Progress:
+        window = Inflights(self._config.inflight_appends_max, self._config.inflight_bytes_max)
+        return Progress(session, self._log.last_index + 1, window)
+
+    # -- sending -----------------------------------------------------------------------------------------
+
+    def messages(self) -> Iterator[Envelope]:
+        """Everything that may be sent now: entries within each window, and news of the commit index."""
+        for peer, progress in self.peers.items():
+            while self._wants_entries(progress):
+                yield Envelope(peer, self._append_message(progress))
+            if progress.recheck:
+                progress.recheck = False
+                yield Envelope(peer, self._append_nothing(progress))
+            if progress.commit_sent < min(self._log.committed, progress.match):
+                yield Envelope(peer, self.heartbeat(progress, sequence=0))
+
+    def _wants_entries(self, progress: Progress) -> bool:
+        return not progress.paused and (progress.state is ProgressState.PROBE or progress.next <= self._log.last_index)
+
+    def _append_message(self, progress: Progress) -> AppendEntries:
+        entries = self._log.entries(
+            progress.next,
+            self._log.last_index + 1,
+            self._config.append_bytes_max,
+            self._config.append_entries_max,
+        )
+        previous = progress.next - 1
+        last = previous + len(entries)
+        progress.sent(last, sum(len(entry.payload) for entry in entries))
+        progress.commit_sent = max(progress.commit_sent, min(self._log.committed, last))
+        return self._append(progress, previous, tuple(entries))
+
+    def _append_nothing(self, progress: Progress) -> AppendEntries:
+        """An append that only asks whether everything sent so far is there."""
+        return self._append(progress, progress.next - 1, ())
+
+    def _append(self, progress: Progress, previous: int, entries: tuple[Entry, ...]) -> AppendEntries:
+        return AppendEntries(
+            term=self._term,
+            session=progress.session,
+            previous_index=previous,
+            previous_term=self._log.term(previous),
+            commit=self._log.committed,
+            entries=entries,
+        )
+
+    def heartbeat(self, progress: Progress, sequence: int) -> Heartbeat:
+        """A heartbeat of round ``sequence``; 0 only tells the commit index and wants no answer."""
+        progress.commit_sent = min(self._log.committed, progress.match)
+        return Heartbeat(term=self._term, session=progress.session, sequence=sequence, commit=progress.commit_sent)
+
+    def nudge(self, progress: Progress) -> None:
+        """A peer is alive and lacks entries: if it made no progress for a round, something may be lost."""
+        if progress.match < self._log.last_index:
+            if progress.state is ProgressState.PROBE:
+                progress.probe_sent = False
+            elif progress.match == progress.match_last_round:
+                progress.recheck = True
+        progress.match_last_round = progress.match
+
+    # -- answers -----------------------------------------------------------------------------------------
+
+    def handle_reply(self, peer: int, reply: AppendEntriesReply) -> None:
+        """A peer's answer to an append of this term."""
+        progress = self.peers.get(peer)
+        if progress is None or reply.session != progress.session:
+            return
+        progress.active = True
+        if reply.rejected:
+            if progress.answers_current_send(reply.previous_index):
+                hint = min(reply.hint_index, reply.previous_index - 1)
+                agreed, _ = self._log.last_index_within_term(hint, reply.hint_term)
+                progress.probe_from(agreed + 1)
+        elif reply.match_index <= self._log.last_index:
+            progress.matched(reply.match_index)
+
+    def own_entries_durable(self, index: int) -> None:
+        """This node's own log is durable up to ``index``: now it counts as its own follower."""
+        self._own_match = max(self._own_match, index)
+
+    def quorum_match(self) -> int:
+        """The highest index that is durable on a quorum; it may commit only if it is of this term (§5.4.2)."""
+        matches = {peer: progress.match for peer, progress in self.peers.items()}
+        matches[self._config.node_id] = self._own_match
+        return self._configuration.quorum.reached(matches)
+
+    def take_active(self) -> set[int]:
+        """The nodes heard from since the last call, this one included."""
+        active = {peer for peer, progress in self.peers.items() if progress.active}
+        for progress in self.peers.values():
+            progress.active = False
+        return active | {self._config.node_id}
+
+    # -- the bound on uncommitted proposals --------------------------------------------------------------
+
+    def proposed(self, entry: Entry) -> None:
+        """Count an entry that was appended for a proposal."""
+        self._proposed.append((entry.index, entry.size_bytes))
+        self.uncommitted_bytes += entry.size_bytes
+
+    def committed(self, index: int) -> None:
+        """Entries up to ``index`` are committed and count no longer."""
+        done = 0
+        for position, size_bytes in self._proposed:
+            if position > index:
+                break
+            self.uncommitted_bytes -= size_bytes
+            done += 1
+        del self._proposed[:done]
+
+
+def accept_entries(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
+    """A follower's handling of AppendEntries (§5.3): check, append what is new, learn the commit index.
+
+    An entry that is already there is left alone, so a late, shorter copy of an earlier message never cuts
+    anything. The reply may leave once the log is durable up to its ``match_index``.
+    """
+    if message.previous_index < log.committed:
+        # What is committed matches by definition; go on behind it without looking at what may be compacted.
+        known = log.committed - message.previous_index
+        entries, previous = message.entries[known:], log.committed
+    else:
+        entries, previous = message.entries, message.previous_index
+        if not log.matches(previous, message.previous_term):
+            return _rejected(log, message)
+    for position, entry in enumerate(entries):
+        if not log.matches(entry.index, entry.term):
+            log.append(entries[position:])
+            break
+    match = previous + len(entries)
+    log.commit_to(min(message.commit, match))
+    return _accepted(message, match)
+
+
+def _accepted(message: AppendEntries, match_index: int) -> AppendEntriesReply:
+    return AppendEntriesReply(term=message.term, session=message.session, match_index=match_index)
+
+
+def _rejected(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
+    hint_index, hint_term = log.last_index_within_term(message.previous_index, message.previous_term)
+    return AppendEntriesReply(
+        term=message.term,
+        session=message.session,
+        match_index=0,
+        rejected=True,
+        previous_index=message.previous_index,
+        hint_index=hint_index,
+        hint_term=hint_term,
+    )

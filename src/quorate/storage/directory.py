@@ -1,0 +1,90 @@
+"""The data directory of one node: who may use it, who it belongs to, and where everything is.
+
+::
+
+    <data>/LOCK                         held by the process that uses it
+    <data>/identity.json                whose it is
+    <data>/groups/<group>/hard_state    see quorate.storage.hard_state
+    <data>/groups/<group>/log/          see quorate.storage.wal
+    <data>/groups/<group>/state.sqlite  the state machines' own file
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from quorate.errors import ConfigError, StorageError
+from quorate.storage.filesystem import FileSystem, read_bytes, write_atomically
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose data this is, and the members as last known here."""
+
+    cluster_id: str
+    node_id: int
+    address: str
+    members: dict[int, str]
+    """Node id → address, this node included."""
+
+
+class DataDirectory:
+    """A node's directory, locked for this process until it is released."""
+
+    def __init__(self, fs: FileSystem, path: Path) -> None:
+        """Create it where it is missing, and lock it.
+
+        Raises :class:`ConfigError` if it cannot be used, and :class:`~quorate.errors.DataDirectoryLocked`
+        if another process does.
+        """
+        self._fs = fs
+        self.path = path
+        try:
+            fs.make_directories(path)
+            self._lock = fs.lock(path / "LOCK")
+        except OSError as error:
+            raise ConfigError(f"the data directory {path} cannot be used: {error.strerror}") from error
+
+    def group_path(self, group: int = 0) -> Path:
+        """Where :meth:`~quorate.storage.store.GroupStore.open` finds the group's hard state and log."""
+        return self.path / "groups" / str(group)
+
+    def state_path(self, group: int = 0) -> Path:
+        """The SQLite file of the group's state machines."""
+        return self.group_path(group) / "state.sqlite"
+
+    def load_identity(self, node_id: int) -> Identity | None:
+        """What :meth:`save_identity` left; ``None`` in a new directory.
+
+        Raises :class:`ConfigError` if the directory belongs to another node than ``node_id``, and
+        :class:`StorageError` if the file cannot be read.
+        """
+        path = self._identity_path
+        if not self._fs.exists(path):
+            return None
+        try:
+            identity = msgspec.json.decode(read_bytes(self._fs, path), type=Identity)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StorageError(f"{path} cannot be read: {error}") from error
+        if identity.node_id != node_id:
+            raise ConfigError(
+                f"this data directory belongs to node {identity.node_id}, not to node {node_id}: {self.path}"
+            )
+        return identity
+
+    def save_identity(self, identity: Identity) -> None:
+        """Replace the identity in one step; durable on return. Raises :class:`StorageError`."""
+        text = msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
+        try:
+            write_atomically(self._fs, self._identity_path, text)
+        except OSError as error:
+            raise StorageError(f"{self._identity_path} cannot be written: {error}") from error
+
+    def release(self) -> None:
+        """Let another process have the directory. Safe to call twice."""
+        self._lock.release()
+
+    @property
+    def _identity_path(self) -> Path:
+        return self.path / "identity.json"

@@ -1,0 +1,121 @@
+"""Reading a log back: what is intact, where it ends, and whether the end is an honest one.
+
+::
+
+    the record at the expected place …
+      is intact                                → an entry or a sync mark; go on
+      is not, and only zeros follow            → the end of the log
+      is not, and the entry was never promised → a torn tail: cut
+      is not, and the entry was durable        → corrupt: refuse to start, cut nothing
+
+Durable is what a sync mark further on says is (see :mod:`quorate.storage.marks`), and all of every segment but the
+last one: a segment is synced before the next one is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from pathlib import Path
+
+from google_crc32c import value as crc32c
+
+from quorate.errors import CorruptLog
+from quorate.raft.entry import EntryKind
+from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES
+from quorate.storage.filesystem import FileSystem
+from quorate.storage.marks import MARK_KIND, proven_behind
+from quorate.storage.segment import RESTORE_ADVICE, Segment, check_header
+from quorate.storage.terms import TermRuns
+
+logger = logging.getLogger(__name__)
+
+_RECORD = struct.Struct(">IIQQB")
+_ENTRY_KINDS = frozenset(EntryKind)
+
+
+def recover_segment(fs: FileSystem, path: Path, group: int, terms: TermRuns, *, sealed: bool) -> tuple[Segment, int]:
+    """Open and index the segment at ``path``, adding its entries' terms to ``terms``.
+
+    Returns it with the highest index that its marks prove durable. A torn tail is cut off, unless the segment is
+    ``sealed`` (has a successor) and so was durable as a whole. Raises :class:`CorruptLog`.
+
+    What is returned is durable, too: the process may have died before its last sync, or because of it.
+    """
+    file = fs.open(path)
+    try:
+        data = file.read_at(0, file.size)
+        first_index = check_header(data, path, group)
+        segment = Segment(path, file, first_index)
+        proven, problem = _index_records(segment, data, terms)
+        if not sealed:
+            _settle_tail(segment, data, proven, problem)
+        elif segment.end != len(data):
+            raise _corrupt(segment, problem, "later segments follow")
+        return segment, proven
+    except BaseException:
+        file.close()
+        raise
+
+
+def _index_records(segment: Segment, data: bytes, terms: TermRuns) -> tuple[int, str]:
+    """Index the intact records from the start of the segment on.
+
+    Returns the highest index claimed by a mark among them, and what is wrong with the bytes behind them.
+    """
+    offset, end, proven = segment.end, len(data), 0
+    offsets, lengths = segment.offsets, segment.lengths
+    index = segment.first_index
+    while True:
+        if end - offset < HEADER_BYTES:
+            problem = f"a record takes {HEADER_BYTES} bytes or more, {end - offset} are left"
+            break
+        checksum, length, term, number, kind = _RECORD.unpack_from(data, offset)
+        stop = offset + PREFIX_BYTES + length
+        if length < LENGTH_MIN or stop > end:
+            problem = f"a record of {length} bytes cannot be"
+            break
+        if crc32c(data[offset + 4 : stop]) != checksum:
+            problem = "its checksum does not match"
+            break
+        if kind == MARK_KIND and term == offset and number < index:
+            proven = max(proven, number)
+        elif kind in _ENTRY_KINDS and number == index and term >= terms.last:
+            offsets.append(offset)
+            lengths.append(stop - offset)
+            terms.extend(index, term)
+            index += 1
+        else:
+            # Intact, so no power loss made it: someone wrote it.
+            problem = f"found an intact record of kind {kind}, term {term}, index {number}"
+            raise _corrupt(segment, f"{problem} behind term {terms.last}", "the record is intact")
+        segment.end = offset = stop
+    return proven, problem
+
+
+def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str) -> None:
+    """Decide about the bytes behind the last intact record, and make what stays durable."""
+    rest = data[segment.end :].rstrip(b"\0")
+    if rest:
+        claimed = proven_behind(data, segment.end)
+        if claimed > segment.last_index:
+            raise _corrupt(segment, problem, f"a later sync mark says that entries up to {claimed} were durable")
+        logger.warning(
+            "%s: cut %d bytes of a torn write behind entry %d (byte %d: %s)",
+            segment.path, len(rest), segment.last_index, segment.end, problem,
+        )  # fmt: skip
+        segment.truncate()
+    # The last process may have ended because a sync failed. The kernel then takes the pages for clean, and a sync
+    # would do nothing: what no mark proves is written once more, so that the sync has something to do.
+    unproven = max(proven + 1, segment.first_index)
+    if unproven <= segment.last_index:
+        start = segment.offsets[unproven - segment.first_index]
+        segment.file.write_at(start, data[start : segment.end])
+    segment.file.sync()
+
+
+def _corrupt(segment: Segment, problem: str, evidence: str) -> CorruptLog:
+    return CorruptLog(
+        f"{segment.path}: byte {segment.end}: expected entry {segment.last_index + 1}, but {problem}, "
+        f"and this is no torn write: {evidence}. {RESTORE_ADVICE}"
+    )

@@ -1,0 +1,261 @@
+"""The write-ahead log of one group: consecutive entries in segment files, written by one thread."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+from quorate.errors import CorruptLog
+from quorate.raft.entry import Entry
+from quorate.records import HEADER_BYTES, encode_entry
+from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem
+from quorate.storage.marks import MARK_BYTES, encode_mark
+from quorate.storage.recovery import recover_segment
+from quorate.storage.segment import ALLOCATION_STEP_BYTES, RESTORE_ADVICE, SUFFIX, Segment, segment_name
+from quorate.storage.terms import TermRuns
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+
+
+class Wal:
+    """The log on disk; implements :class:`~quorate.raft.output.LogReader`.
+
+    One thread at a time appends, marks and syncs. Other threads may :meth:`read` and :meth:`cut_prefix`
+    meanwhile, away from the entries that are just being replaced. An :class:`OSError` of a method that
+    writes leaves the log in an unknown state: open it anew.
+    """
+
+    def __init__(self, fs: FileSystem, directory: Path, group: int, segment_bytes: int) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._group = group
+        self._segment_bytes = segment_bytes
+        self._step_bytes = min(ALLOCATION_STEP_BYTES, segment_bytes)
+        self._lock = Lock()  # guards the list of segments, their indexes and the terms; never held during I/O
+        self._segments: list[Segment] = []
+        self._terms = TermRuns()
+        self._durable = 0
+        self._marked = 0
+
+    @classmethod
+    def open(cls, fs: FileSystem, directory: Path, *, group: int = 0, segment_bytes: int = SEGMENT_BYTES) -> Wal:
+        """The log in ``directory``, which exists; begun there if it is empty. All of it is durable on return.
+
+        A segment is closed and the next begun before it outgrows ``segment_bytes``, unless by a single entry.
+        Raises :class:`CorruptLog` if something that was durable cannot be read, and :class:`OSError`.
+        """
+        wal = cls(fs, directory, group, segment_bytes)
+        try:
+            wal._recover()
+        except BaseException:
+            wal.close()
+            raise
+        return wal
+
+    def _recover(self) -> None:
+        names = self._segment_names()
+        for number, name in enumerate(names, start=1):
+            if self._segments and name != segment_name(self.last_index + 1):
+                raise CorruptLog(
+                    f"{self._directory}: expected entry {self.last_index + 1} behind "
+                    f"{self._segments[-1].path.name}, but the next segment is {name}. {RESTORE_ADVICE}"
+                )
+            path = self._directory / name
+            sealed = number < len(names)
+            segment, proven = recover_segment(self._fs, path, self._group, self._terms, sealed=sealed)
+            self._segments.append(segment)
+            self._marked = max(proven, segment.first_index - 1)
+        if not names:
+            self._segments.append(Segment.create(self._fs, self._directory, self._group, 1))
+        self._fs.sync_directory(self._directory)
+        self._durable = self.last_index
+        self.mark()
+
+    def _segment_names(self) -> list[str]:
+        names = []
+        for name in self._fs.list_files(self._directory):
+            if name.endswith(SUFFIX):
+                names.append(name)
+            elif name.endswith(TEMPORARY_SUFFIX):
+                self._fs.remove(self._directory / name)
+        return names
+
+    @property
+    def first_index(self) -> int:
+        """The lowest index that the log has, or will have: 1 while nothing was cut away."""
+        return self._segments[0].first_index
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last entry, durable or not; ``first_index - 1`` while there is none."""
+        return self._segments[-1].last_index
+
+    @property
+    def term_starts(self) -> tuple[tuple[int, int], ...]:
+        """(first index, term) of each run of entries of one term, ascending."""
+        with self._lock:
+            return tuple(self._terms.starts)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all records, marks and headers, without the space reserved ahead."""
+        with self._lock:
+            return sum(segment.end for segment in self._segments)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write consecutive entries in place of whatever the log holds from ``entries[0].index`` on.
+
+        They can be read on return, and are durable after the next :meth:`sync`. Raises :class:`ValueError`,
+        with nothing written, if they would leave a gap or go back in term, and :class:`OSError`.
+        """
+        if not entries:
+            return
+        self._check(entries)
+        if entries[0].index <= self.last_index:
+            self._cut_suffix(entries[0].index)
+        active = self._segments[-1]
+        room = self._segment_bytes - active.end - MARK_BYTES
+        fitting: list[Entry] = []
+        for entry in entries:
+            length = len(encode_entry(entry))
+            if length > room and (fitting or active.last_index >= active.first_index):
+                self._write(fitting)
+                active = self._rotate()
+                room = self._segment_bytes - active.end
+                fitting = []
+            fitting.append(entry)
+            room -= length
+        self._write(fitting)
+
+    def sync(self) -> None:
+        """Make everything durable that was appended before. Raises :class:`OSError`."""
+        last_index = self.last_index
+        if self._durable < last_index:
+            self._segments[-1].file.sync()
+            self._durable = last_index
+
+    def mark(self) -> None:
+        """Say in the log that what is synced is, so that none of it can ever pass for a torn write.
+
+        Every append does so first; call it when none is to follow soon. It takes no sync, because a mark that
+        is lost does no harm. Raises :class:`OSError`.
+        """
+        self._write(())
+
+    def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """Entries ``low`` … ``high`` - 1, cut short after the first that brings the payloads to ``max_bytes``.
+
+        Raises :class:`IndexError` if the log does not have all of them, :class:`CorruptLog` if one has decayed
+        since the log was opened, and :class:`OSError`.
+        """
+        with self._lock:
+            if not self.first_index <= low <= high <= self.last_index + 1:
+                raise IndexError(
+                    f"entries {low} to {high - 1} were asked for, the log has {self.first_index} to {self.last_index}"
+                )
+            spans: list[tuple[Segment, array[int], array[int]]] = []
+            position = bisect_right(self._segments, low, key=lambda segment: segment.first_index) - 1
+            while low < high and (max_bytes > 0 or not spans):
+                segment = self._segments[position]
+                offsets, lengths = segment.span(low, high, max_bytes)
+                segment.pin()
+                spans.append((segment, offsets, lengths))
+                low += len(offsets)
+                max_bytes -= sum(lengths) - HEADER_BYTES * len(lengths)
+                position += 1
+        try:
+            return [entry for segment, offsets, lengths in spans for entry in segment.read(offsets, lengths)]
+        finally:
+            with self._lock:
+                for segment, _, _ in spans:
+                    segment.unpin()
+
+    def cut_prefix(self, up_to_index: int) -> None:
+        """Remove the segments all of whose entries are at or below ``up_to_index``, but never the last one.
+
+        Raises :class:`OSError`.
+        """
+        while True:
+            with self._lock:
+                if len(self._segments) == 1 or self._segments[0].last_index > up_to_index:
+                    return
+                segment = self._segments.pop(0)
+                segment.retire()
+                self._terms.cut_before(self.first_index)
+                self._terms.cut(self.last_index + 1)
+            self._remove(segment)
+
+    def close(self) -> None:
+        """Close the files; what was not synced may be lost. Safe to call twice."""
+        with self._lock:
+            for segment in self._segments:
+                segment.retire()
+
+    def _check(self, entries: Sequence[Entry]) -> None:
+        """Raise :class:`ValueError` unless ``entries`` continue the log, or a beginning of it."""
+        index = entries[0].index
+        if not self.first_index <= index <= self.last_index + 1:
+            raise ValueError(f"entry {index} cannot follow a log of {self.first_index} to {self.last_index}")
+        term = self._terms.at(index - 1)
+        for expected, entry in enumerate(entries, start=index):
+            if entry.index != expected or entry.term < term:
+                raise ValueError(
+                    f"entry {entry.index} of term {entry.term} cannot follow {expected - 1} of term {term}"
+                )
+            term = entry.term
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Write ``entries``, which fit into the active segment, behind a mark if one is due: in one piece."""
+        segment = self._segments[-1]
+        records = [encode_entry(entry) for entry in entries]
+        mark_bytes = 0
+        if self._durable > self._marked:
+            mark_bytes = MARK_BYTES
+            records.insert(0, encode_mark(self._durable, segment.end))
+        if not records:
+            return
+        segment.write(b"".join(records), self._step_bytes)
+        with self._lock:
+            segment.index(mark_bytes, [len(record) for record in records[mark_bytes > 0 :]])
+            for entry in entries:
+                self._terms.extend(entry.index, entry.term)
+        self._marked = self._durable
+
+    def _rotate(self) -> Segment:
+        """Close the active segment for good and begin the next one."""
+        full = self._segments[-1]
+        # Before the next one exists: that it does is taken as proof that all of this one was durable.
+        full.truncate()
+        self._durable = self._marked = full.last_index
+        segment = Segment.create(self._fs, self._directory, self._group, full.last_index + 1)
+        with self._lock:
+            self._segments.append(segment)
+        return segment
+
+    def _cut_suffix(self, index: int) -> None:
+        """Remove the entries from ``index`` on, durably.
+
+        Durably, before anything is written in their place: of a longer old suffix, records of old terms would
+        otherwise stand right behind shorter new ones after a power loss, and be taken for their continuation.
+        """
+        while self._segments[-1].first_index > index:
+            with self._lock:
+                segment = self._segments.pop()
+                segment.retire()
+            self._remove(segment)
+        segment = self._segments[-1]
+        with self._lock:
+            segment.cut(index)
+            self._terms.cut(index)
+        segment.truncate()
+        self._durable = min(self._durable, index - 1)
+        if self._marked >= index:
+            self._marked = 0  # that mark is gone, and what the ones before it prove is not remembered
+
+    def _remove(self, segment: Segment) -> None:
+        """Remove a segment's file. One by one, durably: a power loss must not leave a hole between segments."""
+        self._fs.remove(segment.path)
+        self._fs.sync_directory(self._directory)

@@ -1,0 +1,128 @@
+"""Who calls :meth:`GroupStore.persist`, and when: a thread with all that has gathered, or the caller at once."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Protocol, TypeVar
+
+from quorate.raft.output import Write
+from quorate.storage.store import GroupStore
+
+_Outcome = TypeVar("_Outcome")
+
+
+class Writer(Protocol):
+    """Takes writes from the event loop and reports there what has become durable.
+
+    It is made with ``on_persisted(ticket)``: all writes up to this ticket are durable; and with
+    ``on_failure(error)``: called at most once, no later write is carried out and no ticket reported after it.
+    Both are called by the event loop, never from within :meth:`submit`.
+    """
+
+    def submit(self, write: Write) -> None:
+        """Take a write, in the order of tickets; ignored once the writer has failed or is closed.
+
+        There is no bound here: the core bounds what may be unpersisted.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was submitted and stop; blocks until then. Does not close the store. Safe to call twice."""
+        ...
+
+
+class GroupCommitWriter:
+    """Persists in a thread of its own: one sync covers all writes that arrived while the last one ran."""
+
+    def __init__(
+        self,
+        store: GroupStore,
+        on_persisted: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+        loop: AbstractEventLoop,
+    ) -> None:
+        self._store = store
+        self._on_persisted = on_persisted
+        self._on_failure = on_failure
+        self._loop = loop
+        self._stopped = False
+        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        # A daemon: a program that forgets to close ends all the same, like one that is killed.
+        self._thread = Thread(target=self._run, name="quorate-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, write: Write) -> None:
+        if not self._stopped:
+            self._queue.put(write)
+
+    def close(self) -> None:
+        self._stopped = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            more = True
+            while more:
+                batch, more = self._take()
+                if batch:
+                    self._store.persist(batch)
+                    self._report(self._on_persisted, batch[-1].ticket)
+                if self._queue.empty():
+                    self._store.mark()
+        except Exception as error:
+            self._stopped = True
+            self._report(self._on_failure, error)
+
+    def _take(self) -> tuple[list[Write], bool]:
+        """Wait for a write and take it with all that are behind it; and whether more can follow."""
+        batch: list[Write] = []
+        write = self._queue.get()
+        while write is not None:
+            batch.append(write)
+            try:
+                write = self._queue.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _report(self, callback: Callable[[_Outcome], None], outcome: _Outcome) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, outcome)
+        except RuntimeError:
+            pass  # the loop is closed: nobody is left to tell
+
+
+class InlineWriter:
+    """Persists within :meth:`submit`: no thread, so that a simulation stays reproducible."""
+
+    def __init__(
+        self,
+        store: GroupStore,
+        on_persisted: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+        loop: AbstractEventLoop,
+    ) -> None:
+        self._store = store
+        self._on_persisted = on_persisted
+        self._on_failure = on_failure
+        self._loop = loop
+        self._stopped = False
+
+    def submit(self, write: Write) -> None:
+        if self._stopped:
+            return
+        try:
+            self._store.persist([write])
+            self._store.mark()
+        except Exception as error:
+            self._stopped = True
+            self._loop.call_soon(self._on_failure, error)
+        else:
+            self._loop.call_soon(self._on_persisted, write.ticket)
+
+    def close(self) -> None:
+        self._stopped = True

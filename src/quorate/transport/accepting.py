@@ -1,0 +1,209 @@
+"""The accepting half: connections that peers dialled, and what they bring."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import cast
+
+from quorate.errors import FrameError, TransportError
+from quorate.transport.codec import Codec
+from quorate.transport.contract import Identity, Receiver
+from quorate.transport.delays import DelayLine
+from quorate.transport.faults import Direction, LinkFaults
+from quorate.transport.framing import HEADER_BYTES, FrameSplitter
+from quorate.transport.handshake import (
+    HANDSHAKE_BYTES_MAX,
+    PREFACE,
+    Hello,
+    choose_version,
+    decode_handshake,
+    encode_handshake,
+    introduce,
+    is_ourselves,
+    refusal,
+    welcome_from,
+)
+from quorate.transport.news import News
+from quorate.transport.options import TcpOptions
+from quorate.transport.sockets import remote_address, tune
+from quorate.transport.statistics import StatsBook
+
+log = logging.getLogger("quorate.transport")
+
+
+class Acceptor:
+    """Every accepted connection of a transport. At most one per peer: a newer one replaces it."""
+
+    def __init__(
+        self, identity: Identity, codec: Codec, options: TcpOptions, faults: LinkFaults | None, stats: StatsBook
+    ) -> None:
+        self.identity = identity
+        self.codec = codec
+        self.options = options
+        self.faults = faults
+        self.stats = stats
+        self.receiver: Receiver | None = None
+        self._connections: set[Accepted] = set()
+        self._strangers: set[Accepted] = set()
+        self._by_peer: dict[int, Accepted] = {}
+        self._reported = News()
+        self._emptied = asyncio.Event()
+
+    def opened(self, connection: Accepted) -> bool:
+        """Take in a new connection; false if there is no room, or no one to receive."""
+        if self.receiver is None or len(self._strangers) >= self.options.handshakes_max:
+            return False
+        self._connections.add(connection)
+        self._strangers.add(connection)
+        return True
+
+    def admit(self, connection: Accepted, hello: Hello) -> int:
+        """The protocol version to speak with the sender of ``hello``; raises :class:`~quorate.errors.HandshakeRefused`."""
+        version = choose_version(self.identity, hello, self.options.versions)
+        self._strangers.discard(connection)
+        if is_ourselves(self.identity, hello):  # the dialling side of us hangs up when it reads the welcome
+            return version
+        assert self.receiver is not None
+        introduce(self.receiver, self.identity, hello, None)
+        # The older connection may be half-open, or an earlier incarnation's: nothing may come out of it any more.
+        if (older := self._by_peer.get(hello.node_id)) is not None:
+            older.abort()
+        self._by_peer[hello.node_id] = connection
+        return version
+
+    def closed(self, connection: Accepted) -> None:
+        self._connections.discard(connection)
+        self._strangers.discard(connection)
+        if connection.peer is not None and self._by_peer.get(connection.peer) is connection:
+            del self._by_peer[connection.peer]
+        if not self._connections:
+            self._emptied.set()
+
+    def warn(self, transport: asyncio.BaseTransport, what: str, reason: str) -> None:
+        """Log what was done to a connection, once for each origin and reason: peers try again and again."""
+        host, port = remote_address(transport)
+        if self._reported.is_news((host, what, reason), asyncio.get_running_loop().time()):
+            log.warning("%s from %s:%s: %s", what, host, port, reason)
+
+    async def stop(self) -> None:
+        """Close all connections and wait until they are."""
+        self.receiver = None
+        self._emptied.clear()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._connections:
+            await self._emptied.wait()
+
+
+class Accepted(asyncio.Protocol):
+    """One accepted connection: preface and hello in, welcome out, then frames one way."""
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self.peer: int | None = None
+        self._acceptor = acceptor
+        self._transport: asyncio.Transport | None = None
+        self._open = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._preface = b""
+        self._splitter = FrameSplitter(HANDSHAKE_BYTES_MAX)
+        self._held = DelayLine()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not asyncio's by class
+        self._open = self._acceptor.opened(self)
+        if not self._open:
+            self._transport.abort()
+            return
+        options = self._acceptor.options
+        tune(transport, options.unacknowledged_seconds_max)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(options.handshake_seconds, self._out_of_time)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._open:
+            return
+        try:
+            if len(self._preface) < len(PREFACE):
+                data = self._read_preface(data)
+            for body in self._splitter.feed(data):
+                if self.peer is None:
+                    self._present(body)
+                else:
+                    self._deliver(self.peer, body)
+                if not self._open:  # what the frame set off may have closed us
+                    return
+        except TransportError as error:
+            if self.peer is None:
+                self._refuse(str(error))
+            else:
+                self._give_up(self.peer, str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._shut()
+        self._acceptor.closed(self)
+
+    def abort(self) -> None:
+        """Close the connection; nothing it brought is delivered any more."""
+        self._shut()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _read_preface(self, data: bytes) -> bytes:
+        missing = len(PREFACE) - len(self._preface)
+        self._preface += bytes(data[:missing])
+        if not PREFACE.startswith(self._preface):
+            raise FrameError("not a peer: the connection does not open with the preface")
+        return data[missing:]
+
+    def _present(self, body: bytes) -> None:
+        hello = decode_handshake(body)
+        if not isinstance(hello, Hello):
+            raise FrameError(f"{type(hello).__name__} where a hello should be")
+        version = self._acceptor.admit(self, hello)
+        if not self._open or self._transport is None:
+            return
+        self.peer = hello.node_id
+        self._splitter.frame_bytes_max = self._acceptor.options.frame_bytes_max
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._transport.write(encode_handshake(welcome_from(self._acceptor.identity, version)))
+
+    def _deliver(self, peer: int, body: bytes) -> None:
+        acceptor = self._acceptor
+        group, message = acceptor.codec.decode(body)
+        stats = acceptor.stats[peer]
+        stats.frames_received += 1
+        stats.bytes_received += HEADER_BYTES + len(body)
+        receiver, faults = acceptor.receiver, acceptor.faults
+        if receiver is None:
+            return
+        if faults is None or (faults.quiet and not self._held):
+            receiver.received(peer, group, message)
+            return
+        seconds = faults.judge(peer, Direction.INCOMING)
+        if seconds is None or not self._held.put(seconds, partial(receiver.received, peer, group, message)):
+            stats.dropped += 1
+
+    def _out_of_time(self) -> None:
+        self._refuse(f"the handshake took more than {self._acceptor.options.handshake_seconds:g} s")
+
+    def _refuse(self, reason: str) -> None:
+        self._shut()
+        if self._transport is not None:
+            self._acceptor.warn(self._transport, "refused a connection", reason)
+            self._transport.write(encode_handshake(refusal(reason)))
+            self._transport.close()
+
+    def _give_up(self, peer: int, reason: str) -> None:
+        if self._transport is not None:
+            self._acceptor.warn(self._transport, f"closed the connection of node {peer}", reason)
+        self._acceptor.stats[peer].last_error = reason
+        self.abort()
+
+    def _shut(self) -> None:
+        self._open = False
+        self._held.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()

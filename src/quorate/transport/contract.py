@@ -1,0 +1,144 @@
+"""What a transport is: it carries messages between the nodes of a cluster, and promises little.
+
+Guaranteed: a message arrives as it was sent or not at all, once at most, and behind those sent before it on the
+same connection. Not guaranteed: that it arrives. The consensus above is built for that.
+
+A connection is one-way. A node *dials* the addresses it wants to send to; what those nodes have to say comes over
+the connections that they dial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+
+class WireMessage(Protocol):
+    """Any frozen dataclass that the transport's codec knows: the messages of the core, and a node's own."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node says it is.
+
+    ``address`` is the ``host:port`` where others reach it. ``incarnation`` is drawn at random by each process
+    start (below 2**64), so that a restarted node can be told from the one before it. ``software`` is for people.
+    """
+
+    cluster_id: str
+    node_id: int
+    address: str
+    incarnation: int
+    software: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction(Identity):
+    """A node that presented itself.
+
+    ``dialled`` is the address at which we reached it, or ``None`` when it is the one that dialled us. It can
+    differ from ``address``, which is what the node announces.
+    """
+
+    dialled: str | None = None
+
+
+class LinkState(Enum):
+    """Where the connection to a dialled address stands."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    """The handshake ended in a refusal. It is tried again: the reason may go away."""
+    OURSELVES = "ourselves"
+    """The address is our own. It is not dialled again."""
+
+
+@dataclass(slots=True)
+class LinkStatus:
+    """A dialled address: its state, the node found there last, and why it is not connected."""
+
+    address: str
+    state: LinkState = LinkState.CONNECTING
+    peer: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(slots=True)
+class PeerStats:
+    """What went to and came from a peer since the transport was made.
+
+    ``connected`` says whether what we send can leave now. ``dropped`` counts messages that we gave up on: no
+    connection, a full queue, a message beyond the frame limit, an injected fault.
+    """
+
+    connected: bool = False
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    frames_received: int = 0
+    bytes_received: int = 0
+    dropped: int = 0
+    last_error: str | None = None
+
+
+class Receiver(Protocol):
+    """The node, as its transport sees it.
+
+    Calls come one at a time, from the event loop, never from inside a call to the transport, and none after
+    ``stop`` has returned. They must return soon: while one runs, nothing else does.
+    """
+
+    def received(self, peer: int, group: int, message: WireMessage) -> None:
+        """``peer`` sent ``message`` to our replica of ``group``."""
+
+    def connected(self, peer: int) -> None:
+        """Our connection to ``peer`` is up: what is sent from now on may arrive."""
+
+    def disconnected(self, peer: int) -> None:
+        """Our connection to ``peer`` went down; what was in flight may be lost."""
+
+    def introduced(self, introduction: Introduction) -> str | None:
+        """A node presented itself: return ``None`` to accept it, or the reason to refuse it.
+
+        Called for every connection, whoever dialled. Here a node learns which id lives at an address, and
+        refuses strangers, an id that changed at an address, or an id claimed by two addresses.
+        """
+
+
+class Transport(Protocol):
+    """Carries messages to the peers whose addresses it was told to dial."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who we say we are."""
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to dial and to accept. Called once."""
+
+    def dial(self, address: str) -> None:
+        """Keep a connection to ``address`` from now on, through failures. Idempotent; allowed before ``start``.
+
+        Raises :class:`~quorate.errors.ConfigError` if ``address`` cannot be one.
+        """
+
+    def hang_up(self, address: str) -> None:
+        """Give up the connection to ``address``. Idempotent; at once nothing more is sent over it."""
+
+    def send(self, peer: int, group: int, messages: Sequence[WireMessage]) -> None:
+        """Send ``messages`` to ``peer``'s replica of ``group``, in order.
+
+        Never blocks, and never raises because of the network: what cannot be sent is dropped and counted.
+        """
+
+    def stats(self) -> Mapping[int, PeerStats]:
+        """Counters per peer id; live objects, not to be changed."""
+
+    def links(self) -> Mapping[str, LinkStatus]:
+        """The dialled addresses; live objects, not to be changed."""
+
+    async def stop(self) -> None:
+        """Close every connection and release every resource. Idempotent, and final."""

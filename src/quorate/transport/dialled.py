@@ -1,0 +1,98 @@
+"""One connection that we dialled: hello out, welcome in, then frames one way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from quorate.errors import FrameError, HandshakeRefused, TransportError
+from quorate.transport.contract import Identity
+from quorate.transport.framing import FrameSplitter
+from quorate.transport.handshake import (
+    HANDSHAKE_BYTES_MAX,
+    PREFACE,
+    Refused,
+    Welcome,
+    decode_handshake,
+    encode_handshake,
+    hello_from,
+)
+from quorate.transport.options import TcpOptions
+from quorate.transport.sockets import tune
+
+
+class Dialled(asyncio.Protocol):
+    """The protocol of a dialled connection; its loop's ``create_connection`` is given it."""
+
+    def __init__(self, identity: Identity, options: TcpOptions) -> None:
+        loop = asyncio.get_running_loop()
+        # Both end in a value, never in an exception: no one has to fetch what nobody waits for.
+        self._answer: asyncio.Future[Welcome | Exception] = loop.create_future()
+        self._lost: asyncio.Future[Exception] = loop.create_future()
+        self._identity = identity
+        self._options = options
+        self._error: Exception | None = None
+        self._splitter = FrameSplitter(HANDSHAKE_BYTES_MAX)
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not asyncio's by class
+        tune(transport, self._options.unacknowledged_seconds_max)
+        hello = hello_from(self._identity, self._options.versions)
+        self._transport.write(PREFACE + encode_handshake(hello))
+
+    def data_received(self, data: bytes) -> None:
+        if self._error is not None:
+            return
+        try:
+            for body in self._splitter.feed(data):
+                self._answered(body)
+        except TransportError as error:
+            self._error = error
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        reason = self._error or error or ConnectionResetError("closed by the peer")
+        if not self._answer.done():
+            self._answer.set_result(reason)
+        if not self._lost.done():
+            self._lost.set_result(reason)
+
+    def write(self, data: bytes) -> bool:
+        """Queue ``data``, unless too much waits already or the connection is going down: then false."""
+        transport = self._transport
+        if transport.is_closing() or transport.get_write_buffer_size() > self._options.queue_bytes_max:
+            return False
+        transport.write(data)
+        return True
+
+    async def until_answered(self) -> Welcome:
+        """The peer's welcome; raises what came instead."""
+        await asyncio.wait([self._answer])
+        answer = self._answer.result()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def until_lost(self) -> Exception:
+        """Why the connection ended, once it has."""
+        await asyncio.wait([self._lost])
+        return self._lost.result()
+
+    async def finish(self, seconds_max: float) -> None:
+        """Close once all that was written has left, or after ``seconds_max``; return when it is closed."""
+        self._transport.close()
+        await asyncio.wait([self._lost], timeout=seconds_max)
+        if not self._lost.done():
+            self._transport.abort()
+            await asyncio.wait([self._lost])
+
+    def _answered(self, body: bytes) -> None:
+        if self._answer.done():
+            raise FrameError("the peer sent a frame on a connection that only we send on")
+        answer = decode_handshake(body)
+        if isinstance(answer, Refused):
+            raise HandshakeRefused(answer.reason)
+        if not isinstance(answer, Welcome):
+            raise FrameError(f"{type(answer).__name__} where a welcome should be")
+        self._answer.set_result(answer)

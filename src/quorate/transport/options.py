@@ -1,0 +1,32 @@
+"""The settings of the TCP transport; the defaults suit a local network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quorate.transport.framing import FRAME_BYTES_MAX
+from quorate.transport.handshake import VERSIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpOptions:
+    """Bounds and times of the TCP transport."""
+
+    frame_bytes_max: int = FRAME_BYTES_MAX
+    """The largest frame sent or accepted, header included."""
+    queue_bytes_max: int = 32 * 1024 * 1024
+    """While more than this waits to be written to a peer, messages to it are dropped."""
+    handshake_seconds: float = 5.0
+    """A connection that is not welcomed after this time is given up, by both sides."""
+    handshakes_max: int = 256
+    """Accepted connections that may be in their handshake at once; one more is closed."""
+    backoff_seconds_min: float = 0.02
+    """The pause after a first failure to connect. It doubles with each further one …"""
+    backoff_seconds_max: float = 1.0
+    """… up to this. Half of every pause is random, lest all peers come back in step."""
+    unacknowledged_seconds_max: float = 10.0
+    """A connection whose data no one acknowledges for this long is given up (where the system can do that)."""
+    close_seconds: float = 0.5
+    """How long ``stop`` waits for what was sent last to leave."""
+    versions: tuple[int, int] = VERSIONS
+    """The lowest and highest protocol version to speak; a lower maximum lets old and new nodes mix."""

@@ -1,0 +1,151 @@
+"""Messages over TCP: one connection each way between every two nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+
+from quorate.errors import TransportError
+from quorate.transport.accepting import Accepted, Acceptor
+from quorate.transport.codec import Codec
+from quorate.transport.contract import Identity, LinkStatus, PeerStats, Receiver, WireMessage
+from quorate.transport.dialler import Dialler
+from quorate.transport.dialling import Link
+from quorate.transport.faults import Direction, LinkFaults
+from quorate.transport.framing import encode_frame
+from quorate.transport.options import TcpOptions
+from quorate.transport.statistics import StatsBook
+
+log = logging.getLogger("quorate.transport")
+
+
+class TcpTransport:
+    """The :class:`~quorate.transport.contract.Transport` over TCP.
+
+    Peers come in through :meth:`listen`, through a port shared with other protocols
+    (:meth:`accept_protocol`), or both. ``rng`` spreads the pauses between attempts to connect; ``faults`` are
+    injected into what is sent and received.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        codec: Codec,
+        *,
+        options: TcpOptions | None = None,
+        rng: random.Random | None = None,
+        faults: LinkFaults | None = None,
+    ) -> None:
+        self._identity = identity
+        self._codec = codec
+        self._options = options or TcpOptions()
+        self._faults = faults
+        self._stats = StatsBook()
+        self._acceptor = Acceptor(identity, codec, self._options, faults, self._stats)
+        self._dialler = Dialler(identity, self._options, rng or random.Random(), self._stats)
+        self._servers: list[asyncio.Server] = []
+        self._started = self._stopped = False
+
+    @property
+    def identity(self) -> Identity:
+        """Who we say we are."""
+        return self._identity
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to dial and to accept; raises :class:`TransportError` the second time."""
+        if self._started or self._stopped:
+            raise TransportError("a transport is started once")
+        self._started = True
+        self._acceptor.receiver = receiver
+        self._dialler.start(receiver)
+
+    async def listen(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> int:
+        """Accept peers on an own port, or on a bound socket; the port.
+
+        Connections that arrive before :meth:`start` are closed. Raises :class:`OSError` if the port cannot be had.
+        """
+        if self._stopped:
+            raise TransportError("the transport is stopped")
+        loop = asyncio.get_running_loop()
+        if sock is not None:
+            server = await loop.create_server(self.accept_protocol, sock=sock)
+        else:
+            server = await loop.create_server(self.accept_protocol, host, port)
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    def accept_protocol(self) -> asyncio.Protocol:
+        """The protocol for one accepted connection, to be given its transport and every byte since the first.
+
+        A front door that looked at the first bytes and found :data:`~quorate.transport.handshake.PREFACE`
+        hands the connection over with ``transport.set_protocol(protocol)``,
+        ``protocol.connection_made(transport)`` and ``protocol.data_received(first_bytes)``.
+        """
+        return Accepted(self._acceptor)
+
+    def dial(self, address: str) -> None:
+        """Keep a connection to ``address`` (``host:port``) from now on; :class:`ConfigError` if it is none."""
+        if not self._stopped:
+            self._dialler.dial(address)
+
+    def hang_up(self, address: str) -> None:
+        """Give up the connection to ``address``; what was sent still has a moment to leave."""
+        self._dialler.hang_up(address)
+
+    def send(self, peer: int, group: int, messages: Sequence[WireMessage]) -> None:
+        """Send ``messages`` with one write, or drop and count them."""
+        stats = self._stats[peer]
+        link = self._dialler.route(peer)
+        if link is None:
+            stats.dropped += len(messages)
+            return
+        encode, frame_bytes_max = self._codec.encode, self._options.frame_bytes_max
+        frames: list[bytes] = []
+        for message in messages:
+            frame = encode_frame(encode(group, message))
+            if len(frame) <= frame_bytes_max:
+                frames.append(frame)
+            else:  # the peer would close the connection over it, and lose more than this
+                stats.dropped += 1
+                stats.last_error = f"a {type(message).__name__} of {len(frame)} bytes is over the frame limit"
+                log.error("not sent to node %d: %s", peer, stats.last_error)
+        if self._faults is None or (self._faults.quiet and not link.holds):
+            _transmit(link, stats, frames)
+            return
+        for frame in frames:
+            seconds = self._faults.judge(peer, Direction.OUTGOING)
+            if seconds is None or not link.hold(seconds, partial(_transmit, link, stats, (frame,))):
+                stats.dropped += 1
+
+    def stats(self) -> Mapping[int, PeerStats]:
+        """Counters per peer id."""
+        return MappingProxyType(self._stats)
+
+    def links(self) -> Mapping[str, LinkStatus]:
+        """The dialled addresses."""
+        return self._dialler.statuses()
+
+    async def stop(self) -> None:
+        """Close everything; what was sent last has a moment to leave. Idempotent."""
+        self._stopped = True
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+        await self._acceptor.stop()
+        await self._dialler.stop()
+        for server in servers:
+            await server.wait_closed()
+
+
+def _transmit(link: Link, stats: PeerStats, frames: Sequence[bytes]) -> None:
+    if link.write(frames):
+        stats.frames_sent += len(frames)
+        stats.bytes_sent += sum(map(len, frames))
+    else:
+        stats.dropped += len(frames)

@@ -1,0 +1,278 @@
+"""After a power loss: a torn tail is cut, a corrupt middle is refused, and never is there a wrong entry."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quorate.errors import CorruptLog
+from quorate.raft.entry import Entry
+from quorate.records import HEADER_BYTES, encode_entry
+from quorate.storage import MemoryFileSystem, Wal
+from quorate.storage.marks import MARK_BYTES, encode_mark
+from quorate.storage.segment import SEGMENT_HEADER_BYTES
+from .support import LOG, Promises, contents, disk, entry, everything, run
+
+FIRST = LOG / f"{1:020d}.raftlog"
+
+
+def small_log(*, marked: bool) -> tuple[bytes, list[Entry], int]:
+    """A log of three synced batches in one file: its bytes, its entries, and where its records end."""
+    fs = disk()
+    wal = Wal.open(fs, LOG, segment_bytes=1024)
+    entries: list[Entry] = []
+    for term, size in ((1, 3), (1, 40), (4, 0)):
+        batch = run(len(entries) + 1, len(entries) + 2, term, size)
+        wal.append(batch)
+        wal.sync()
+        entries += batch
+    if marked:
+        wal.mark()
+    return contents(fs)[FIRST], entries, wal.size_bytes
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_every_truncation_recovers_a_prefix(marked: bool) -> None:
+    data, entries, end = small_log(marked=marked)
+    lengths = set()
+    for size in range(SEGMENT_HEADER_BYTES, len(data)):
+        wal = Wal.open(disk({FIRST: data[:size]}), LOG)
+        found = everything(wal)
+        assert found == entries[: len(found)]
+        lengths.add(len(found))
+        if size >= end:
+            assert found == entries
+    assert lengths == set(range(len(entries) + 1))
+
+
+def test_a_truncated_header_is_refused() -> None:
+    data, _, _ = small_log(marked=False)
+    for size in range(SEGMENT_HEADER_BYTES):
+        with pytest.raises(CorruptLog, match="header"):
+            Wal.open(disk({FIRST: data[:size]}), LOG)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_every_bit_flip_is_refused_or_costs_only_what_no_mark_proves(marked: bool) -> None:
+    data, entries, end = small_log(marked=marked)
+    proven = 6 if marked else 4
+    refused = cut = 0
+    for place in range(8 * (end + 20)):
+        fs = disk({FIRST: data})
+        fs.flip_bit(FIRST, place // 8, place % 8)
+        try:
+            wal = Wal.open(fs, LOG, segment_bytes=1024)
+        except CorruptLog as error:
+            refused += 1
+            assert str(FIRST) in str(error)
+            assert contents(fs)[FIRST][place // 8] != data[place // 8], "refused, and still changed"
+        else:
+            cut += 1
+            found = everything(wal)
+            assert found == entries[: len(found)]
+            assert len(found) >= proven
+            # What was cut is gone for good: the log goes on, and is whole after the next restart.
+            wal.append([entry(len(found) + 1, 9)])
+            wal.sync()
+            assert everything(Wal.open(fs, LOG)) == [*entries[: len(found)], entry(len(found) + 1, 9)]
+    proven_bytes = end - MARK_BYTES if marked else end - 2 * (HEADER_BYTES + 4) - MARK_BYTES
+    assert refused >= 8 * proven_bytes
+    assert cut >= 8 * 20
+
+
+def test_every_bit_flip_in_a_closed_segment_is_refused() -> None:
+    fs = disk()
+    wal = Wal.open(fs, LOG, segment_bytes=300)
+    wal.append(run(1, 6, size=40))
+    files = contents(fs)
+    assert len(files) == 2
+    for place in range(8 * len(files[FIRST])):
+        fs = disk(files)
+        fs.flip_bit(FIRST, place // 8, place % 8)
+        with pytest.raises(CorruptLog):
+            Wal.open(fs, LOG)
+
+
+def test_the_refusal_says_where_and_what_and_what_to_do() -> None:
+    data, _, _ = small_log(marked=True)
+    fs = disk({FIRST: data})
+    fs.flip_bit(FIRST, SEGMENT_HEADER_BYTES + 2 * (HEADER_BYTES + 3 + 1) + MARK_BYTES + HEADER_BYTES, 0)
+    with pytest.raises(CorruptLog) as caught:
+        Wal.open(fs, LOG)
+    message = str(caught.value)
+    for part in (str(FIRST), "expected entry 3", "checksum", "entries up to 6 were durable", "backup"):
+        assert part in message
+
+
+def test_a_torn_tail_is_cut_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    data, entries, end = small_log(marked=False)
+    with caplog.at_level(logging.WARNING, "quorate.storage"):
+        wal = Wal.open(disk({FIRST: data[: end - 1]}), LOG)
+    assert everything(wal) == entries[:-1]
+    (record,) = caplog.records
+    assert "cut 28 bytes" in record.getMessage()
+    assert "entry 5" in record.getMessage()
+
+
+def test_a_clean_end_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    data, entries, _ = small_log(marked=False)
+    assert everything(Wal.open(disk({FIRST: data}), LOG)) == entries
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_missing_segment_is_refused(missing: int) -> None:
+    fs = disk()
+    wal = Wal.open(fs, LOG, segment_bytes=300)
+    wal.append(run(1, 30, size=40))
+    names = fs.list_files(LOG)
+    fs.remove(LOG / names[missing])
+    with pytest.raises(CorruptLog, match=names[missing + 1]):
+        Wal.open(fs, LOG)
+
+
+def test_a_segment_under_the_wrong_name_is_refused() -> None:
+    data, _, _ = small_log(marked=False)
+    with pytest.raises(CorruptLog, match="first index 1"):
+        Wal.open(disk({LOG / f"{2:020d}.raftlog": data}), LOG)
+
+
+def test_a_mark_inside_a_payload_proves_nothing() -> None:
+    """A log file stored inside an entry: torn afterwards, it must not turn a torn tail into a corrupt middle."""
+    fs = disk()
+    wal = Wal.open(fs, LOG)
+    wal.append([entry(1)])
+    wal.sync()
+    start = wal.size_bytes
+    wal.append([entry(2, payload=b"\0" * 600 + encode_mark(1_000_000, 4711) + b"\0" * 600)])
+    data = contents(fs)[FIRST]
+    torn = data[:start] + bytes(100) + data[start + 100 :]
+    assert everything(Wal.open(disk({FIRST: torn}), LOG)) == [entry(1)]
+
+
+def test_intact_records_that_cannot_follow_are_refused() -> None:
+    for wrong in (entry(3), entry(1), entry(2, term=0)):
+        fs = disk()
+        wal = Wal.open(fs, LOG)
+        wal.append([entry(1)])
+        end = wal.size_bytes
+        wal.close()
+        fs.open(FIRST).write_at(end, encode_entry(wrong))
+        with pytest.raises(CorruptLog, match="intact"):
+            Wal.open(fs, LOG)
+
+
+def test_what_survives_a_dead_process_is_durable_after_the_restart() -> None:
+    """The process died between write and sync: its entries were recovered, so they may be acknowledged."""
+    fs = disk()
+    Wal.open(fs, LOG).append(run(1, 3))
+    fs.kill()
+    assert everything(Wal.open(fs, LOG)) == run(1, 3)
+    fs.crash()
+    assert everything(Wal.open(fs, LOG)) == run(1, 3)
+
+
+def test_what_a_failed_sync_left_in_the_cache_is_durable_after_the_restart() -> None:
+    """The kernel counts the pages as clean after a failed sync: only writing them again makes them durable."""
+    fs = disk()
+    wal = Wal.open(fs, LOG)
+    wal.append(run(1, 3))
+    wal.sync()
+    wal.append(run(4, 6))
+    fs.fail_next_sync()
+    with pytest.raises(OSError):
+        wal.sync()
+    fs.kill()
+    assert everything(Wal.open(fs, LOG)) == run(1, 6)
+    fs.crash()
+    assert everything(Wal.open(fs, LOG)) == run(1, 6)
+
+
+def random_step(promises: Promises, rng: Random, term: int) -> None:
+    last = len(promises.written)
+    action = rng.choice(("append", "append", "append", "sync", "sync", "mark", "replace", "compact"))
+    if action == "append":
+        first = last + 1
+    elif action == "replace" and promises.wal.first_index <= last:
+        first = rng.randint(promises.wal.first_index, last)
+    else:
+        if action == "sync":
+            promises.sync()
+        elif action == "mark":
+            promises.wal.mark()
+        else:
+            promises.wal.cut_prefix(rng.randint(0, promises.promised))
+        return
+    size = rng.choice((0, 10, 100, 600, 1500))
+    promises.append(run(first, first + rng.randint(0, 4), term, size))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_done_and_lost_synced_entries_stay_and_no_others_appear(seed: int) -> None:
+    rng = Random(seed)
+    fs = disk()
+    options = {"segment_bytes": rng.choice((512, 2048, 8192, 1 << 20))}
+    promises = Promises(Wal.open(fs, LOG, **options))
+    for life in range(1, 6):
+        if rng.random() < 0.5:
+            fs.lose_power_after(rng.randint(1, 60))
+        try:
+            for _ in range(rng.randint(0, 25)):
+                random_step(promises, rng, life)
+        except OSError:
+            pass
+        ending = rng.choice(("torn", "torn", "torn", "lost", "killed"))
+        if ending == "killed":
+            fs.kill()
+        else:
+            fs.crash(rng if ending == "torn" else None)
+        promises.resume(Wal.open(fs, LOG, **options))
+
+
+def scenario(fs: MemoryFileSystem, promises: Promises) -> None:
+    """Passes through everything the log does to its files."""
+    promises.append(run(1, 5, 1, 100))
+    promises.sync()
+    promises.append(run(6, 12, 1, 100))
+    promises.sync()
+    promises.append(run(13, 13, 1))
+    promises.append(run(9, 20, 2, 100))
+    promises.sync()
+    promises.wal.mark()
+    promises.append(run(5, 5, 3, 700))
+    promises.append(run(6, 20, 3, 100))
+    promises.sync()
+    promises.wal.cut_prefix(12)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_power_may_be_lost_at_any_point(seed: int) -> None:
+    rng = Random(seed)
+    for changes in range(1000):
+        fs = disk()
+        promises = Promises(Wal.open(fs, LOG, segment_bytes=512))
+        fs.lose_power_after(changes)
+        try:
+            scenario(fs, promises)
+        except OSError:
+            finished = False
+        else:
+            finished = True
+        fs.crash(rng)
+        # Power may go again while the log recovers from the first time.
+        fs.lose_power_after(rng.randint(0, 8))
+        try:
+            Wal.open(fs, LOG, segment_bytes=512)
+        except OSError:
+            pass
+        fs.crash(rng)
+        promises.check(Wal.open(fs, LOG, segment_bytes=512))
+        if finished:
+            break
+    assert changes > 50
