@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quorate._version import __version__
+from quorate.app import App
 from quorate.config import RaftConfig
 from quorate.errors import (
     CommandFailed,
@@ -15,14 +16,18 @@ from quorate.errors import (
 )
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
 from quorate.machine.outcome import Applied
+from quorate.models.fields import field
+from quorate.models.model import Model
 from quorate.node.node import Node
 
 __all__ = [
+    "App",
     "Applied",
     "ApplyContext",
     "CommandFailed",
     "ConfigError",
     "DiskStateMachine",
+    "Model",
     "Node",
     "NotApplied",
     "NotLeader",
@@ -32,4 +37,5 @@ __all__ = [
     "ReadUnavailable",
     "StateMachine",
     "__version__",
+    "field",
 ]

@@ -86,8 +86,7 @@ def _schemas(models: tuple[type[Model], ...]) -> list[ModelSchema]:
         for column in schema.columns:
             if column.references is not None and column.references.model not in {item.name for item in schemas}:
                 raise ConfigError(
-                    f"{schema.name}.{column.name}: its foreign key's model {column.references.model} "
-                    "is not in the App"
+                    f"{schema.name}.{column.name}: its foreign key's model {column.references.model} is not in the App"
                 )
     return schemas
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -124,7 +125,8 @@ def test_a_failed_sync_is_never_made_good_by_the_next_one(fs: MemoryFileSystem) 
 
 def test_a_write_to_a_full_disk_changes_nothing(fs: MemoryFileSystem) -> None:
     file = fs.open(FILE, create=True)
-    for change in (lambda: file.write_at(0, b"x"), lambda: file.allocate(10)):
+    changes: list[Callable[[], None]] = [lambda: file.write_at(0, b"x"), lambda: file.allocate(10)]
+    for change in changes:
         fs.fail_next_write()
         with pytest.raises(OSError) as caught:
             change()
@@ -144,7 +146,13 @@ def test_after_power_loss_nothing_works_until_the_crash(fs: MemoryFileSystem) ->
     file = fs.open(FILE, create=True)
     fs.lose_power_after(1)
     file.write_at(0, b"x")
-    for change in (lambda: file.write_at(0, b"y"), file.sync, lambda: fs.remove(FILE), lambda: file.truncate(0)):
+    changes: list[Callable[[], None]] = [
+        lambda: file.write_at(0, b"y"),
+        lambda: file.truncate(0),
+        file.sync,
+        lambda: fs.remove(FILE),
+    ]
+    for change in changes:
         with pytest.raises(OSError, match="power"):
             change()
     assert file.read_at(0, 1) == b"x"

@@ -1,0 +1,1 @@
+"""The ``quorate`` command: thin, one file per subcommand."""

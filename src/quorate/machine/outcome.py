@@ -35,11 +35,8 @@ def encode_outcome(outcome: object) -> bytes:
     if isinstance(outcome, CommandFailed):
         arguments = [argument if _is_plain(argument) else str(argument) for argument in outcome.args]
         return msgspec.msgpack.encode(_Portable(failure=type(outcome).__name__, arguments=arguments))
-    try:
-        result = msgspec.Raw(msgspec.msgpack.encode(outcome))
-    except (TypeError, ValueError, OverflowError):
-        result = msgspec.Raw(msgspec.msgpack.encode(None))
-    return msgspec.msgpack.encode(_Portable(result=result))
+    result = msgspec.msgpack.encode(outcome if _is_plain(outcome) else None)
+    return msgspec.msgpack.encode(_Portable(result=msgspec.Raw(result)))
 
 
 def decode_outcome(data: bytes) -> object:
@@ -51,7 +48,12 @@ def decode_outcome(data: bytes) -> object:
 
 
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, str | bytes | int | float | bool)
+    """Whether ``value`` survives the way through msgpack."""
+    try:
+        msgspec.msgpack.encode(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _failure_class(name: str) -> type[CommandFailed]:

@@ -55,8 +55,9 @@ def codec_of(annotation: Any, metadata: Sequence[object]) -> Codec | None:
     """The codec for a bare type (see :func:`value_type`) with these constraints; ``None`` if unsupported."""
     codec = columns.BY_TYPE.get(annotation) if _hashable(annotation) else None
     if codec is columns.DECIMAL:
-        places = [item.decimal_places for item in metadata if getattr(item, "decimal_places", None) is not None]
-        return columns.fixed_decimal(places[-1]) if places else codec
+        places = [getattr(item, "decimal_places", None) for item in metadata]
+        fixed = next((count for count in places if count is not None), None)
+        return codec if fixed is None else columns.fixed_decimal(fixed)
     if codec is not None:
         return codec
     if get_origin(annotation) is Literal:

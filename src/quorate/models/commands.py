@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from quorate.models.columns import SqlValue
+# Stored values are None, int, float, str and bytes; msgspec cannot tell a str from bytes in a union and needs no help.
+Value = Any
 
 
 class Create(msgspec.Struct, frozen=True, array_like=True, tag="create"):
@@ -21,25 +22,25 @@ class Create(msgspec.Struct, frozen=True, array_like=True, tag="create"):
 
     model: str
     columns: tuple[str, ...]
-    rows: list[tuple[SqlValue, ...]]
+    rows: list[tuple[Value, ...]]
 
 
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag="replace"):
     """Give all fields but the primary key new values. Result: the stored row."""
 
     model: str
-    key: SqlValue
+    key: Value
     columns: tuple[str, ...]
-    values: tuple[SqlValue, ...]
+    values: tuple[Value, ...]
 
 
 class Patch(msgspec.Struct, frozen=True, array_like=True, tag="patch"):
     """Give some fields new values, each of which is valid by itself. Result: the stored row."""
 
     model: str
-    key: SqlValue
+    key: Value
     columns: tuple[str, ...]
-    values: tuple[SqlValue, ...]
+    values: tuple[Value, ...]
 
 
 class MergePatch(msgspec.Struct, frozen=True, array_like=True, tag="merge"):
@@ -49,7 +50,7 @@ class MergePatch(msgspec.Struct, frozen=True, array_like=True, tag="merge"):
     """
 
     model: str
-    key: SqlValue
+    key: Value
     document: str
 
 
@@ -57,7 +58,7 @@ class Delete(msgspec.Struct, frozen=True, array_like=True, tag="delete"):
     """Remove one object. Result: ``None``."""
 
     model: str
-    key: SqlValue
+    key: Value
 
 
 Command = Create | Replace | Patch | MergePatch | Delete

@@ -39,7 +39,7 @@ def explain_write(
         if column.references is not None and not tables[column.references.model].exists(value):
             return Conflict(schema.name, column.name, "foreign_key", _shown(table, column, value), row)
     # Only a node with another idea of the columns can have let such a command through.
-    return Invalid(schema.name, [("", "constraint", "the values do not fit the columns")], row)
+    return Invalid.of(schema.name, [("", "constraint", "the values do not fit the columns")], row)
 
 
 def explain_delete(tables: Mapping[str, Table], table: Table, key: SqlValue) -> Conflict:

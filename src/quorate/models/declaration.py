@@ -119,7 +119,7 @@ def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
         annotation = Annotated[annotation, item]
     bare, _ = value_type(info.annotation)
     own_config = isinstance(bare, type) and issubclass(bare, BaseModel)
-    return TypeAdapter(annotation, config=None if own_config else Model.model_config | {"defer_build": False})  # type: ignore[arg-type]
+    return TypeAdapter(annotation, config=None if own_config else Model.model_config | {"defer_build": False})
 
 
 def _column(model: type[Model], name: str, info: FieldInfo) -> Column:
@@ -179,9 +179,7 @@ def _references(where: str, attributes: Attributes, codec: Codec) -> ForeignKey 
         raise ConfigError(
             f"{where}: its type is {codec.name}, but the primary key of {schema.name} is {schema.key.codec.name}"
         )
-    return ForeignKey(
-        model=schema.name, table=schema.table, column=schema.key.name, on_delete=attributes.on_delete
-    )
+    return ForeignKey(model=schema.name, table=schema.table, column=schema.key.name, on_delete=attributes.on_delete)
 
 
 def _check_columns(name: str, columns: tuple[Column, ...]) -> None:

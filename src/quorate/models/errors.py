@@ -16,7 +16,7 @@ A refusal is rebuilt from its class name and ``args``, which are plain data: :da
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from quorate.errors import CommandFailed, StorageFailed
 
@@ -78,13 +78,21 @@ class Immutable(ModelRefusal):
 
 
 class Invalid(ModelRefusal):
-    """The object breaks rules of its model: ``errors`` lists them as (field, reason, message)."""
+    """The object breaks rules of its model.
 
-    def __init__(self, model: str, errors: Sequence[Sequence[str]], row: int | None = None) -> None:
-        self.model = model
-        self.errors = [(field, reason, message) for field, reason, message in errors]
-        self.row = row
-        super().__init__(model, self.errors, row)
+    ``findings`` are field, reason and message of each broken rule, one after the other, which keeps the
+    arguments plain; :attr:`errors` groups them.
+    """
+
+    def __init__(self, model: str, row: int | None, *findings: str) -> None:
+        super().__init__(model, row, *findings)
+        self.model, self.row = model, row
+        self.errors = list(zip(findings[::3], findings[1::3], findings[2::3], strict=True))
+
+    @classmethod
+    def of(cls, model: str, errors: Iterable[tuple[str, str, str]], row: int | None = None) -> Invalid:
+        """From (field, reason, message) triples."""
+        return cls(model, row, *(part for error in errors for part in error))
 
     def __str__(self) -> str:
         return f"{self.model}: " + "; ".join(f"{field or 'object'}: {text}" for field, _, text in self.errors)

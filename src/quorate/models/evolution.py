@@ -28,10 +28,8 @@ def open_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> 
     Raises :class:`~quorate.errors.ConfigError` if the file holds something that the declarations do not fit.
     """
     connection.execute(RECORDS)
-    recorded = {
-        name: json.loads(text)
-        for name, text in connection.execute("SELECT name, fingerprint FROM quorate_models").fetchall()
-    }
+    records: list[Any] = connection.execute("SELECT name, fingerprint FROM quorate_models").fetchall()
+    recorded: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in records}
     forgotten = sorted(recorded.keys() - {schema.name for schema in schemas})
     if forgotten:
         raise ConfigError(f"the data directory holds the model {forgotten[0]}, which the app does not declare")

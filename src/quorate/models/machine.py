@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
-from quorate.errors import StorageFailed
 from quorate.machine.contract import ApplyContext, DiskStateMachine
 from quorate.machine.sqlite import SqliteState
 from quorate.models.columns import SqlValue
-from quorate.models.commands import Command, Create, Delete, MergePatch, Patch, Replace, decode_command
+from quorate.models.commands import Create, Delete, MergePatch, Patch, Replace, decode_command
 from quorate.models.constraints import explain_delete, explain_write
 from quorate.models.errors import Immutable, NotFound, SchemaBehind
 from quorate.models.evolution import open_tables
@@ -27,8 +26,9 @@ MACHINE = "models"
 class ModelsMachine(DiskStateMachine):
     """Applies the commands of :mod:`quorate.models.commands`.
 
-    Refuses with :class:`~quorate.models.errors.ModelRefusal`. :class:`~quorate.errors.StorageFailed` means
-    that the outcome is not the one the other nodes have, so the node must stop.
+    Refuses with :class:`~quorate.models.errors.ModelRefusal`. :class:`~quorate.models.errors.SchemaBehind` and
+    :class:`apsw.Error` (a full disk, a corrupt file) are no refusals: other nodes do not meet them, so the node
+    must stop.
     """
 
     def __init__(self, schemas: Sequence[ModelSchema]) -> None:
@@ -50,31 +50,24 @@ class ModelsMachine(DiskStateMachine):
         table = self.tables.get(decoded.model)
         if table is None:
             raise SchemaBehind(f"entry {context.index} names the model {decoded.model}, which is not declared here")
-        try:
-            return self._apply(table, decoded, context)
-        except apsw.Error as error:  # a full disk, an I/O error, a corrupt file: other nodes do not see it
-            raise StorageFailed(f"cannot apply entry {context.index}: {error}") from error
-
-    def _apply(self, table: Table, command: Command, context: ApplyContext) -> object:
-        match command:
+        match decoded:
             case Create():
-                return self._create(table, command, context)
+                return self._create(table, decoded, context)
             case Replace() | Patch():
-                self._check_columns(table, command.columns, context)
-                return self._update(table, command.key, command.columns, command.values)
+                self._check_columns(table, decoded.columns, context)
+                return self._update(table, decoded.key, decoded.columns, decoded.values)
             case MergePatch():
-                return self._merge(table, command)
+                return self._merge(table, decoded)
             case Delete():
-                return self._delete(table, command.key)
+                self._delete(table, decoded.key)
+                return None
 
     def _create(self, table: Table, command: Create, context: ApplyContext) -> list[SqlValue]:
         columns, rows = command.columns, command.rows
         self._check_columns(table, columns, context)
         at = columns.index(table.schema.key.name)
         if table.schema.key_is_stamped:
-            rows = [
-                row if row[at] is not None else (*row[:at], context.uuid7().bytes, *row[at + 1 :]) for row in rows
-            ]
+            rows = [row if row[at] is not None else (*row[:at], context.uuid7().bytes, *row[at + 1 :]) for row in rows]
         if len(rows) == 1:
             try:
                 table.insert(columns, rows[0])

@@ -37,7 +37,7 @@ def merged_row(schema: ModelSchema, row: Row, document: dict[str, Any]) -> Row:
     try:
         instance = schema.model.__pydantic_validator__.validate_json(json.dumps(current))
     except ValidationError as error:
-        raise Invalid(schema.name, plain_errors(error)) from None
+        raise Invalid.of(schema.name, plain_errors(error)) from None
     return schema.encode(instance)
 
 

@@ -142,10 +142,7 @@ class ModelSchema:
         values = instance.__dict__
         try:
             return tuple(
-                [
-                    None if (value := values[name]) is None else encode(value)
-                    for name, encode in self._encoders
-                ]
+                [None if (value := values[name]) is None else encode(value) for name, encode in self._encoders]
             )
         except Unstorable:
             raise self._unstorable(values, self.names, row) from None
@@ -154,10 +151,7 @@ class ModelSchema:
         """The stored form of some fields, in the order of ``names``."""
         try:
             return tuple(
-                [
-                    None if values[name] is None else self.by_name[name].codec.encode(values[name])
-                    for name in names
-                ]
+                [None if values[name] is None else self.by_name[name].codec.encode(values[name]) for name in names]
             )
         except Unstorable:
             raise self._unstorable(values, names, None) from None
@@ -170,7 +164,7 @@ class ModelSchema:
                     self.by_name[name].codec.encode(values[name])
             except Unstorable as error:
                 errors.append((name, error.reason, error.message))
-        return Invalid(self.name, errors, row)
+        return Invalid.of(self.name, errors, row)
 
     # -- row to JSON ------------------------------------------------------------------------------------------
 

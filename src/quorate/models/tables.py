@@ -8,7 +8,7 @@ from random import randint
 import apsw
 
 from quorate.models.columns import SqlValue
-from quorate.models.schema import Column, ModelSchema, Row, NoDefault
+from quorate.models.schema import Column, ModelSchema, NoDefault, Row
 
 
 def quoted(name: str) -> str:
@@ -70,11 +70,11 @@ class Table:
         self._exists = f"SELECT 1 FROM {name} WHERE {key} = ?"
         self._page = f"SELECT {columns} FROM {name} ORDER BY {key} LIMIT ? OFFSET ?"
         self._delete = f"DELETE FROM {name} WHERE {key} = ?"
-        self._rowids = f"SELECT min(_rowid_), max(_rowid_) FROM {name}"
+        self._rowids = f"SELECT (SELECT min(_rowid_) FROM {name}), (SELECT max(_rowid_) FROM {name})"
         self._from_rowid = f"SELECT {key} FROM {name} WHERE _rowid_ >= ? ORDER BY _rowid_ LIMIT 1"
         self._inserts: dict[tuple[str, ...], str] = {}
         self._updates: dict[tuple[str, ...], str] = {}
-        self.count: int = connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+        self.count: int = connection.execute(f"SELECT count(*) FROM {name}").get
 
     # -- changes ----------------------------------------------------------------------------------------------
 
@@ -129,16 +129,16 @@ class Table:
     def find(self, column: str, value: SqlValue) -> SqlValue:
         """The key of an object with this value, the smallest if there are several; ``None`` if there is none."""
         key = quoted(self.schema.key.name)
-        row = self._execute(
+        found: SqlValue = self._execute(
             f"SELECT {key} FROM {quoted(self.schema.table)} WHERE {quoted(column)} = ? ORDER BY {key} LIMIT 1",
             (value,),
-        ).fetchone()
-        return None if row is None else row[0]
+        ).get
+        return found
 
     def random_key(self) -> SqlValue:
         """The key of some object, ``None`` if there is none. Even, as far as nothing was deleted."""
-        first, last = self._execute(self._rowids).fetchone()
+        first, last = self._execute(self._rowids).get
         if first is None:
             return None
-        key: SqlValue = self._execute(self._from_rowid, (randint(first, last),)).fetchone()[0]
+        key: SqlValue = self._execute(self._from_rowid, (randint(first, last),)).get
         return key

@@ -10,7 +10,6 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from quorate._version import __version__
 from quorate.config import RaftConfig
 from quorate.errors import (
     ConfigError,
@@ -29,6 +28,7 @@ from quorate.node.address_book import AddressBook
 from quorate.node.events import EventStream, NodeEvent, PeerConnected, PeerDisconnected
 from quorate.node.forwarding import FORWARDING_KINDS, Forward, ForwardAccepted, ForwardRefused
 from quorate.node.group import Group
+from quorate.node.identity import identity_of
 from quorate.node.status import NodeStatus, PeerStatus
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration
@@ -40,7 +40,7 @@ from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
 from quorate.storage.writer import GroupCommitWriter, Writer
 from quorate.transport.codec import Codec
-from quorate.transport.contract import Identity, Introduction, Transport, WireMessage
+from quorate.transport.contract import Introduction, Transport, WireMessage
 from quorate.transport.tcp import TcpTransport
 
 log = logging.getLogger(__name__)
@@ -141,23 +141,13 @@ class Node:
 
     async def _listen(self) -> Transport:
         host, _, port = self.config.address.rpartition(":")
-        transport = TcpTransport(self.identity(), WIRE_CODEC, rng=self._rng)
+        transport = TcpTransport(identity_of(self.config, self._rng), WIRE_CODEC, rng=self._rng)
         try:
             await transport.listen(host.strip("[]"), int(port))
         except OSError as error:
             await transport.stop()
             raise ConfigError(f"cannot listen on {self.config.address}: {error.strerror}") from error
         return transport
-
-    def identity(self) -> Identity:
-        """How this node presents itself; a new incarnation with each call."""
-        return Identity(
-            cluster_id=self.config.cluster_id,
-            node_id=self.config.node_id,
-            address=self.config.address,
-            incarnation=self._rng.getrandbits(63),
-            software=f"quorate {__version__}",
-        )
 
     def _begin_if_complete(self) -> None:
         """Join the group as soon as every member's id is known."""

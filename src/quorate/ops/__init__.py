@@ -1,0 +1,1 @@
+"""Run and judge a cluster from outside: local clusters, the demo's story, benchmarks."""

@@ -32,6 +32,7 @@ class _Change:
 
 @dataclass(slots=True)
 class _Inode:
+    path: Path
     live: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     unsynced: list[_Change] = field(default_factory=list)
@@ -85,14 +86,14 @@ def _resize(content: bytearray, size: int) -> None:
 class MemoryFile:
     """A handle on a file of a :class:`MemoryFileSystem`; unusable after that one crashed."""
 
-    __slots__ = ("_boot", "_fs", "_inode", "_path")
+    __slots__ = ("_boot", "_fs", "_inode")
 
-    def __init__(self, fs: MemoryFileSystem, path: Path, inode: _Inode) -> None:
-        self._fs, self._path, self._inode, self._boot = fs, path, inode, fs.boot
+    def __init__(self, fs: MemoryFileSystem, inode: _Inode) -> None:
+        self._fs, self._inode, self._boot = fs, inode, fs.boot
 
     def _usable(self) -> _Inode:
         if self._boot != self._fs.boot:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._inode.path))
         return self._inode
 
     @property
@@ -104,7 +105,7 @@ class MemoryFile:
 
     def write_at(self, offset: int, data: bytes) -> None:
         inode = self._usable()
-        self._fs.about_to("write", self._path)
+        self._fs.about_to("write", self._inode.path)
         live = inode.live
         end = offset + len(data)
         _resize(live, max(len(live), end))
@@ -115,19 +116,19 @@ class MemoryFile:
 
     def truncate(self, size: int) -> None:
         inode = self._usable()
-        self._fs.about_to("truncate", self._path)
+        self._fs.about_to("truncate", self._inode.path)
         _resize(inode.live, size)
         inode.unsynced.append(_Change(size))
 
     def allocate(self, size: int) -> None:
         if size > self.size:
-            self._fs.about_to("write", self._path)
+            self._fs.about_to("write", self._inode.path)
             self.truncate(size)
 
     def sync(self) -> None:
         inode = self._usable()
         try:
-            self._fs.about_to("sync", self._path)
+            self._fs.about_to("sync", self._inode.path)
         except OSError:
             # What Linux does: the pages count as clean from now on, so no later sync writes them either.
             inode.unsynced.clear()
@@ -173,9 +174,9 @@ class MemoryFileSystem:
         if inode is None:
             if not create or path.parent not in self._directories:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-            inode = _Inode()
+            inode = _Inode(path)
             self._change_names({path: inode})
-        return MemoryFile(self, path, inode)
+        return MemoryFile(self, inode)
 
     def exists(self, path: Path) -> bool:
         return path in self._names or path in self._directories
@@ -220,7 +221,8 @@ class MemoryFileSystem:
                 _apply(self._durable_names, change)
         self._unsynced_names.clear()
         self._names = dict(self._durable_names)
-        for _, inode in sorted(self._names.items()):
+        for path, inode in sorted(self._names.items(), key=lambda item: item[0]):
+            inode.path = path
             inode.lose(rng)
         self.kill()
 
@@ -283,3 +285,4 @@ def _apply(names: dict[Path, _Inode], change: dict[Path, _Inode | None]) -> None
             names.pop(path, None)
         else:
             names[path] = inode
+            inode.path = path

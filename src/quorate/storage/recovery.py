@@ -34,11 +34,14 @@ _RECORD = struct.Struct(">IIQQB")
 _ENTRY_KINDS = frozenset(EntryKind)
 
 
-def recover_segment(fs: FileSystem, path: Path, group: int, terms: TermRuns, *, sealed: bool) -> tuple[Segment, int]:
+def recover_segment(
+    fs: FileSystem, path: Path, group: int, terms: TermRuns, *, sealed: bool, cut: int | None
+) -> tuple[Segment, int]:
     """Open and index the segment at ``path``, adding its entries' terms to ``terms``.
 
-    Returns it with the highest index that its marks prove durable. A torn tail is cut off, unless the segment is
-    ``sealed`` (has a successor) and so was durable as a whole. Raises :class:`CorruptLog`.
+    Returns it with the highest index that its marks prove durable. A ``sealed`` segment has a successor, and so
+    was durable as a whole. Of the last one, a torn tail is cut off, and so are the entries from ``cut`` on, the
+    index of an announced cut. Raises :class:`CorruptLog`.
 
     What is returned is durable, too: the process may have died before its last sync, or because of it.
     """
@@ -47,26 +50,31 @@ def recover_segment(fs: FileSystem, path: Path, group: int, terms: TermRuns, *, 
         data = file.read_at(0, file.size)
         first_index = check_header(data, path, group)
         segment = Segment(path, file, first_index)
-        proven, problem = _index_records(segment, data, terms)
-        if not sealed:
+        proven, problem = _index_records(segment, data, terms, None if sealed else cut)
+        if sealed:
+            if segment.end != len(data):
+                raise _corrupt(segment, problem, "later segments follow")
+        else:
+            if cut == segment.last_index + 1:
+                segment.truncate()
+                data = data[: segment.end]
             _settle_tail(segment, data, proven, problem)
-        elif segment.end != len(data):
-            raise _corrupt(segment, problem, "later segments follow")
         return segment, proven
     except BaseException:
         file.close()
         raise
 
 
-def _index_records(segment: Segment, data: bytes, terms: TermRuns) -> tuple[int, str]:
+def _index_records(segment: Segment, data: bytes, terms: TermRuns, cut: int | None) -> tuple[int, str]:
     """Index the intact records from the start of the segment on.
 
-    Returns the highest index claimed by a mark among them, and what is wrong with the bytes behind them.
+    Stops in front of entry ``cut``. Returns the highest index claimed by a mark among them, and what is wrong
+    with the bytes behind them.
     """
-    offset, end, proven = segment.end, len(data), 0
+    offset, end, proven, problem = segment.end, len(data), 0, ""
     offsets, lengths = segment.offsets, segment.lengths
     index = segment.first_index
-    while True:
+    while index != cut:
         if end - offset < HEADER_BYTES:
             problem = f"a record takes {HEADER_BYTES} bytes or more, {end - offset} are left"
             break
@@ -107,9 +115,8 @@ def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str) -> No
         segment.truncate()
     # The last process may have ended because a sync failed. The kernel then takes the pages for clean, and a sync
     # would do nothing: what no mark proves is written once more, so that the sync has something to do.
-    unproven = max(proven + 1, segment.first_index)
-    if unproven <= segment.last_index:
-        start = segment.offsets[unproven - segment.first_index]
+    start = segment.end_of(proven)
+    if start < segment.end:
         segment.file.write_at(start, data[start : segment.end])
     segment.file.sync()
 

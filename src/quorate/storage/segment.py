@@ -92,6 +92,11 @@ class Segment:
         """The index of its last entry; ``first_index - 1`` while there is none."""
         return self.first_index + len(self.offsets) - 1
 
+    def end_of(self, index: int) -> int:
+        """The byte behind the record of an entry; of one before the first, where the records begin."""
+        position = index - self.first_index
+        return self.offsets[position] + self.lengths[position] if position >= 0 else SEGMENT_HEADER_BYTES
+
     def write(self, data: bytes, allocation_step_bytes: int) -> None:
         """Put ``data`` behind the last record; :attr:`end` moves only when it is indexed.
 

@@ -11,6 +11,7 @@ from threading import Lock
 from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry
 from quorate.records import HEADER_BYTES, encode_entry
+from quorate.storage.cut import announce_cut, announced_cut, withdraw_cut
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem
 from quorate.storage.marks import MARK_BYTES, encode_mark
 from quorate.storage.recovery import recover_segment
@@ -56,7 +57,8 @@ class Wal:
         return wal
 
     def _recover(self) -> None:
-        names = self._segment_names()
+        cut = announced_cut(self._fs, self._directory)
+        names = self._segment_names(cut)
         for number, name in enumerate(names, start=1):
             if self._segments and name != segment_name(self.last_index + 1):
                 raise CorruptLog(
@@ -65,22 +67,26 @@ class Wal:
                 )
             path = self._directory / name
             sealed = number < len(names)
-            segment, proven = recover_segment(self._fs, path, self._group, self._terms, sealed=sealed)
+            segment, proven = recover_segment(self._fs, path, self._group, self._terms, sealed=sealed, cut=cut)
             self._segments.append(segment)
             self._marked = max(proven, segment.first_index - 1)
         if not names:
             self._segments.append(Segment.create(self._fs, self._directory, self._group, 1))
         self._fs.sync_directory(self._directory)
+        if cut is not None:
+            withdraw_cut(self._fs, self._directory)
         self._durable = self.last_index
         self.mark()
 
-    def _segment_names(self) -> list[str]:
-        names = []
+    def _segment_names(self, cut: int | None) -> list[str]:
+        """The names of the segments to recover, the rest removed: unfinished ones, and those behind a cut."""
+        names: list[str] = []
         for name in self._fs.list_files(self._directory):
-            if name.endswith(SUFFIX):
-                names.append(name)
-            elif name.endswith(TEMPORARY_SUFFIX):
+            behind_cut = cut is not None and names and name > segment_name(cut)
+            if name.endswith(TEMPORARY_SUFFIX) or (name.endswith(SUFFIX) and behind_cut):
                 self._fs.remove(self._directory / name)
+            elif name.endswith(SUFFIX):
+                names.append(name)
         return names
 
     @property
@@ -186,7 +192,9 @@ class Wal:
                 segment.retire()
                 self._terms.cut_before(self.first_index)
                 self._terms.cut(self.last_index + 1)
-            self._remove(segment)
+            # One by one, durably: a power loss must not leave a hole between segments.
+            self._fs.remove(segment.path)
+            self._fs.sync_directory(self._directory)
 
     def close(self) -> None:
         """Close the files; what was not synced may be lost. Safe to call twice."""
@@ -241,21 +249,19 @@ class Wal:
         Durably, before anything is written in their place: of a longer old suffix, records of old terms would
         otherwise stand right behind shorter new ones after a power loss, and be taken for their continuation.
         """
+        announce_cut(self._fs, self._directory, index)
         while self._segments[-1].first_index > index:
             with self._lock:
                 segment = self._segments.pop()
                 segment.retire()
-            self._remove(segment)
+            self._fs.remove(segment.path)
         segment = self._segments[-1]
         with self._lock:
             segment.cut(index)
             self._terms.cut(index)
         segment.truncate()
+        self._fs.sync_directory(self._directory)
+        withdraw_cut(self._fs, self._directory)
         self._durable = min(self._durable, index - 1)
         if self._marked >= index:
             self._marked = 0  # that mark is gone, and what the ones before it prove is not remembered
-
-    def _remove(self, segment: Segment) -> None:
-        """Remove a segment's file. One by one, durably: a power loss must not leave a hole between segments."""
-        self._fs.remove(segment.path)
-        self._fs.sync_directory(self._directory)

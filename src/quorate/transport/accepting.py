@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 from typing import cast
@@ -51,16 +52,22 @@ class Acceptor:
         self._reported = News()
         self._emptied = asyncio.Event()
 
+    def expect(self) -> Accepted:
+        """The protocol of a connection that a listener of ours is about to open, for :meth:`stop` to wait for."""
+        connection = Accepted(self)
+        self._connections.add(connection)
+        return connection
+
     def opened(self, connection: Accepted) -> bool:
         """Take in a new connection; false if there is no room, or no one to receive."""
+        self._connections.add(connection)
         if self.receiver is None or len(self._strangers) >= self.options.handshakes_max:
             return False
-        self._connections.add(connection)
         self._strangers.add(connection)
         return True
 
     def admit(self, connection: Accepted, hello: Hello) -> int:
-        """The protocol version to speak with the sender of ``hello``; raises :class:`~quorate.errors.HandshakeRefused`."""
+        """The protocol version to speak with the sender of ``hello``, unless ``HandshakeRefused`` turns it away."""
         version = choose_version(self.identity, hello, self.options.versions)
         self._strangers.discard(connection)
         if is_ourselves(self.identity, hello):  # the dialling side of us hangs up when it reads the welcome
@@ -88,13 +95,17 @@ class Acceptor:
             log.warning("%s from %s:%s: %s", what, host, port, reason)
 
     async def stop(self) -> None:
-        """Close all connections and wait until they are."""
+        """Close all connections and wait until they are; the listeners are closed already."""
         self.receiver = None
-        self._emptied.clear()
+        for _ in range(2):  # one that is being accepted now gets its protocol in asyncio's next turn but one
+            await asyncio.sleep(0)
         for connection in list(self._connections):
             connection.abort()
-        if self._connections:
-            await self._emptied.wait()
+        self._emptied.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.options.close_seconds):
+                if self._connections:
+                    await self._emptied.wait()
 
 
 class Accepted(asyncio.Protocol):

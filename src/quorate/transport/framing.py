@@ -24,14 +24,13 @@ FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 """The default limit on a frame, header included."""
 
 _HEADER = struct.Struct(">II")
-_LENGTH = struct.Struct(">I")
 HEADER_BYTES: Final = _HEADER.size
-_LENGTH_MIN = HEADER_BYTES - _LENGTH.size
+_LENGTH_BYTES = 4
 
 
 def encode_frame(body: bytes) -> bytes:
     """The frame that carries ``body``."""
-    return _HEADER.pack(_LENGTH_MIN + len(body), crc32c(body)) + body
+    return _HEADER.pack(HEADER_BYTES - _LENGTH_BYTES + len(body), crc32c(body)) + body
 
 
 class FrameSplitter:
@@ -58,41 +57,44 @@ class FrameSplitter:
         """
         partial, offset, end = self._partial, 0, len(data)
         if partial:
-            offset = self._complete_partial(data)
-            if offset < 0:
+            rest = self._complete(data)
+            if rest is None:
                 return
-            body = _intact(partial[_LENGTH.size : HEADER_BYTES], bytes(memoryview(partial)[HEADER_BYTES:]))
+            offset = rest
+            _, checksum = _HEADER.unpack_from(partial)
+            body = bytes(memoryview(partial)[HEADER_BYTES:])
             partial.clear()
-            yield body
-        while end - offset >= _LENGTH.size:
-            start, stop = offset, offset + self._frame_bytes(data, offset)
+            yield _intact(checksum, body)
+        while end - offset >= HEADER_BYTES:
+            length, checksum = _HEADER.unpack_from(data, offset)
+            stop = offset + self._frame_bytes(length)
             if stop > end:
                 break
+            body = data[offset + HEADER_BYTES : stop]
             offset = stop
-            yield _intact(data[start + _LENGTH.size : start + HEADER_BYTES], data[start + HEADER_BYTES : stop])
+            yield _intact(checksum, body)
         partial += memoryview(data)[offset:]
 
-    def _complete_partial(self, data: bytes) -> int:
-        """Move bytes into the partial frame; where the rest of ``data`` starts, or -1 if it is still partial."""
+    def _complete(self, data: bytes) -> int | None:
+        """Move bytes into the partial frame; where the rest of ``data`` starts, or ``None`` if it is still partial."""
         partial, offset = self._partial, 0
-        if len(partial) < _LENGTH.size:
-            offset = _LENGTH.size - len(partial)
+        if len(partial) < HEADER_BYTES:
+            offset = HEADER_BYTES - len(partial)
             partial += data[:offset]
-            if len(partial) < _LENGTH.size:
-                return -1
-        missing = self._frame_bytes(partial, 0) - len(partial)
+            if len(partial) < HEADER_BYTES:
+                return None
+        missing = self._frame_bytes(_HEADER.unpack_from(partial)[0]) - len(partial)
         partial += memoryview(data)[offset : offset + missing]
-        return offset + missing if len(data) - offset >= missing else -1
+        return offset + missing if len(data) - offset >= missing else None
 
-    def _frame_bytes(self, data: bytes | bytearray, offset: int) -> int:
-        length: int = _LENGTH.unpack_from(data, offset)[0]
-        total = _LENGTH.size + length
-        if length < _LENGTH_MIN or total > self.frame_bytes_max:
+    def _frame_bytes(self, length: int) -> int:
+        total = _LENGTH_BYTES + length
+        if not HEADER_BYTES <= total <= self.frame_bytes_max:
             raise FrameError(f"a frame of {total} bytes; allowed are {HEADER_BYTES} to {self.frame_bytes_max} bytes")
         return total
 
 
-def _intact(checksum: bytes | bytearray, body: bytes) -> bytes:
-    if crc32c(body) != int.from_bytes(checksum, "big"):
+def _intact(checksum: int, body: bytes) -> bytes:
+    if crc32c(body) != checksum:
         raise FrameError(f"a frame of {HEADER_BYTES + len(body)} bytes fails its checksum")
     return body

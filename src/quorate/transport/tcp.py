@@ -73,9 +73,9 @@ class TcpTransport:
             raise TransportError("the transport is stopped")
         loop = asyncio.get_running_loop()
         if sock is not None:
-            server = await loop.create_server(self.accept_protocol, sock=sock)
+            server = await loop.create_server(self._acceptor.expect, sock=sock)
         else:
-            server = await loop.create_server(self.accept_protocol, host, port)
+            server = await loop.create_server(self._acceptor.expect, host, port)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound

@@ -1,0 +1,60 @@
+"""The command's root: registers the subcommands, and turns every expected failure into one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+from quorate._version import __version__
+from quorate.cli.node import node
+#from quorate.cli.status import status
+from quorate.errors import QuorateError
+
+app = typer.Typer(
+    name="quorate",
+    help="Replicated, fault-tolerant state, with no database, broker or coordinator beside it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(node)
+#app.command()(status)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quorate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 failed, 2 called wrongly."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "quorate"
+        _fail(f"{command}: {error.format_message()} Try '{command} --help'.", 2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail("quorate: interrupted", 130)
+    except QuorateError as error:
+        _fail(f"quorate: {error}", 1)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(line: str, code: int) -> None:
+    typer.echo(" ".join(line.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,206 @@
+"""From the bytes of a request's body to stored values. Nothing that fails here reaches the log.
+
+400: not JSON, or not JSON that means one thing (a member named twice, NaN, an infinite number).
+422: JSON that is not an object of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn
+
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import from_json
+
+from quorate.models.columns import SqlValue
+from quorate.models.errors import Invalid
+from quorate.models.http import RequestError, finding, from_refusal
+from quorate.models.merge import merged_row, plain_errors
+from quorate.models.schema import ModelSchema, Row
+
+BULK_ROWS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChanges:
+    """A patch whose fields are valid whatever the rest of the object is."""
+
+    columns: tuple[str, ...]
+    values: Row
+
+
+@dataclass(frozen=True, slots=True)
+class MergeDocument:
+    """A patch that can only be judged together with the object."""
+
+    text: str
+    members: dict[str, Any]
+
+
+class BodyReader:
+    """Reads the bodies of one model's requests. All methods raise :class:`RequestError`."""
+
+    def __init__(self, schema: ModelSchema) -> None:
+        self._schema = schema
+        self._object = schema.model.__pydantic_validator__
+        rows = Annotated[list[schema.model], Len(0, BULK_ROWS_MAX), FailFast()]  # type: ignore[name-defined]
+        self._array = TypeAdapter(rows).validator
+        self._patch = _patch_model(schema).__pydantic_validator__
+        # Only what is kept as JSON can take in a NaN or a member named twice inside a value.
+        self._is_flat = not schema.json_names
+
+    def object_row(self, body: bytes) -> Row:
+        """A complete object. A primary key that is to be stamped may be missing and is ``None`` then."""
+        self._check_nested(body)
+        try:
+            instance = self._object.validate_json(body)
+        except ValidationError as error:
+            self._refuse(body, error)
+        if body.count(b":") != len(instance.__pydantic_fields_set__):
+            parse_strictly(body)
+        try:
+            return self._schema.encode(instance)
+        except Invalid as refusal:
+            raise from_refusal(refusal) from None
+
+    def replacement_row(self, body: bytes, key: SqlValue) -> Row:
+        """A complete object for an id that is known: its primary key may be missing, but not another one."""
+        schema = self._schema
+        if not schema.key_is_stamped:  # then the model requires what the URL has said already
+            document = parse_object(body)
+            document.setdefault(schema.key.name, schema.show(schema.key, key))
+            body = json.dumps(document).encode()
+        row, at = self.object_row(body), schema.key_position
+        if row[at] is not None:
+            self._check_same_key(row[at], key)
+        return (*row[:at], key, *row[at + 1 :])
+
+    def array_rows(self, body: bytes) -> list[Row]:
+        """A JSON array of complete objects; errors are those of the first bad one."""
+        self._check_nested(body)
+        try:
+            instances = self._array.validate_json(body)
+        except ValidationError as error:
+            self._refuse(body, error, array=True)
+        if body.count(b":") != sum(len(instance.__pydantic_fields_set__) for instance in instances):
+            parse_strictly(body)
+        try:
+            return [self._schema.encode(instance, at) for at, instance in enumerate(instances)]
+        except Invalid as refusal:
+            raise from_refusal(refusal) from None
+
+    def patch(self, body: bytes, key: SqlValue) -> FieldChanges | MergeDocument:
+        """A JSON merge patch (RFC 7396)."""
+        schema = self._schema
+        if schema.has_rules or not self._is_flat:
+            document = parse_object(body)
+            if schema.has_rules or any(isinstance(document.get(name), dict) for name in schema.json_names):
+                return MergeDocument(body.decode(), document)
+        try:
+            instance = self._patch.validate_json(body)
+        except ValidationError as error:
+            self._refuse(body, error)
+        given = instance.__pydantic_fields_set__
+        if body.count(b":") != len(given):
+            parse_strictly(body)
+        names = tuple(name for name in schema.names if name in given)
+        try:
+            values = schema.encode_fields(instance.__dict__, names)
+        except Invalid as refusal:
+            raise from_refusal(refusal) from None
+        if schema.key.name in given:
+            at = names.index(schema.key.name)
+            self._check_same_key(values[at], key)
+            names, values = (*names[:at], *names[at + 1 :]), (*values[:at], *values[at + 1 :])
+        return FieldChanges(names, values)
+
+    def check_merge(self, current: Row, patch: MergeDocument) -> Row:
+        """The row that ``patch`` would make of ``current``."""
+        try:
+            row = merged_row(self._schema, current, patch.members)
+        except Invalid as refusal:
+            raise from_refusal(refusal) from None
+        at = self._schema.key_position
+        self._check_same_key(row[at], current[at])
+        return row
+
+    def _check_nested(self, body: bytes) -> None:
+        if not self._is_flat:
+            parse_strictly(body)
+
+    def _check_same_key(self, given: SqlValue, key: SqlValue) -> None:
+        if given != key:
+            name, message = self._schema.key.name, "Primary key should be the one in the URL"
+            raise RequestError(422, f"{name}: {message}", errors=[finding(name, "immutable", message)])
+
+    def _refuse(self, body: bytes, error: ValidationError, *, array: bool = False) -> NoReturn:
+        parse_strictly(body)
+        findings = []
+        for field, reason, message in plain_errors(error):
+            if reason == "json_invalid":
+                raise RequestError(400, message) from None
+            row, _, name = field.partition(".") if array else ("", "", field)
+            findings.append(finding(name, reason, message, int(row) if row else None))
+        name = "array" if array else "object"
+        raise RequestError(422, f"the body is not a valid {name} of {self._schema.name}", errors=findings) from None
+
+
+def parse_strictly(body: bytes) -> Any:
+    """JSON as RFC 8259 recommends it for interchange: names are unique, numbers are finite, depth is bounded."""
+    try:
+        from_json(body, allow_inf_nan=False)  # it bounds the depth, and knows lone surrogates
+        return _DECODER.decode(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body is not valid JSON: {_reason(error)}") from None
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """As :func:`parse_strictly`, and the value is an object."""
+    document = parse_strictly(body)
+    if not isinstance(document, dict):
+        message = "Input should be an object"
+        raise RequestError(422, message, errors=[finding("", "model_type", message)])
+    return document
+
+
+def _patch_model(schema: ModelSchema) -> type[BaseModel]:
+    """The model with every field optional. Given fields are checked as ever."""
+    fields: dict[str, Any] = {}
+    for name, info in schema.model.model_fields.items():
+        annotation: Any = info.annotation
+        for item in info.metadata:
+            annotation = Annotated[annotation, item]
+        fields[name] = (annotation, Field(default=None, validate_default=False))
+    config = ConfigDict(**{**schema.model.model_config, "defer_build": False})
+    model: type[BaseModel] = create_model(f"{schema.name}Patch", __config__=config, **fields)
+    return model
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the member {name[:64]!r} is given twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _reason(error: Exception) -> str:
+    return "too deeply nested" if isinstance(error, RecursionError) else str(error)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_float=_finite, parse_constant=_no_constant)

@@ -1,0 +1,66 @@
+"""What a resource and the web layer say to each other: plain requests in, :class:`Response` or an exception out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from quorate.errors import QuorateError
+from quorate.models.errors import Conflict, Immutable, Invalid, ModelRefusal, NotFound
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case, as ASGI has them."""
+
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+class Response(NamedTuple):
+    """A finished answer. ``content-length`` and ``date`` are left to the server."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class RequestError(QuorateError):
+    """The request is refused: the parts of an RFC 9457 problem.
+
+    ``errors`` lists single findings as ``{"field", "reason", "message"}``, and ``"row"`` in a bulk request;
+    ``headers`` go into the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[dict[str, object]] = (),
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = HTTPStatus(status).phrase
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = list(headers)
+
+
+def finding(field: str, reason: str, message: str, row: int | None = None) -> dict[str, object]:
+    """One entry of :attr:`RequestError.errors`."""
+    entry: dict[str, object] = {"field": field, "reason": reason, "message": message}
+    return entry if row is None else {"row": row, **entry}
+
+
+def from_refusal(refusal: ModelRefusal) -> RequestError:
+    """How a refusal of the machine is answered."""
+    match refusal:
+        case NotFound():
+            return RequestError(404, str(refusal))
+        case Conflict(field=field, reason=reason, row=row):
+            return RequestError(409, str(refusal), errors=[finding(field, reason, str(refusal), row)])
+        case Immutable(field=field):
+            return RequestError(422, str(refusal), errors=[finding(field, "immutable", str(refusal))])
+        case Invalid(errors=errors, row=row):
+            return RequestError(422, str(refusal), errors=[finding(*error, row) for error in errors])
+    return RequestError(422, str(refusal))

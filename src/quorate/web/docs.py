@@ -1,0 +1,72 @@
+"""``/openapi.json`` and ``/docs``: the machine-readable description, and Swagger UI from an installed package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from quorate._version import __version__
+from quorate.app import App
+from quorate.models.openapi import describe
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="icon" href="/docs/assets/favicon-32x32.png">
+</head>
+<body>
+<div id="docs"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({{url: "/openapi.json", dom_id: "#docs", deepLinking: true}})</script>
+</body>
+</html>
+"""
+
+_OPERATIONS: dict[str, Any] = {
+    "/status": {
+        "get": {
+            "summary": "What this node says of itself",
+            "operationId": "status",
+            "tags": ["node"],
+            "responses": {"200": {"description": "The node's status", "content": {"application/json": {}}}},
+        }
+    },
+    "/health": {
+        "get": {
+            "summary": "Whether this node can serve strong reads now",
+            "operationId": "health",
+            "tags": ["node"],
+            "responses": {
+                "200": {"description": "Ready", "content": {"application/json": {}}},
+                "503": {"description": "Not ready", "content": {"application/json": {}}},
+            },
+        }
+    },
+}
+
+
+def docs_routes(app: App) -> list[Route | Mount]:
+    """The routes of both. The description is made once: declarations do not change while a program runs."""
+    description = describe(app.schemas, title=app.title, version=__version__)
+    description["paths"] = {**description["paths"], **_OPERATIONS}
+    page = _PAGE.format(title=app.title)
+
+    async def openapi(request: Request) -> JSONResponse:
+        return JSONResponse(description)
+
+    async def docs(request: Request) -> HTMLResponse:
+        return HTMLResponse(page)
+
+    return [
+        Route("/openapi.json", openapi),
+        Route("/docs", docs),
+        Mount("/docs/assets", StaticFiles(packages=[("swagger_ui", "static")])),
+    ]

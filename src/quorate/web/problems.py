@@ -1,0 +1,79 @@
+"""Errors as ``application/problem+json`` (RFC 9457): one place decides which error is which status.
+
+A write that failed on its way says in ``outcome`` what became of it: ``not_applied`` (retry freely) or ``unknown``
+(it may yet be applied; only an ``Idempotency-Key`` makes a retry safe).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from quorate.errors import (
+    CommandFailed,
+    NotApplied,
+    OutcomeUnknown,
+    ProposalTooLarge,
+    QuorateError,
+    ReadUnavailable,
+    RequestIdReused,
+)
+from quorate.models.http import RequestError
+from quorate.web.asgi import Send, send_response
+
+PROBLEM_JSON = b"application/problem+json"
+RETRY_AFTER_SECONDS = b"1"
+NOT_APPLIED: Mapping[str, Any] = {"outcome": "not_applied"}
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal to be sent. ``members`` are the extension members of RFC 9457 §3.2."""
+
+    status: int
+    detail: str
+    title: str = ""
+    members: Mapping[str, Any] = field(default_factory=dict)
+    headers: Headers = ()
+
+    def body(self) -> bytes:
+        """The JSON document."""
+        title = self.title or HTTPStatus(self.status).phrase
+        return msgspec.json.encode(
+            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.members}
+        )
+
+    async def send(self, send: Send) -> None:
+        """Send it as the response."""
+        headers = [(b"content-type", PROBLEM_JSON), *self.headers]
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append((b"retry-after", RETRY_AFTER_SECONDS))
+        await send_response(send, self.status, headers, self.body())
+
+
+def problem_of(error: QuorateError) -> Problem:
+    """The problem that tells a client of ``error``."""
+    match error:
+        case RequestError():
+            members = {"errors": error.errors} if error.errors else {}
+            return Problem(error.status, error.detail, error.title, members, error.headers)
+        case RequestIdReused():
+            return Problem(422, str(error), members=NOT_APPLIED)
+        case CommandFailed():
+            return Problem(409, str(error), members=NOT_APPLIED)
+        case ProposalTooLarge():
+            return Problem(413, str(error), members=NOT_APPLIED)
+        case NotApplied():
+            return Problem(503, str(error), members=NOT_APPLIED)
+        case OutcomeUnknown():
+            return Problem(504, str(error), "Outcome unknown", {"outcome": "unknown"})
+        case ReadUnavailable():
+            return Problem(503, str(error))
+        case _:
+            return Problem(500, str(error))

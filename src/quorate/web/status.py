@@ -1,0 +1,49 @@
+"""``/status`` and ``/health``: what a node says of itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from quorate._version import __version__
+from quorate.app import App
+from quorate.errors import ReadUnavailable
+from quorate.node.node import Node
+
+HEALTH_SECONDS_MAX = 1.0
+
+
+class StatusPages:
+    """Reports on one node. Storage is durable: an acknowledged write was fsynced by a majority."""
+
+    def __init__(self, node: Node, app: App | None) -> None:
+        self._node = node
+        self._app = app
+        self._started = time.monotonic()
+
+    def report(self) -> dict[str, Any]:
+        """The status as plain data."""
+        report = asdict(self._node.status)
+        report["cluster_id"] = self._node.config.cluster_id
+        report["storage_profile"] = "durable"
+        report["schema_fingerprint"] = self._app.schema_fingerprint if self._app else None
+        report["uptime_seconds"] = round(time.monotonic() - self._started, 1)
+        report["version"] = __version__
+        return report
+
+    async def status(self, request: Request) -> JSONResponse:
+        """``GET /status``: always 200, also while the node is joining or has lost its leader."""
+        return JSONResponse(self.report())
+
+    async def health(self, request: Request) -> JSONResponse:
+        """``GET /health``: 200 if this node could serve a strong read just now, which takes a leader, a quorum
+        that answers it, and a state that has caught up; 503 otherwise."""
+        try:
+            await self._node.read_barrier(timeout=HEALTH_SECONDS_MAX)
+        except ReadUnavailable as error:
+            return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
+        return JSONResponse({"status": "ok", "node_id": self._node.node_id, "leader": self._node.leader})
