@@ -21,16 +21,13 @@ from typing import Any, Literal
 from uuid import UUID
 from pydantic import Field, BaseModel, SecretStr, computed_field, field_serializer
 from quorate.models import Model, field
-from tests_shop import Category
 """
 
 
 def declare(body: str, *, key: bool = True, head: str = "class Thing(Model):") -> None:
     lines = "id: UUID = field(primary_key=True)\n" if key else ""
-    namespace: dict[str, object] = {"__name__": "declared"}
-    exec(PRELUDE.replace("from tests_shop import Category", ""), namespace)
-    namespace["Category"] = Category
-    exec(f"{head}\n{indent(lines + body, '    ')}", namespace)
+    source = f"{PRELUDE}\n{head}\n{indent(lines + body, '    ')}"
+    exec(compile(source, "declared", "exec", dont_inherit=True), {"__name__": "declared", "Category": Category})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,7 @@ def declare(body: str, *, key: bool = True, head: str = "class Thing(Model):") -
         ("x: SecretStr", "Thing.x: the type SecretStr is not supported"),
         ("x: timedelta", "Thing.x: the type timedelta is not supported"),
         ("x: list[Category]", "Thing.x: the type list"),
-        ("x: 'Undefined'", "Thing.x: its type 'Undefined' is not defined"),
+        ("x: 'Undefined'", "Thing.x: its type Undefined is not defined"),
         ("x: Literal[1, 'a']", "Thing.x: the type"),
         ("x: int = field(foreign_key=Category)", "Thing.x: its type is int, but the primary key of Category is uuid"),
         ("x: UUID = field(foreign_key=int)", "Thing.x: foreign_key=int is not a model"),

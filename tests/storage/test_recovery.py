@@ -80,8 +80,7 @@ def test_every_bit_flip_is_refused_or_costs_only_what_no_mark_proves(marked: boo
             wal.sync()
             assert everything(Wal.open(fs, LOG)) == [*entries[: len(found)], entry(len(found) + 1, 9)]
     proven_bytes = end - MARK_BYTES if marked else end - 2 * (HEADER_BYTES + 4) - MARK_BYTES
-    assert refused >= 8 * proven_bytes
-    assert cut >= 8 * 20
+    assert (refused, cut) == (8 * proven_bytes, 8 * (end + 20 - proven_bytes))
 
 
 def test_every_bit_flip_in_a_closed_segment_is_refused() -> None:
@@ -95,6 +94,19 @@ def test_every_bit_flip_in_a_closed_segment_is_refused() -> None:
         fs.flip_bit(FIRST, place // 8, place % 8)
         with pytest.raises(CorruptLog):
             Wal.open(fs, LOG)
+
+
+def test_decay_is_seen_in_what_a_cut_has_left_of_the_log() -> None:
+    """The marks that proved it may have gone with the cut: what is written next must prove it anew."""
+    fs = disk()
+    wal = Wal.open(fs, LOG)
+    wal.append(run(1, 6))
+    wal.sync()
+    wal.mark()
+    wal.append(run(4, 5, term=2))
+    fs.flip_bit(FIRST, SEGMENT_HEADER_BYTES + 3 * (HEADER_BYTES + 7) - 1, 0)
+    with pytest.raises(CorruptLog, match="expected entry 3"):
+        Wal.open(fs, LOG)
 
 
 def test_the_refusal_says_where_and_what_and_what_to_do() -> None:

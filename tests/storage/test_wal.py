@@ -15,6 +15,7 @@ from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry, EntryKind
 from quorate.records import decode_entries, encode_entry
 from quorate.storage import MemoryFileSystem, RealFileSystem, Wal
+from quorate.storage.memory import MemoryFile
 
 from .support import LOG, disk, entry, everything, run, term_starts
 
@@ -206,6 +207,20 @@ def test_decay_found_while_reading_is_an_error_and_no_entry() -> None:
     with pytest.raises(CorruptLog, match="checksum"):
         wal.read(1, 4, 1000)
     assert wal.read(1, 2, 1000) == run(1, 1, size=100)
+
+
+def test_a_segment_removed_in_the_middle_of_a_read_is_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    wal = Wal.open(disk(), LOG, segment_bytes=300)
+    wal.append(run(1, 20))
+    read_at = MemoryFile.read_at
+
+    def read_after_compaction(file: MemoryFile, offset: int, size: int) -> bytes:
+        wal.cut_prefix(20)
+        return read_at(file, offset, size)
+
+    monkeypatch.setattr(MemoryFile, "read_at", read_after_compaction)
+    assert wal.read(1, 21, 1 << 20) == run(1, 20)
+    assert wal.first_index > 1
 
 
 @pytest.fixture

@@ -18,13 +18,16 @@ class Applied:
     result: object = None
 
 
-class _Portable(msgspec.Struct, array_like=True, omit_defaults=True):
-    result: msgspec.Raw | None = None
-    failure: str | None = None
-    arguments: list[object] | None = None
+class _Result(msgspec.Struct, array_like=True, tag="result"):
+    value: object
 
 
-_decoder = msgspec.msgpack.Decoder(_Portable)
+class _Failure(msgspec.Struct, array_like=True, tag="failure"):
+    name: str
+    arguments: list[object]
+
+
+_decoder = msgspec.msgpack.Decoder(_Result | _Failure)
 
 
 def encode_outcome(outcome: object) -> bytes:
@@ -34,17 +37,16 @@ def encode_outcome(outcome: object) -> bytes:
     """
     if isinstance(outcome, CommandFailed):
         arguments = [argument if _is_plain(argument) else str(argument) for argument in outcome.args]
-        return msgspec.msgpack.encode(_Portable(failure=type(outcome).__name__, arguments=arguments))
-    result = msgspec.msgpack.encode(outcome if _is_plain(outcome) else None)
-    return msgspec.msgpack.encode(_Portable(result=msgspec.Raw(result)))
+        return msgspec.msgpack.encode(_Failure(type(outcome).__name__, arguments))
+    return msgspec.msgpack.encode(_Result(outcome if _is_plain(outcome) else None))
 
 
 def decode_outcome(data: bytes) -> object:
     """The result or the failure in ``data``. Tuples come back as lists."""
     portable = _decoder.decode(data)
-    if portable.failure is not None:
-        return _failure_class(portable.failure)(*(portable.arguments or ()))
-    return msgspec.msgpack.decode(portable.result) if portable.result is not None else None
+    if isinstance(portable, _Failure):
+        return _failure_class(portable.name)(*portable.arguments)
+    return portable.value
 
 
 def _is_plain(value: object) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 from quorate.machine.sqlite import SqliteState
 
 REQUESTS_MAX = 100_000
+OUTCOME_BYTES_MAX = 64 << 20
 RETENTION_US = 24 * 3600 * 1_000_000
 
 
@@ -34,10 +35,11 @@ class Sessions(Protocol):
 
 
 class MemorySessions:
-    """For machines in memory."""
+    """For machines in memory, so bounded by bytes too."""
 
     def __init__(self) -> None:
         self._requests: OrderedDict[str, tuple[bytes, bytes, int]] = OrderedDict()
+        self._bytes = 0
 
     def find(self, request_id: str) -> tuple[bytes, bytes] | None:
         """See :class:`Sessions`."""
@@ -47,11 +49,14 @@ class MemorySessions:
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
         """See :class:`Sessions`."""
         self._requests[request_id] = (fingerprint, outcome, time_us)
+        self._bytes += len(outcome)
         while self._requests:
-            oldest_time_us = next(iter(self._requests.values()))[2]
-            if len(self._requests) <= REQUESTS_MAX and oldest_time_us > time_us - RETENTION_US:
+            _, oldest, oldest_time_us = next(iter(self._requests.values()))
+            bounded = len(self._requests) <= REQUESTS_MAX and self._bytes <= OUTCOME_BYTES_MAX
+            if bounded and oldest_time_us > time_us - RETENTION_US:
                 break
             self._requests.popitem(last=False)
+            self._bytes -= len(oldest)
 
 
 class SqliteSessions:

@@ -27,52 +27,63 @@ CREATE TABLE IF NOT EXISTS quorate_applied (
 ) STRICT, WITHOUT ROWID;
 """
 CACHE_KIB = 64 * 1024
+BUSY_MS = 5000
 
 
 class SqliteState:
-    """The open file. ``connection`` is for the machines; transactions are the router's business."""
+    """The open file. ``connection`` is for the machines; transactions are the router's business.
+
+    Every method raises :class:`StorageFailed` for what SQLite reports.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
-        try:
+        with self._failing("open"):
             self.connection = _connect(self.path)
-            self.connection.execute(SCHEMA)
-        except apsw.Error as error:
-            raise StorageFailed(f"cannot open {self.path}: {error}") from error
+            try:
+                self.connection.execute(SCHEMA)
+            except BaseException:
+                self.connection.close()
+                raise
         self._in_transaction = False
 
     def applied(self, machine: str) -> tuple[int, int]:
         """(index, log time in µs) up to which ``machine`` has applied the log; (0, 0) when it is new."""
-        row = self.connection.execute(
-            "SELECT entry_index, time_us FROM quorate_applied WHERE machine = ?", (machine,)
-        ).fetchone()
+        with self._failing("read"):
+            row = self.connection.execute(
+                "SELECT entry_index, time_us FROM quorate_applied WHERE machine = ?", (machine,)
+            ).fetchone()
         return (row[0], row[1]) if row else (0, 0)
 
     def set_applied(self, machine: str, index: int, time_us: int) -> None:
         """Record the applied index; it becomes visible and durable together with the data."""
-        self.connection.execute(
-            "INSERT INTO quorate_applied VALUES (?, ?, ?) ON CONFLICT (machine) "
-            "DO UPDATE SET entry_index = excluded.entry_index, time_us = excluded.time_us",
-            (machine, index, time_us),
-        )
+        with self._failing("write to"):
+            self.connection.execute(
+                "INSERT INTO quorate_applied VALUES (?, ?, ?) ON CONFLICT (machine) "
+                "DO UPDATE SET entry_index = excluded.entry_index, time_us = excluded.time_us",
+                (machine, index, time_us),
+            )
 
     def begin(self) -> None:
         """Open the write transaction unless it is open."""
         if not self._in_transaction:
-            try:
+            with self._failing("write to"):
                 self.connection.execute("BEGIN IMMEDIATE")
-            except apsw.Error as error:
-                raise StorageFailed(f"cannot write to {self.path}: {error}") from error
             self._in_transaction = True
 
     def commit(self) -> None:
         """Hand what was applied to the operating system: it now survives the process, not yet a power loss."""
         if self._in_transaction:
-            try:
+            with self._failing("commit to"):
                 self.connection.execute("COMMIT")
-            except apsw.Error as error:
-                raise StorageFailed(f"cannot commit to {self.path}: {error}") from error
             self._in_transaction = False
+
+    def rollback(self) -> None:
+        """Forget everything since the last :meth:`commit`; the entries behind it will be applied again."""
+        self._in_transaction = False
+        if self.connection.in_transaction:  # some failures have already ended it
+            with self._failing("roll back"):
+                self.connection.execute("ROLLBACK")
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -87,30 +98,41 @@ class SqliteState:
 
     def sync(self) -> None:
         """Make all that was committed durable (a checkpoint with fsync). Blocking: call it from a thread."""
-        try:
+        with self._failing("checkpoint"):
             connection = _connect(self.path)
             try:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.BusyError:
+                log.debug("checkpoint of %s is already under way", self.path)
             finally:
                 connection.close()
-        except apsw.BusyError:
-            log.debug("checkpoint of %s is already under way", self.path)
-        except apsw.Error as error:
-            raise StorageFailed(f"cannot checkpoint {self.path}: {error}") from error
 
     def close(self) -> None:
-        """Commit and close."""
-        self.commit()
-        self.connection.close()
+        """Close; what was not committed is forgotten."""
+        try:
+            self.rollback()
+        finally:
+            self.connection.close()
+
+    @contextmanager
+    def _failing(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise StorageFailed(f"cannot {action} {self.path}: {error}") from error
 
 
 def _connect(path: str) -> apsw.Connection:
     connection = apsw.Connection(path, statementcachesize=256)
-    connection.set_busy_timeout(5000)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "normal")
-    connection.pragma("foreign_keys", True)
-    connection.pragma("wal_autocheckpoint", 0)
-    connection.pragma("cache_size", -CACHE_KIB)
-    connection.pragma("temp_store", "memory")
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "normal")
+        connection.pragma("foreign_keys", True)
+        connection.pragma("wal_autocheckpoint", 0)
+        connection.pragma("cache_size", -CACHE_KIB)
+        connection.pragma("temp_store", "memory")
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.errors import PydanticUserError
@@ -55,6 +55,9 @@ class Model(BaseModel, metaclass=_Declaration):
         defer_build=True,
     )
     __model_schema__: ClassVar[ModelSchema]
+
+    def __init_subclass__(cls, *, resource: str | None = None, **keywords: Unpack[ConfigDict]) -> None:
+        super().__init_subclass__(**keywords)  # declares the keyword; used once pydantic has found the fields
 
     @classmethod
     def __pydantic_init_subclass__(cls, *, resource: str | None = None, **keywords: Any) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
+from weakref import WeakSet
 
 from quorate.raft.roles import Role
 
@@ -65,59 +66,65 @@ class EventsMissed:
 NodeEvent = LeaderElected | LeaderLost | RoleChanged | PeerConnected | PeerDisconnected | EventsMissed
 
 
-class _Subscription:
-    """One follower's bounded buffer."""
+class Subscription:
+    """One follower's bounded buffer: an iterator over the events since it was made, until the node stops."""
 
     BUFFERED_MAX = 1024
 
-    def __init__(self) -> None:
-        self.buffer: deque[NodeEvent] = deque()
-        self.missed = 0
-        self.closed = False
-        self.wake = asyncio.Event()
+    def __init__(self, *, closed: bool = False) -> None:
+        self._buffer: deque[NodeEvent] = deque()
+        self._missed = 0
+        self._closed = closed
+        self._wake = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> NodeEvent:
+        while not (self._buffer or self._closed):
+            self._wake.clear()
+            await self._wake.wait()
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            return EventsMissed(missed)
+        if self._buffer:
+            return self._buffer.popleft()
+        raise StopAsyncIteration
 
     def put(self, event: NodeEvent) -> None:
-        if len(self.buffer) >= self.BUFFERED_MAX:
-            self.buffer.popleft()
-            self.missed += 1
-        self.buffer.append(event)
-        self.wake.set()
+        """Buffer ``event``; the oldest one gives way when the buffer is full."""
+        if len(self._buffer) >= self.BUFFERED_MAX:
+            self._buffer.popleft()
+            self._missed += 1
+        self._buffer.append(event)
+        self._wake.set()
 
     def close(self) -> None:
-        self.closed = True
-        self.wake.set()
+        """End the iteration behind what is buffered."""
+        self._closed = True
+        self._wake.set()
 
 
 class EventStream:
-    """Hands every event to every follower. Publishing never waits."""
+    """Hands every event to every follower that is still there. Publishing never waits."""
 
     def __init__(self) -> None:
-        self._subscriptions: list[_Subscription] = []
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._closed = False
 
     def publish(self, event: NodeEvent) -> None:
         """Tell everyone."""
         for subscription in self._subscriptions:
             subscription.put(event)
 
-    async def follow(self) -> AsyncIterator[NodeEvent]:
+    def follow(self) -> AsyncIterator[NodeEvent]:
         """Events from now on, until the node stops."""
-        subscription = _Subscription()
-        self._subscriptions.append(subscription)
-        try:
-            while True:
-                if subscription.missed:
-                    missed, subscription.missed = subscription.missed, 0
-                    yield EventsMissed(missed)
-                while subscription.buffer:
-                    yield subscription.buffer.popleft()
-                if subscription.closed:
-                    return
-                subscription.wake.clear()
-                await subscription.wake.wait()
-        finally:
-            self._subscriptions.remove(subscription)
+        subscription = Subscription(closed=self._closed)
+        self._subscriptions.add(subscription)
+        return subscription
 
     def close(self) -> None:
         """End every follower's iteration once it has taken what is buffered."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.close()

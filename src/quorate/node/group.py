@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import ParamSpec
 
@@ -18,13 +19,21 @@ from quorate.machine.commands import Batch, Command, encode_batch
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
-from quorate.node.forwarding import Forward, ForwardAccepted, ForwardRefused, decode_commands, encode_commands
+from quorate.node.forwarding import (
+    Forward,
+    ForwardAccepted,
+    ForwardRefused,
+    PendingForwards,
+    decode_commands,
+    encode_commands,
+)
 from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUnit, Unit, WaitingProposals, batches
 from quorate.node.reads import ReadGate
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry
 from quorate.raft.messages import Message
 from quorate.raft.output import Output
+from quorate.raft.roles import Role
 from quorate.storage.writer import Writer
 from quorate.transport.contract import WireMessage
 
@@ -37,6 +46,12 @@ FLUSH_SECONDS = 0.05
 FLUSH_COMMANDS = 2_000
 """Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
 EXPIRE_TICKS = 10
+_LEADER_LOST = "the leader was lost before it said whether it took the command"
+
+
+def ticks(seconds: float) -> int:
+    """The core's clock when the event loop's reads ``seconds``."""
+    return int(seconds * 1000 / TICK_MS)
 
 
 class Group:
@@ -70,10 +85,9 @@ class Group:
         self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max)
         self._waiting = WaitingProposals()
         self._waiting.applied_index = self.applied_index
-        self._forwards: dict[int, list[Proposal]] = {}
-        self._next_forward = 1
+        self._forwards = PendingForwards(rng.getrandbits(62))
         self._reads = ReadGate(rng.getrandbits(62), config.max_pending_proposals)
-        self._known: tuple[object, int | None] = (core.role, core.leader)
+        self._known: tuple[Role, int | None, int] = (core.role, core.leader, core.term)
         self._turn_due = False
         self._backlog: Sequence[Entry] = ()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -88,24 +102,32 @@ class Group:
         self._tick()
 
     def _now_ticks(self) -> int:
-        return int(self._loop.time() * 1000 / TICK_MS)
+        return ticks(self._loop.time())
 
     def _tick(self) -> None:
         self._tick_timer = self._loop.call_later(TICK_MS / 1000, self._tick)
         self._ticks += 1
         if self._ticks % EXPIRE_TICKS == 0:
-            self._expire()
+            with self._failing_loudly():
+                self._expire()
         self._input(self.core.tick, self._now_ticks())
+
+    @contextmanager
+    def _failing_loudly(self) -> Iterator[None]:
+        """Whatever goes wrong inside, foreseen or not, stops the node: a half-done step must not be continued."""
+        try:
+            yield
+        except BaseException as error:
+            self.fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _input(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Give the core an input; what follows from it is carried out at the end of this turn."""
         if self.stopped:
             return
-        try:
+        with self._failing_loudly():
             method(*args, **kwargs)
-        except QuorateError as error:
-            self.fail(error)
-        else:
             self._schedule_turn()
 
     def received(self, peer: int, message: Message) -> None:
@@ -119,20 +141,24 @@ class Group:
     def peer_lost(self, peer: int) -> None:
         """The connection to a peer broke."""
         self._input(self.core.peer_lost, peer)
-        if peer == self.core.leader:
-            self._lose_forwards()
+        self._forwards.lose(peer, _LEADER_LOST)
 
-    def propose(self, command: Command, timeout: float) -> asyncio.Future[Applied]:
+    @property
+    def pending(self) -> int:
+        """Proposals of this node without an outcome."""
+        return self._queue.count + self._waiting.count + self._forwards.count
+
+    def propose(self, command: Command, timeout: float, *, may_forward: bool = True) -> asyncio.Future[Applied]:
         """Propose a command; the future ends with its outcome. Raises what :class:`NotApplied` covers at once."""
         if self.stopped:
             raise NodeStopped("the node is not running")
         if self.core.leader is None:
             raise NotLeader(None)
-        if self._waiting.count >= self._config.max_pending_proposals:
-            raise ProposalDropped(f"{self._waiting.count} proposals wait for their outcome already")
+        if self.pending >= self._config.max_pending_proposals:
+            raise ProposalDropped(f"{self.pending} proposals wait for their outcome already")
         future: asyncio.Future[Applied] = self._loop.create_future()
-        proposal = Proposal(command, future, self._loop.time() + timeout)
-        self._queue.add(LocalUnit(proposal, self._waiting))
+        proposal = Proposal(future, self._loop.time() + timeout)
+        self._queue.add(LocalUnit([command], proposal, self._waiting, may_forward))
         self._schedule_turn()
         return future
 
@@ -156,14 +182,12 @@ class Group:
         self._turn_due = False
         if self.stopped:
             return
-        try:
+        with self._failing_loudly():
             if self._queue:
                 self._place_proposals()
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
-        except QuorateError as error:
-            self.fail(error)
 
     def _carry_out(self, output: Output) -> None:
         if output.write is not None:
@@ -181,32 +205,41 @@ class Group:
             self._apply(output.committed)
 
     def _notice_changes(self) -> None:
-        role, leader = known = (self.core.role, self.core.leader)
+        role, leader, term = known = (self.core.role, self.core.leader, self.core.term)
         if known == self._known:
             return
-        (old_role, old_leader), self._known = self._known, known
-        term = self.core.term
+        (old_role, old_leader, old_term), self._known = self._known, known
         if role is not old_role:
             self._events.publish(RoleChanged(term, role))
         if leader != old_leader:
-            self._lose_forwards()
+            self._forwards.lose(None, _LEADER_LOST)
             if old_leader is not None:
-                log.info("term %d: leader %d is lost", term, old_leader)
-                self._events.publish(LeaderLost(term, old_leader))
-            if leader is not None:
-                log.info("term %d: node %d leads", term, leader)
-                self._events.publish(LeaderElected(term, leader))
+                log.info("term %d: leader %d is lost", old_term, old_leader)
+                self._events.publish(LeaderLost(old_term, old_leader))
+        if leader is not None and (leader, term) != (old_leader, old_term):
+            log.info("term %d: node %d leads", term, leader)
+            self._events.publish(LeaderElected(term, leader))
 
     # -- proposals ---------------------------------------------------------------------------------------
 
     def _place_proposals(self) -> None:
         """Put what was proposed into the log, or send it to the node that can."""
         units = self._queue.take()
+        try:
+            self._place([unit for unit in units if not (isinstance(unit, LocalUnit) and unit.abandoned)])
+        except BaseException:
+            # Nothing of this turn has left the core, and nothing will: the node fails.
+            for unit in units:
+                unit.refused(NodeStopped("the node has failed"))
+            raise
+
+    def _place(self, units: list[Unit]) -> None:
+        leader = self.core.leader
         if self.core.replication is not None:
             for batch, commands in batches(units):
                 self._append(batch, commands)
-        elif self.core.leader is not None and self.core.leader in self._connected:
-            self._forward(self.core.leader, units)
+        elif leader is not None and leader in self._connected:
+            self._forward(leader, units)
         else:
             for unit in units:
                 unit.refused(NotLeader(None))
@@ -225,33 +258,31 @@ class Group:
             position += len(unit.commands)
 
     def _forward(self, leader: int, units: list[Unit]) -> None:
-        local = []
+        allowed: list[LocalUnit] = []
         for unit in units:
-            if isinstance(unit, LocalUnit):
-                local.append(unit)
+            if isinstance(unit, LocalUnit) and unit.may_forward:
+                allowed.append(unit)
             else:
-                unit.refused(NotLeader(leader))  # forwarded to us by mistake: the follower asks the leader itself
-        for batch, commands in batches(local):
-            number, self._next_forward = self._next_forward, self._next_forward + 1
-            self._forwards[number] = [unit.proposal for unit in batch if isinstance(unit, LocalUnit)]
+                unit.refused(NotLeader(leader))  # a follower that forwarded to us by mistake asks the leader itself
+        for batch, commands in batches(allowed):
+            number = self._forwards.add(leader, [unit.proposal for unit in batch if isinstance(unit, LocalUnit)])
             self._send(leader, [Forward(number=number, commands=encode_commands(commands))])
 
     def received_forward(self, peer: int, message: Forward | ForwardAccepted | ForwardRefused) -> None:
         """A message about forwarded proposals arrived."""
         if self.stopped:
             return
-        match message:
-            case Forward():
-                self._accept_forward(peer, message)
-            case ForwardAccepted():
-                proposals = self._forwards.pop(message.number, ())
-                self._waiting.add(message.index, message.term, message.position, proposals)
-            case ForwardRefused():
-                error: QuorateError = (
-                    NotLeader(message.leader or None) if not message.reason else ProposalDropped(message.reason)
-                )
-                for proposal in self._forwards.pop(message.number, ()):
-                    proposal.fail(error)
+        with self._failing_loudly():
+            match message:
+                case Forward():
+                    self._accept_forward(peer, message)
+                case ForwardAccepted():
+                    proposals = self._forwards.answered(peer, message.number)
+                    self._waiting.add(message.index, message.term, message.position, proposals)
+                case ForwardRefused():
+                    refusal = ProposalDropped(message.reason) if message.reason else NotLeader(message.leader or None)
+                    for proposal in self._forwards.answered(peer, message.number):
+                        proposal.fail(refusal)
 
     def _accept_forward(self, peer: int, forward: Forward) -> None:
         number = forward.number
@@ -270,12 +301,6 @@ class Group:
             refused(error)
         else:
             self._schedule_turn()
-
-    def _lose_forwards(self) -> None:
-        for proposals in self._forwards.values():
-            for proposal in proposals:
-                proposal.fail(OutcomeUnknown("the leader was lost before it said whether it took the command"))
-        self._forwards.clear()
 
     # -- reads -------------------------------------------------------------------------------------------
 
@@ -309,10 +334,8 @@ class Group:
         if self.stopped:
             return
         backlog, self._backlog = self._backlog, ()
-        try:
+        with self._failing_loudly():
             self._apply(backlog)
-        except QuorateError as error:
-            self.fail(error)
 
     def _plan_flush(self) -> None:
         if self._router.unflushed >= FLUSH_COMMANDS:
@@ -326,28 +349,22 @@ class Group:
             self._flush_timer = None
         if self.stopped:
             return
-        try:
+        with self._failing_loudly():
             self._router.flush()
-        except QuorateError as error:
-            self.fail(error)
 
     # -- ends --------------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
         now = self._loop.time()
         self._waiting.expire(now)
-        for number, proposals in list(self._forwards.items()):
-            if all(proposal.deadline <= now or proposal.future.done() for proposal in proposals):
-                del self._forwards[number]
-                for proposal in proposals:
-                    proposal.fail(OutcomeUnknown("the leader did not say in time whether it took the command"))
+        self._forwards.expire(now)
         self._ask_for_reads()
-        self._schedule_turn()
 
     def fail(self, error: BaseException) -> None:
         """Give up: the state or the disk can no longer be trusted."""
         if not self.stopped:
-            log.critical("node %d stops: %s", self.core.node_id, error)
+            unforeseen = None if isinstance(error, QuorateError) else error
+            log.critical("node %d stops: %s", self.core.node_id, error or repr(error), exc_info=unforeseen)
             self.stop()
             self._on_failure(error)
 
@@ -359,9 +376,10 @@ class Group:
         for timer in (self._tick_timer, self._flush_timer):
             if timer is not None:
                 timer.cancel()
+        self._backlog = ()
         stopping = NodeStopped("the node is stopping")
         for unit in self._queue.take():
             unit.refused(stopping)
-        self._lose_forwards()
+        self._forwards.lose(None, "the node stopped before the leader said whether it took the command")
         self._waiting.fail_all(OutcomeUnknown("the node stopped before the command was confirmed"))
         self._reads.fail_all(ReadUnavailable("the node is stopping"))

@@ -17,16 +17,16 @@ from quorate.machine.commands import Command
 from quorate.machine.outcome import Applied
 
 ENTRY_BYTES_MAX = 256 * 1024
+ENTRY_COMMANDS_MAX = 256
 """A batch is closed at this size, so that applying one entry never holds the event loop for long."""
 
 
 class Proposal:
-    """One command proposed on this node, and the future its caller awaits."""
+    """What one caller awaits. The command itself is not kept here: once it is in a log, nobody needs it twice."""
 
-    __slots__ = ("command", "deadline", "future")
+    __slots__ = ("deadline", "future")
 
-    def __init__(self, command: Command, future: asyncio.Future[Applied], deadline: float) -> None:
-        self.command = command
+    def __init__(self, future: asyncio.Future[Applied], deadline: float) -> None:
         self.future = future
         self.deadline = deadline
 
@@ -62,15 +62,17 @@ class Unit(Protocol):
 
 @dataclass(slots=True)
 class LocalUnit:
-    """A proposal of this node."""
+    """A proposal of this node. ``may_forward`` allows it to go into the log by way of another node."""
 
+    commands: list[Command]
     proposal: Proposal
     waiting: WaitingProposals
+    may_forward: bool = True
 
     @property
-    def commands(self) -> list[Command]:
-        """See :class:`Unit`."""
-        return [self.proposal.command]
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.proposal.future.done()
 
     def accepted(self, index: int, term: int, position: int) -> None:
         """See :class:`Unit`."""
@@ -99,30 +101,38 @@ class RemoteUnit:
 
 
 class ProposalQueue:
-    """Units that arrived and are not in the log yet; bounded by count and by bytes."""
+    """Units that arrived and are not in the log yet; bounded by their commands' count and bytes."""
 
     def __init__(self, count_max: int, bytes_max: int) -> None:
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._units: list[Unit] = []
         self._bytes = 0
+        self.count = 0
+        """Commands in the queue."""
 
     def __len__(self) -> int:
         return len(self._units)
 
     def add(self, unit: Unit) -> None:
-        """Enqueue. Raises :class:`ProposalDropped` when the bound is reached."""
-        size = sum(len(command.body) for command in unit.commands)
-        if len(self._units) >= self._count_max or (self._units and self._bytes + size > self._bytes_max):
-            raise ProposalDropped(f"{len(self._units)} proposals are queued already")
+        """Enqueue. Raises :class:`ProposalDropped` when a bound is reached; a single unit always fits."""
+        count = self.count + len(unit.commands)
+        size = self._bytes + _size(unit)
+        if self._units and (count > self._count_max or size > self._bytes_max):
+            raise ProposalDropped(f"{self.count} proposals are queued already")
         self._units.append(unit)
-        self._bytes += size
+        self.count = count
+        self._bytes = size
 
     def take(self) -> list[Unit]:
         """All units, and an empty queue."""
         units, self._units = self._units, []
-        self._bytes = 0
+        self._bytes = self.count = 0
         return units
+
+
+def _size(unit: Unit) -> int:
+    return sum(len(command.body) for command in unit.commands)
 
 
 def batches(units: Iterable[Unit]) -> Iterable[tuple[list[Unit], list[Command]]]:
@@ -131,8 +141,9 @@ def batches(units: Iterable[Unit]) -> Iterable[tuple[list[Unit], list[Command]]]
     commands: list[Command] = []
     size = 0
     for unit in units:
-        unit_size = sum(len(command.body) for command in unit.commands)
-        if batch and size + unit_size > ENTRY_BYTES_MAX:
+        unit_size = _size(unit)
+        too_many = len(commands) + len(unit.commands) > ENTRY_COMMANDS_MAX
+        if batch and (too_many or size + unit_size > ENTRY_BYTES_MAX):
             yield batch, commands
             batch, commands, size = [], [], 0
         batch.append(unit)
@@ -152,7 +163,9 @@ class WaitingProposals:
     """Local proposals whose entry is in the log, here or on the leader, and not applied here yet."""
 
     def __init__(self) -> None:
-        self._by_index: dict[int, _Waiting] = {}
+        # Several terms may claim one index, each for a log of its own. Only applying decides between them: even
+        # the claim of an earlier term may still win, if the later leader is lost before anyone has its entry.
+        self._by_index: dict[int, list[_Waiting]] = {}
         self.count = 0
         self.applied_index = 0
 
@@ -163,53 +176,50 @@ class WaitingProposals:
             for _, proposal in numbered:
                 proposal.fail(OutcomeUnknown(f"entry {index} was applied before its place was known here"))
             return
+        if not numbered:
+            return
         self.count += len(numbered)
-        waiting = self._by_index.get(index)
-        if waiting is None:
-            self._by_index[index] = _Waiting(term, numbered)
-        elif waiting.term == term:
-            waiting.proposals += numbered
-        else:
-            older, newer = sorted((waiting, _Waiting(term, numbered)), key=lambda each: each.term)
-            self._drop(index, older)
-            self._by_index[index] = newer
+        claims = self._by_index.setdefault(index, [])
+        for waiting in claims:
+            if waiting.term == term:
+                waiting.proposals += numbered
+                return
+        claims.append(_Waiting(term, numbered))
 
     def applied(self, index: int, term: int, outcomes: list[object]) -> None:
         """Entry ``index`` of ``term`` was applied with these outcomes."""
         self.applied_index = index
-        waiting = self._by_index.pop(index, None)
-        if waiting is None:
-            return
-        if waiting.term != term:
-            self._drop(index, waiting)
-            return
-        self.count -= len(waiting.proposals)
-        for position, proposal in waiting.proposals:
-            proposal.applied(index, term, outcomes[position])
-
-    def _drop(self, index: int, waiting: _Waiting) -> None:
-        self.count -= len(waiting.proposals)
-        for _, proposal in waiting.proposals:
-            proposal.fail(ProposalDropped(f"another leader's entry took the place {index}"))
+        for waiting in self._by_index.pop(index, ()):
+            self.count -= len(waiting.proposals)
+            for position, proposal in waiting.proposals:
+                if waiting.term != term:
+                    proposal.fail(ProposalDropped(f"another leader's entry took the place {index}"))
+                elif position < len(outcomes):
+                    proposal.applied(index, term, outcomes[position])
+                else:
+                    proposal.fail(OutcomeUnknown(f"entry {index} holds no command {position}"))
 
     def expire(self, now: float) -> None:
         """End those whose time is over: they may still be applied, so their outcome is unknown."""
-        for index, waiting in list(self._by_index.items()):
-            kept = []
-            for item in waiting.proposals:
-                if item[1].deadline > now and not item[1].future.done():
-                    kept.append(item)
-                else:
-                    item[1].fail(OutcomeUnknown("no quorum confirmed the command in time; it may still be applied"))
-            self.count -= len(waiting.proposals) - len(kept)
-            waiting.proposals = kept
-            if not kept:
+        for index, claims in list(self._by_index.items()):
+            for waiting in claims:
+                kept = []
+                for item in waiting.proposals:
+                    if item[1].deadline > now and not item[1].future.done():
+                        kept.append(item)
+                    else:
+                        item[1].fail(OutcomeUnknown("no quorum confirmed the command in time; it may still be applied"))
+                self.count -= len(waiting.proposals) - len(kept)
+                waiting.proposals = kept
+            claims[:] = [waiting for waiting in claims if waiting.proposals]
+            if not claims:
                 del self._by_index[index]
 
     def fail_all(self, error: QuorateError) -> None:
         """End all of them."""
-        for waiting in self._by_index.values():
-            for _, proposal in waiting.proposals:
-                proposal.fail(error)
+        for claims in self._by_index.values():
+            for waiting in claims:
+                for _, proposal in waiting.proposals:
+                    proposal.fail(error)
         self._by_index.clear()
         self.count = 0

@@ -11,7 +11,7 @@ from quorate.errors import QuorateError, ReadUnavailable
 from quorate.raft.output import ReadReady
 
 RETRY_SECONDS = 0.1
-"""A read index that was asked of the leader and has not come by then is asked for again, under a new token."""
+"""A read index that has not come by then is asked for once more, under a new token. The first answer counts."""
 
 
 class ReadGate:
@@ -22,7 +22,8 @@ class ReadGate:
         self._tokens = count(first_token)
         self._waiting_max = waiting_max
         self._arrived: list[asyncio.Future[None]] = []
-        self._asked: dict[int, tuple[float, list[asyncio.Future[None]]]] = {}
+        self._asked: dict[int, list[asyncio.Future[None]]] = {}
+        self._overdue_at: dict[int, float] = {}  # by token; one that was asked for again is overdue no more
         self._confirmed: list[tuple[int, int, list[asyncio.Future[None]]]] = []  # a heap by index
         self._waiting = 0
 
@@ -46,27 +47,46 @@ class ReadGate:
         self._waiting -= 1
 
     def ask(self, now: float, read_index: Callable[[int], None]) -> None:
-        """Cover the reads that have arrived, and those whose answer is overdue, with one new token."""
-        for token, (asked_at, futures) in list(self._asked.items()):
-            if asked_at + RETRY_SECONDS <= now:
-                del self._asked[token]
-                self._arrived += futures
-        self._arrived = [future for future in self._arrived if not future.done()]
-        if self._arrived:
+        """Cover the reads that have arrived, and those whose answer is overdue, with one new token.
+
+        A late answer to the earlier token still counts: it was asked for after those reads had arrived, too. So
+        reads come through even where every answer takes longer than :data:`RETRY_SECONDS`.
+        """
+        wanted = self._arrived
+        for token, overdue_at in list(self._overdue_at.items()):
+            if overdue_at <= now:
+                del self._overdue_at[token]
+                wanted += self._asked[token]
+        self._arrived = []
+        self._forget_ended()
+        wanted = [future for future in wanted if not future.done()]
+        if wanted:
             token = next(self._tokens)
-            self._asked[token] = (now, self._arrived)
-            self._arrived = []
+            self._asked[token] = wanted
+            self._overdue_at[token] = now + RETRY_SECONDS
             read_index(token)
+
+    def _forget_ended(self) -> None:
+        """Drop the tokens of reads that have all got their answer by another one, or gave up."""
+        for token, futures in list(self._asked.items()):
+            if all(future.done() for future in futures):
+                del self._asked[token]
+                self._overdue_at.pop(token, None)
+        live = [item for item in self._confirmed if not all(future.done() for future in item[2])]
+        if len(live) < len(self._confirmed):
+            heapq.heapify(live)
+            self._confirmed = live
 
     def confirmed(self, read: ReadReady, applied_index: int) -> None:
         """The core answered a token."""
-        asked = self._asked.pop(read.token, None)
-        if asked is None:
+        futures = self._asked.pop(read.token, None)
+        self._overdue_at.pop(read.token, None)
+        if futures is None:
             return
         if read.index is None:
-            self._arrived += asked[1]  # asked again with the next tick, by when there may be a leader
+            self._arrived += futures  # asked again with the next turn, by when there may be a leader
             return
-        heapq.heappush(self._confirmed, (read.index, read.token, asked[1]))
+        heapq.heappush(self._confirmed, (read.index, read.token, futures))
         self.applied(applied_index)
 
     def applied(self, index: int) -> None:
@@ -78,10 +98,9 @@ class ReadGate:
 
     def fail_all(self, error: QuorateError) -> None:
         """End all reads."""
-        groups = [self._arrived, *(futures for _, futures in self._asked.values())]
-        groups += [futures for _, _, futures in self._confirmed]
+        groups = [self._arrived, *self._asked.values(), *(futures for _, _, futures in self._confirmed)]
         for futures in groups:
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
-        self._arrived, self._asked, self._confirmed = [], {}, []
+        self._arrived, self._asked, self._overdue_at, self._confirmed = [], {}, {}, []

@@ -48,5 +48,8 @@ class CoreConfig:
 
     @property
     def lease_ticks(self) -> int:
-        """How long a confirmed heartbeat round protects reads, counted from its sending."""
-        return self.election_ticks_min * (100 - self.lease_drift_percent) // 100
+        """How long a confirmed heartbeat round protects reads, counted from its sending.
+
+        A count of ticks may be off by one on either side, as clocks are read in whole ticks.
+        """
+        return (self.election_ticks_min - 1) * 100 // (100 + self.lease_drift_percent) - 1

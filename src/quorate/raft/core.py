@@ -79,6 +79,7 @@ class RaftCore:
         self._persistence = Persistence(recovered.hard_state, self.log)
         self._timer = ElectionTimer(config, rng)
         self._now = now
+        self._ticked_at = now
         self._campaign: Campaign | None = None
         self._leadership: Leadership | None = None
         self._follower_reads = FollowerReads()
@@ -115,7 +116,8 @@ class RaftCore:
         A jump (the process was stopped, the machine slept) counts as one heartbeat interval for the timers, so
         that messages that wait to be read are heard before anything is concluded; leases count it in full.
         """
-        elapsed = min(now - self._now, self.config.heartbeat_ticks)
+        elapsed = min(now - self._ticked_at, self.config.heartbeat_ticks)
+        self._ticked_at = max(now, self._ticked_at)
         self._now = max(now, self._now)
         if elapsed <= 0:
             return
@@ -133,6 +135,8 @@ class RaftCore:
                 return
         leadership.heartbeat_elapsed += elapsed
         if leadership.heartbeat_elapsed >= self.config.heartbeat_ticks:
+            leadership.heartbeat_elapsed = 0
+            leadership.replication.nudge_all()
             self._begin_heartbeat_round(leadership)
 
     def propose(self, payloads: Sequence[bytes]) -> int:
@@ -162,7 +166,7 @@ class RaftCore:
         """Ask for a linearizable read; its :class:`ReadReady` names ``token``, which must never be used again."""
         self._now = max(now, self._now)
         if self._leadership is not None:
-            self._leadership.reads.add(self.node_id, token, self.log.committed, self._now)
+            self._add_read(self._leadership, self.node_id, token, self._now)
         elif self.leader is not None:
             self._follower_reads.asked(token)
             self._send(self.leader, ReadIndex(term=self.term, token=token))
@@ -291,7 +295,7 @@ class RaftCore:
     # -- elections ---------------------------------------------------------------------------------------
 
     def _handle_vote_request(self, peer: int, request: RequestVote) -> None:
-        if request.pre_vote and self._timer_protects_leader:
+        if self._timer_protects_leader:
             return
         granted = grants_vote(request, peer, self._persistence.hard_state, self.log)
         if granted and not request.pre_vote:
@@ -336,10 +340,10 @@ class RaftCore:
     # -- leading -----------------------------------------------------------------------------------------
 
     def _begin_heartbeat_round(self, leadership: Leadership) -> None:
-        leadership.heartbeat_elapsed = 0
         sequence = leadership.reads.begin_round(self._now)
         for peer, progress in leadership.replication.peers.items():
             self._send(peer, leadership.replication.heartbeat(progress, sequence))
+        leadership.reads.acknowledged(leadership.replication.peers)
 
     def _handle_append_reply(self, peer: int, reply: AppendEntriesReply) -> None:
         if self._leadership is None:
@@ -372,9 +376,14 @@ class RaftCore:
 
     def _handle_read_request(self, peer: int, request: ReadIndex) -> None:
         if self._leadership is not None:
-            self._leadership.reads.add(peer, request.token, self.log.committed, self._now)
+            # The present is not known here: this message may have lain unread while the whole process was stopped.
+            self._add_read(self._leadership, peer, request.token, None)
         else:
             self._send(peer, ReadIndexReply(term=self.term, token=request.token, index=0))
+
+    def _add_read(self, leadership: Leadership, origin: int, token: int, now: int | None) -> None:
+        if not leadership.reads.add(origin, token, self.log.committed, now):
+            self._answer_read(origin, token, None)
 
     def _handle_read_reply(self, reply: ReadIndexReply) -> None:
         if self._follower_reads.answered(reply.token):

@@ -12,13 +12,17 @@ from quorate.raft.quorum import Quorum, VoteResult
 
 
 class ElectionTimer:
-    """Counts the ticks since a leader was heard from, against a timeout drawn anew each time."""
+    """Counts the ticks since this wait began, against a timeout drawn anew each time; and since a leader was heard.
+
+    The second count is a promise: a leader's lease rests on it, so only time ends it, never a change of term.
+    """
 
     def __init__(self, config: CoreConfig, rng: Random) -> None:
         self._config = config
         self._rng = rng
         self._elapsed = 0
-        self._leader_heard = True  # before the last crash one may have been: its lease must be respected
+        self._since_leader = 0  # before the last crash one may have been heard: its lease must be respected
+        self._just_heard = True
         self._timeout = self._draw(config.election_ticks_min, config.election_ticks_max)
 
     def _draw(self, low: int, high: int) -> int:
@@ -26,30 +30,33 @@ class ElectionTimer:
 
     def leader_heard(self) -> None:
         """A legitimate leader sent something."""
-        self._elapsed = 0
-        self._leader_heard = True
+        self._elapsed = self._since_leader = 0
+        self._just_heard = True
 
     def restart(self) -> None:
         """Begin a new wait (a vote was granted, a role was left) with a full timeout."""
         self._elapsed = 0
-        self._leader_heard = False
         self._timeout = self._draw(self._config.election_ticks_min, self._config.election_ticks_max)
 
     def restart_campaign(self) -> None:
         """Begin a campaign's shorter wait: no leader is about, so trying again soon disturbs nobody."""
         self._elapsed = 0
-        self._leader_heard = False
         self._timeout = self._draw(self._config.heartbeat_ticks, self._config.election_ticks_min)
 
     def tick(self, elapsed: int) -> bool:
         """Let time pass; returns whether the timeout is over."""
+        if self._just_heard:
+            # How much of this time passed after the leader was heard is unknown, so none of it counts.
+            self._just_heard = False
+            return False
         self._elapsed += elapsed
+        self._since_leader += elapsed
         return self._elapsed >= self._timeout
 
     @property
     def leader_is_recent(self) -> bool:
         """Whether a leader may still count on this node: then nobody else gets its vote (thesis §4.2.3)."""
-        return self._leader_heard and self._elapsed < self._config.election_ticks_min
+        return self._since_leader < self._config.election_ticks_min
 
 
 class Campaign:

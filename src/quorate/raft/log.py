@@ -15,7 +15,7 @@ from quorate.errors import ProtocolViolation
 from quorate.raft.entry import Entry
 from quorate.raft.output import LogReader, Recovered
 
-_EVICT_BATCH = 256  # entries are dropped from memory this many at a time: one memmove for all
+_ENTRY_OVERHEAD_BYTES = 200  # what an entry takes in memory besides its payload, roughly
 
 
 class RaftLog:
@@ -66,12 +66,11 @@ class RaftLog:
         Both sides use it to skip whole terms when they look for the point where two logs agree.
         """
         position = min(index, self.last_index)
-        while position > 0:
-            run = bisect_right(self._term_starts, position) - 1
-            if self._terms[run] <= term:
-                return position, self._terms[run]
-            position = self._term_starts[run] - 1
-        return 0, 0
+        run = bisect_right(self._term_starts, position) - 1
+        if run >= 0 and self._terms[run] > term:
+            run = bisect_right(self._terms, term) - 1
+            position = self._term_starts[run + 1] - 1
+        return (position, self._terms[run]) if run >= 0 else (0, 0)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Put ``entries`` at their places; whatever was there and behind gives way (§5.3)."""
@@ -86,14 +85,14 @@ class RaftLog:
             if not self._terms or entry.term != self._terms[-1]:
                 self._term_starts.append(entry.index)
                 self._terms.append(entry.term)
-            self._cache_bytes += len(entry.payload)
+            self._cache_bytes += len(entry.payload) + _ENTRY_OVERHEAD_BYTES
         self._cache.extend(entries)
         self.last_index = entries[-1].index
 
     def _truncate(self, first: int) -> None:
         keep = max(0, first - self._cache_first)
         for entry in self._cache[keep:]:
-            self._cache_bytes -= len(entry.payload)
+            self._cache_bytes -= len(entry.payload) + _ENTRY_OVERHEAD_BYTES
         del self._cache[keep:]
         self._cache_first = min(self._cache_first, first)
         while self._term_starts and self._term_starts[-1] >= first:
@@ -153,10 +152,16 @@ class RaftLog:
         self._evict()
 
     def _evict(self) -> None:
-        """Drop old entries from memory once they are durable and applied, and more than the bound is kept."""
-        while self._cache_bytes > self._cache_bytes_max and len(self._cache) > _EVICT_BATCH:
-            if self._cache[_EVICT_BATCH - 1].index > min(self.applied, self.durable):
-                return
-            self._cache_bytes -= sum(len(entry.payload) for entry in self._cache[:_EVICT_BATCH])
-            del self._cache[:_EVICT_BATCH]
-            self._cache_first += _EVICT_BATCH
+        """Drop old entries from memory once they are durable and applied, and more than the bound is kept.
+
+        Some more than necessary are dropped, so that the rest is seldom moved.
+        """
+        if self._cache_bytes <= self._cache_bytes_max:
+            return
+        droppable = min(self.applied, self.durable) + 1 - self._cache_first
+        count = 0
+        while count < droppable and self._cache_bytes > self._cache_bytes_max * 7 // 8:
+            self._cache_bytes -= len(self._cache[count].payload) + _ENTRY_OVERHEAD_BYTES
+            count += 1
+        del self._cache[:count]
+        self._cache_first += count

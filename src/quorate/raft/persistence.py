@@ -21,7 +21,7 @@ class Persistence:
         self._log = log
         self._hard_state_written = hard_state
         self._next_ticket = 1
-        self._under_way: deque[tuple[int, int]] = deque()  # (ticket, last index it makes durable, or 0)
+        self._under_way: deque[tuple[int, int]] = deque()  # (ticket, the log is durable up to here after it)
         self._held: deque[tuple[int, Envelope]] = deque()
 
     def set_hard_state(self, term: int, voted_for: int | None) -> None:
@@ -70,10 +70,11 @@ class Persistence:
         if entries:
             # Writes under way may hold entries that these replace: those count as durable no longer.
             first = entries[0].index
-            self._under_way = deque((ticket, min(last, first - 1)) for ticket, last in self._under_way)
+            if self._under_way and self._under_way[-1][1] >= first:
+                self._under_way = deque((ticket, min(last, first - 1)) for ticket, last in self._under_way)
             self._log.written = entries[-1].index
         write = Write(self._next_ticket, hard_state, entries)
-        self._under_way.append((write.ticket, entries[-1].index if entries else 0))
+        self._under_way.append((write.ticket, self._log.written))
         self._hard_state_written = self.hard_state
         self._next_ticket += 1
         return write

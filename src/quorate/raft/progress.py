@@ -35,8 +35,9 @@ class Progress:
         "commit_sent",
         "inflights",
         "match",
-        "match_last_round",
+        "match_last_check",
         "next",
+        "nudge_due",
         "probe_sent",
         "recheck",
         "round_acked",
@@ -54,9 +55,11 @@ class Progress:
         self.probe_sent = False
         self.inflights = inflights
         self.commit_sent = 0
-        self.match_last_round = 0
+        self.nudge_due = False
+        """Whether its next sign of life is the time to see if it gets on: once per heartbeat interval."""
+        self.match_last_check = 0
         self.recheck = False
-        """Whether to ask if what was sent ahead has arrived: nothing came back for a whole heartbeat round."""
+        """Whether to ask if what was sent ahead has arrived: nothing came back for a whole heartbeat interval."""
         self.round_acked = 0
         """The latest heartbeat round that it has answered."""
         self.active = True

@@ -31,6 +31,8 @@ class PendingRead:
 class LeaderReads:
     """The reads a leader has to confirm, its heartbeat rounds, and the lease they give. Dies with the leadership."""
 
+    PENDING_MAX = 10_000
+
     def __init__(self, config: CoreConfig, configuration: Configuration, no_op_index: int) -> None:
         self._config = config
         self._configuration = configuration
@@ -42,21 +44,24 @@ class LeaderReads:
         self._pending: deque[PendingRead] = deque()
         self._confirmable: list[PendingRead] = []
 
-    def add(self, origin: int, token: int, commit: int, now: int) -> None:
-        """A read arrived. ``now`` must be the present: a lease may have run out since the last tick."""
+    def add(self, origin: int, token: int, commit: int, now: int | None) -> bool:
+        """A read arrived; ``False`` if too many wait already.
+
+        ``now`` must be the present, as a lease may have run out since the last tick; without it a round confirms.
+        """
         read = PendingRead(origin, token, max(commit, self._no_op_index))
-        if self._alone or self._has_lease(commit, now):
+        if self._has_lease(commit, now):
             self._confirmable.append(read)
+        elif len(self._pending) + len(self._confirmable) >= self.PENDING_MAX:
+            return False
         else:
             self._pending.append(read)
+        return True
 
-    @property
-    def _alone(self) -> bool:
-        return self._configuration.quorum.includes({self._config.node_id})
-
-    def _has_lease(self, commit: int, now: int) -> bool:
+    def _has_lease(self, commit: int, now: int | None) -> bool:
         return (
             self._config.lease_reads
+            and now is not None
             and commit >= self._no_op_index
             and self._lease_from is not None
             and now < self._lease_from + self._config.lease_ticks
@@ -71,12 +76,14 @@ class LeaderReads:
         """Begin a heartbeat round; it confirms every read that has arrived. Returns its sequence number."""
         self._sequence += 1
         self._rounds.append((self._sequence, now))
-        for read in self._pending:
-            read.sequence = read.sequence or self._sequence
+        for read in reversed(self._pending):
+            if read.sequence:
+                break
+            read.sequence = self._sequence
         return self._sequence
 
     def acknowledged(self, peers: dict[int, Progress]) -> None:
-        """A peer has answered a round: see which rounds a quorum has answered by now."""
+        """A round was begun or answered: see which rounds a quorum has answered by now (alone, a node is one)."""
         answered = {peer: progress.round_acked for peer, progress in peers.items()}
         answered[self._config.node_id] = self._sequence
         self._confirmed = max(self._confirmed, self._configuration.quorum.reached(answered))

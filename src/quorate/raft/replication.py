@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from quorate.raft.config import CoreConfig
@@ -27,7 +28,7 @@ class Replication:
             if peer != config.node_id
         }
         self._own_match = 0
-        self._proposed: list[tuple[int, int]] = []  # (index, bytes) proposed here and not yet committed
+        self._proposed: deque[tuple[int, int]] = deque()  # (index, bytes) proposed here and not yet committed
         self.uncommitted_bytes = 0
 
     def _new_progress(self, session: int) -> Progress:
@@ -83,13 +84,20 @@ class Replication:
         return Heartbeat(term=self._term, session=progress.session, sequence=sequence, commit=progress.commit_sent)
 
     def nudge(self, progress: Progress) -> None:
-        """A peer is alive and lacks entries: if it made no progress for a round, something may be lost."""
-        if progress.match < self._log.last_index:
-            if progress.state is ProgressState.PROBE:
-                progress.probe_sent = False
-            elif progress.match == progress.match_last_round:
-                progress.recheck = True
-        progress.match_last_round = progress.match
+        """A peer is alive: if it lacks entries and made no progress for an interval, something may be lost."""
+        if not progress.nudge_due:
+            return  # rounds for reads come far more often than anything can be called lost
+        progress.nudge_due = False
+        if progress.state is ProgressState.PROBE:
+            progress.probe_sent = False
+        elif progress.match == progress.match_last_check < self._log.last_index:
+            progress.recheck = True
+        progress.match_last_check = progress.match
+
+    def nudge_all(self) -> None:
+        """A heartbeat interval is over: the next sign of life of each peer is the time for :meth:`nudge`."""
+        for progress in self.peers.values():
+            progress.nudge_due = True
 
     # -- answers -----------------------------------------------------------------------------------------
 
@@ -133,13 +141,8 @@ class Replication:
 
     def committed(self, index: int) -> None:
         """Entries up to ``index`` are committed and count no longer."""
-        done = 0
-        for position, size_bytes in self._proposed:
-            if position > index:
-                break
-            self.uncommitted_bytes -= size_bytes
-            done += 1
-        del self._proposed[:done]
+        while self._proposed and self._proposed[0][0] <= index:
+            self.uncommitted_bytes -= self._proposed.popleft()[1]
 
 
 def accept_entries(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:

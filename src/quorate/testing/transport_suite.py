@@ -18,6 +18,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
@@ -109,7 +110,7 @@ class TransportHarness(ABC):
         self._stations: list[Station] = []
         self._incarnations = itertools.count(1)
 
-    async def __aenter__(self) -> TransportHarness:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from functools import partial
 from typing import cast
@@ -52,12 +51,6 @@ class Acceptor:
         self._reported = News()
         self._emptied = asyncio.Event()
 
-    def expect(self) -> Accepted:
-        """The protocol of a connection that a listener of ours is about to open, for :meth:`stop` to wait for."""
-        connection = Accepted(self)
-        self._connections.add(connection)
-        return connection
-
     def opened(self, connection: Accepted) -> bool:
         """Take in a new connection; false if there is no room, or no one to receive."""
         self._connections.add(connection)
@@ -97,15 +90,11 @@ class Acceptor:
     async def stop(self) -> None:
         """Close all connections and wait until they are; the listeners are closed already."""
         self.receiver = None
-        for _ in range(2):  # one that is being accepted now gets its protocol in asyncio's next turn but one
-            await asyncio.sleep(0)
         for connection in list(self._connections):
             connection.abort()
-        self._emptied.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.options.close_seconds):
-                if self._connections:
-                    await self._emptied.wait()
+        if self._connections:
+            self._emptied.clear()
+            await self._emptied.wait()
 
 
 class Accepted(asyncio.Protocol):

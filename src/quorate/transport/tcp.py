@@ -18,6 +18,7 @@ from quorate.transport.dialler import Dialler
 from quorate.transport.dialling import Link
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.framing import encode_frame
+from quorate.transport.listening import Listener, bind
 from quorate.transport.options import TcpOptions
 from quorate.transport.statistics import StatsBook
 
@@ -48,7 +49,7 @@ class TcpTransport:
         self._stats = StatsBook()
         self._acceptor = Acceptor(identity, codec, self._options, faults, self._stats)
         self._dialler = Dialler(identity, self._options, rng or random.Random(), self._stats)
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._started = self._stopped = False
 
     @property
@@ -71,13 +72,9 @@ class TcpTransport:
         """
         if self._stopped:
             raise TransportError("the transport is stopped")
-        loop = asyncio.get_running_loop()
-        if sock is not None:
-            server = await loop.create_server(self._acceptor.expect, sock=sock)
-        else:
-            server = await loop.create_server(self._acceptor.expect, host, port)
-        self._servers.append(server)
-        bound: int = server.sockets[0].getsockname()[1]
+        sockets = [sock] if sock is not None else await bind(host, port)
+        self._listeners += [Listener(each, self.accept_protocol) for each in sockets]
+        bound: int = sockets[0].getsockname()[1]
         return bound
 
     def accept_protocol(self) -> asyncio.Protocol:
@@ -134,13 +131,12 @@ class TcpTransport:
     async def stop(self) -> None:
         """Close everything; what was sent last has a moment to leave. Idempotent."""
         self._stopped = True
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        self._acceptor.receiver = None
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.stop()
         await self._acceptor.stop()
         await self._dialler.stop()
-        for server in servers:
-            await server.wait_closed()
 
 
 def _transmit(link: Link, stats: PeerStats, frames: Sequence[bytes]) -> None:

@@ -1,0 +1,122 @@
+"""The demo: three nodes that serve the example shop until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.shop import SHOP_APP, shop_directory
+
+REFRESH_SECONDS = 0.5
+
+
+async def run_demo(console: Console, directory: Path, ports: Sequence[int], *, temporary: bool) -> None:
+    """Form the cluster, say what to try, then show how it fares. Ends only when it is cancelled, or by a failure."""
+    kept = "removed at the end" if temporary else "kept"
+    console.print(f"Starting three nodes with examples/shop.py, data and logs in {directory} ({kept})", soft_wrap=True)
+    async with LocalCluster(directory, ports, app=SHOP_APP, cwd=shop_directory()) as cluster:
+        await _form(console, cluster)
+        leader = await cluster.leader()
+        console.print(_invitation(cluster, leader.node_id), soft_wrap=True, highlight=False, markup=False)
+        try:
+            await _show_status(console, cluster)
+        finally:
+            console.print("Stopping the nodes ...")
+            codes = await cluster.stop()
+            console.print("All nodes are stopped." if not any(codes) else f"Stopped, with exit codes {codes}.")
+
+
+async def _form(console: Console, cluster: LocalCluster) -> None:
+    if not console.is_terminal:
+        await cluster.wait_formed(_print_changes(console))
+        return
+    spinner = Spinner("dots", "Starting ...")
+    with Live(spinner, console=console, transient=True):
+        await cluster.wait_formed(lambda states: spinner.update(text=Text(_states_line(states))))
+
+
+def _print_changes(console: Console) -> Any:
+    shown: dict[int, str] = {}
+
+    def progress(states: Mapping[int, str]) -> None:
+        for node_id, state in states.items():
+            if shown.get(node_id) != state:
+                shown[node_id] = state
+                console.print(f"  node {node_id}: {state}", highlight=False, markup=False)
+
+    return progress
+
+
+def _states_line(states: Mapping[int, str]) -> str:
+    return "   ".join(f"node {node_id}: {state}" for node_id, state in states.items())
+
+
+def _invitation(cluster: LocalCluster, leader: int) -> str:
+    """What to try, ready to be copied."""
+    leading = cluster.nodes[leader]
+    follower = next(node for node in cluster.nodes.values() if node.node_id != leader)
+    data = """-H 'content-type: application/json' -d '{"name":"%s","price":"%s"}'"""
+    addresses = ",".join(node.address for node in cluster.nodes.values())
+    nodes = "\n".join(
+        f"  node {node.node_id}  {node.url}  process {node.pid}{'  (leader)' if node is leading else ''}"
+        for node in cluster.nodes.values()
+    )
+    return f"""
+The cluster is formed:
+{nodes}
+
+Create a product, on the leader, and through a follower that redirects to it:
+  curl -X POST {leading.url}/api/products {data % ("Oak", "19.99")}
+  curl -L -X POST {follower.url}/api/products {data % ("Ash", "12.50")}
+Read on any node:
+  curl {follower.url}/api/products
+  curl '{leading.url}/api/products/count?consistency=eventually'
+Kill the leader, and see that nothing is lost and another takes over:
+  kill -9 {leading.pid}
+  curl {follower.url}/api/products
+Look around:
+  {leading.url}/docs   {leading.url}/status
+  quorate status --cluster {addresses}
+
+Ctrl-C stops all nodes.
+"""
+
+
+async def _show_status(console: Console, cluster: LocalCluster) -> None:
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(Text(status_line(await cluster.statuses())), refresh=True)
+                await asyncio.sleep(REFRESH_SECONDS)
+    shown = ""
+    while True:
+        line = status_line(await cluster.statuses())
+        if line != shown:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            shown = line
+        await asyncio.sleep(REFRESH_SECONDS)
+
+
+def status_line(reports: Sequence[Mapping[str, Any]]) -> str:
+    """One line on all nodes: their roles, how far they have applied, who leads which term."""
+    parts = []
+    for number, report in enumerate(reports, start=1):
+        if "error" in report:
+            parts.append(f"node {number}: gone")
+        else:
+            parts.append(f"node {number}: {report['role']}, applied {report['applied_index']}")
+    leading = [report for report in reports if report.get("role") == "leader"]
+    if leading:
+        newest = max(leading, key=lambda report: report["term"])
+        parts.append(f"term {newest['term']}, committed {newest['commit_index']}")
+    else:
+        parts.append("no leader")
+    return " | ".join(parts)

@@ -1,0 +1,161 @@
+"""A cluster of real node processes on this machine: what the demo, the benchmark and the end-to-end tests run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from quorate.errors import ConfigError, QuorateError
+from quorate.ops.cluster_status import fetch_status
+from quorate.ops.local_node import HOST, LocalNode, NodeEnded
+from quorate.ops.ports import check_port_free
+
+__all__ = ["ClusterNotFormed", "LocalCluster", "NodeEnded"]
+
+FORM_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 10.0
+POLL_SECONDS = 0.02
+LEADER_POLL_SECONDS = 0.005
+
+Progress = Callable[[Mapping[int, str]], None]
+"""Told what every node is doing, by its id, as long as not all of them are ready."""
+
+
+class ClusterNotFormed(QuorateError):
+    """The nodes run but do not serve."""
+
+
+class LocalCluster:
+    """``async with LocalCluster(directory, ports) as cluster`` — leaving it stops every process.
+
+    Node number N listens on ``ports[N - 1]`` and keeps its data in ``directory/nodeN`` and its log in
+    ``directory/nodeN.log``. ``app`` is imported from ``cwd``; ``arguments`` are added to every command line.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        ports: Sequence[int],
+        *,
+        app: str | None = None,
+        cwd: Path | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        directory = directory.absolute()  # the nodes may run in another one
+        app_arguments = ("--app", app) if app else ()
+        self.nodes: dict[int, LocalNode] = {}
+        for node_id, port in enumerate(ports, start=1):
+            peers = ",".join(f"{number}@{HOST}:{other}" for number, other in enumerate(ports, 1) if other != port)
+            flags = ("--peers", peers, *app_arguments, *arguments) if peers else (*app_arguments, *arguments)
+            self.nodes[node_id] = LocalNode(node_id, port, directory / f"node{node_id}", flags, cwd)
+        self.client = httpx.AsyncClient(timeout=5.0, follow_redirects=True, trust_env=False, verify=False)
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every process. Raises :class:`ConfigError` if a port is busy or a directory cannot be made."""
+        for node in self.nodes.values():
+            check_port_free(HOST, node.port)
+        for node in self.nodes.values():
+            try:
+                node.start()
+            except OSError as error:
+                raise ConfigError(f"cannot use {node.data_dir.parent}: {error.strerror}") from error
+
+    async def wait_formed(self, progress: Progress | None = None, timeout: float = FORM_SECONDS_MAX) -> None:
+        """Return when every node says that it is ready to serve.
+
+        Raises :class:`NodeEnded` as soon as one of them ends, :class:`ClusterNotFormed` after ``timeout`` seconds.
+        """
+        states: dict[int, str] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                while set(states.values()) != {"ready"}:
+                    self.check_running()
+                    reports = await asyncio.gather(*(self._health(node) for node in self.nodes.values()))
+                    states = dict(zip(self.nodes, reports, strict=True))
+                    if progress is not None:
+                        progress(states)
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            told = ", ".join(f"node {node_id}: {state}" for node_id, state in states.items())
+            raise ClusterNotFormed(f"the cluster was not ready within {timeout:g} s ({told})") from None
+
+    async def _health(self, node: LocalNode) -> str:
+        try:
+            response = await self.client.get(f"{node.url}/health")
+            return "ready" if response.status_code == 200 else str(response.json().get("reason", "joining"))
+        except (httpx.HTTPError, ValueError):
+            return "starting"
+
+    def check_running(self) -> None:
+        """Raises :class:`NodeEnded` if a process ended that was not asked to."""
+        for node in self.nodes.values():
+            node.check_running()
+
+    async def stop(self) -> list[int]:
+        """Stop what still runs, all at once, by force if need be. The exit codes of those that ran."""
+        running = [node for node in self.nodes.values() if node.is_running]
+        try:
+            for node in running:
+                node.terminate()
+            await asyncio.gather(*(node.wait_ended(STOP_SECONDS_MAX) for node in running), return_exceptions=True)
+        finally:
+            for node in self.nodes.values():
+                node.kill_and_reap()
+        return [node.exit_code or 0 for node in running]
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            await self.client.aclose()
+
+    # -- what it is --------------------------------------------------------------------------------------
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the nodes are reached."""
+        return [node.url for node in self.nodes.values()]
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """Every node's ``/status``; of one that does not answer, its address and an ``error``."""
+        return await asyncio.gather(*(fetch_status(self.client, node.address) for node in self.nodes.values()))
+
+    async def leader(self, *, not_one_of: Sequence[int] = (), timeout: float = 10.0) -> LocalNode:
+        """The node that leads the highest term, once one does. Raises :class:`TimeoutError`."""
+        candidates = [node for node in self.nodes.values() if node.node_id not in not_one_of and not node.is_paused]
+        async with asyncio.timeout(timeout):
+            while True:
+                asked = [fetch_status(self.client, node.address) for node in candidates if node.is_running]
+                leading = [report for report in await asyncio.gather(*asked) if report.get("role") == "leader"]
+                if leading:
+                    return self.nodes[max(leading, key=lambda report: report["term"])["node_id"]]
+                await asyncio.sleep(LEADER_POLL_SECONDS)
+
+    async def wait_caught_up(self, timeout: float = 30.0) -> int:
+        """Return once every running node has applied what the leader has committed by now; that index."""
+        leader = await self.leader(timeout=timeout)
+        target = (await fetch_status(self.client, leader.address))["commit_index"]
+        async with asyncio.timeout(timeout):
+            while True:
+                running = [node for node in self.nodes.values() if node.is_running and not node.is_paused]
+                reports = await asyncio.gather(*(fetch_status(self.client, node.address) for node in running))
+                if all(report.get("applied_index", -1) >= target for report in reports):
+                    return int(target)
+                await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,136 @@
+"""One node as a process of its own on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from quorate.errors import QuorateError
+from quorate.ops import tether
+
+HOST = "127.0.0.1"
+POLL_SECONDS = 0.005
+LOG_TAIL_BYTES = 8192
+
+
+class NodeEnded(QuorateError):
+    """A node's process ended by itself. The message ends with the last line of its log."""
+
+
+class LocalNode:
+    """A ``quorate node`` process: started, stopped, killed, paused, started again.
+
+    ``arguments`` are added to the command line. The process runs in ``cwd`` and never outlives this one.
+    """
+
+    def __init__(self, node_id: int, port: int, data_dir: Path, arguments: Sequence[str], cwd: Path | None) -> None:
+        self.node_id = node_id
+        self.port = port
+        self.address = f"{HOST}:{port}"
+        self.url = f"http://{self.address}"
+        self.data_dir = data_dir
+        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
+        self._arguments = tuple(arguments)
+        self._cwd = cwd
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
+        self._asked_to_end = False
+
+    def start(self) -> None:
+        """Start the process. Must be called from a thread that lives as long as the node should."""
+        assert not self.is_running
+        command = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()), "-P", "-m", "quorate", "node")
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                (*command, "--node-id", str(self.node_id), "--port", str(self.port), "--host", HOST)
+                + ("--data-dir", str(self.data_dir), *self._arguments),
+                cwd=self._cwd,
+                env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # a Ctrl-C in the terminal is for us, who then stop the nodes in order
+            )
+        self._paused = self._asked_to_end = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there; it may be paused."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the process is stopped by :meth:`pause`."""
+        return self._paused
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the process ended with; negative if it was a signal's number."""
+        return self._process.poll() if self._process is not None else None
+
+    def check_running(self) -> None:
+        """Raises :class:`NodeEnded` if the process ended without being asked to."""
+        if self._process is not None and not self.is_running and not self._asked_to_end:
+            line = self.last_log_line()
+            raise NodeEnded(f"node {self.node_id} ended with exit code {self.exit_code}: {line}")
+
+    def kill(self) -> None:
+        """``kill -9``: no time for a last word."""
+        self._asked_to_end = True
+        self._signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to stop in order; a paused node is resumed for that."""
+        self._asked_to_end = True
+        self._signal(signal.SIGTERM)
+        if self._paused:
+            self.resume()
+
+    def pause(self) -> None:
+        """``SIGSTOP``: the process stays, its connections too, but it does nothing."""
+        self._signal(signal.SIGSTOP)
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self._signal(signal.SIGCONT)
+        self._paused = False
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    async def wait_ended(self, timeout: float) -> int:
+        """The exit code, once the process has ended. Raises :class:`TimeoutError`."""
+        async with asyncio.timeout(timeout):
+            while (code := self.exit_code) is None:
+                await asyncio.sleep(POLL_SECONDS)
+        return code
+
+    def kill_and_reap(self) -> None:
+        """Make sure that nothing is left of the process."""
+        if self.is_running:
+            self.kill()
+        if self._process is not None:
+            self._process.wait()
+
+    def last_log_line(self) -> str:
+        """The last line it wrote, or a word that says there is none."""
+        with contextlib.suppress(OSError), self.log_path.open("rb") as log:
+            log.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1].strip()
+        return "(its log is empty)"
