@@ -84,7 +84,7 @@ def _schemas(models: tuple[type[Model], ...]) -> list[ModelSchema]:
                 )
     for schema in schemas:
         for column in schema.columns:
-            if column.references is not None and column.references.model not in {item.name for item in schemas}:
+            if column.references is not None and column.references.target not in schemas:
                 raise ConfigError(
                     f"{schema.name}.{column.name}: its foreign key's model {column.references.model} is not in the App"
                 )

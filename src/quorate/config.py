@@ -209,6 +209,8 @@ def build(kind: type[T], /, **values: Any) -> T:
 
 def _describe(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{name} is required"
     message = str(problem["msg"])
     return f"{name}: {message[0].lower()}{message[1:]}" if name else message
 

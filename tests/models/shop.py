@@ -39,6 +39,7 @@ class Level(Enum):
 class Part(BaseModel):
     code: str
     weight: Decimal = Decimal(1)
+    ratio: float = 1.0
 
 
 class Everything(Model, resource="everything"):

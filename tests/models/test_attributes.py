@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -28,7 +29,7 @@ class Account(Model):
 
 
 async def test_a_1_38_a_missing_uuid_key_is_stamped_as_uuid7(tmp_path: Path) -> None:
-    with serving(tmp_path / "db", Product) as (products,):
+    with serving(tmp_path / "db", Product, Category) as (products, _):
         first, second = [await products.json("POST", "", OAK | {"name": name}) for name in ("Oak", "Elm")]
         ids = [UUID(item["id"]) for item in (first, second)]
         assert [key.version for key in ids] == [7, 7]
@@ -36,7 +37,7 @@ async def test_a_1_38_a_missing_uuid_key_is_stamped_as_uuid7(tmp_path: Path) -> 
 
 
 async def test_a_1_38_the_client_may_choose_the_key_once(tmp_path: Path) -> None:
-    with serving(tmp_path / "db", Product) as (products,):
+    with serving(tmp_path / "db", Product, Category) as (products, _):
         key = str(uuid4())
         assert (await products.json("POST", "", OAK | {"id": key}))["id"] == key
         error = await products.refused_by_log("POST", "", {"id": key, "name": "Elm", "price": 1})
@@ -55,7 +56,7 @@ async def test_a_1_39_an_indexed_field_has_an_index_that_queries_use(tmp_path: P
 
 
 async def test_a_1_40_a_2_14_unique_holds_for_create_put_patch_and_bulk(tmp_path: Path) -> None:
-    with serving(tmp_path / "db", Product) as (products,):
+    with serving(tmp_path / "db", Product, Category) as (products, _):
         await products.json("POST", "", OAK)
         elm = (await products.json("POST", "", OAK | {"name": "Elm"}))["id"]
         for request in (
@@ -83,8 +84,6 @@ async def test_a_1_40_none_is_equal_to_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_1_40_equal_decimals_and_moments_are_equal_however_they_are_written(tmp_path: Path) -> None:
-    from datetime import datetime
-
     class Reading(Model):
         id: UUID = field(primary_key=True)
         amount: Decimal | None = field(default=None, unique=True)

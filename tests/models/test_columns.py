@@ -106,7 +106,7 @@ def test_equal_values_have_equal_stored_forms(left: Everything, right: Everythin
         ("moment", datetime(2024, 1, 1), "2024-01-01T00:00:00.000000Z"),
         ("moment", datetime(2024, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))), "2024-01-01T00:00:00.000000Z"),
         ("link", UUID(int=1), bytes(15) + b"\x01"),
-        ("part", Part(code="a"), '{"code":"a","weight":"1"}'),
+        ("part", Part(code="a"), '{"code":"a","weight":"1","ratio":1.0}'),
     ],
 )
 def test_the_stored_form_is_canonical(name: str, value: Any, stored: object) -> None:
@@ -125,6 +125,8 @@ def test_the_stored_form_is_canonical(name: str, value: Any, stored: object) -> 
         ("amount", Decimal("1E-999999"), "decimal_size"),
         ("amount", Decimal("1." + "1" * DECIMAL_DIGITS_MAX), "decimal_size"),
         ("amount", Decimal("NaN"), "finite_number"),
+        ("part", Part(code="a", ratio=float("inf")), "finite_number"),
+        ("meta", {"a": [1.0, {"b": float("nan")}]}, "finite_number"),
         ("moment", datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2))), "datetime_range"),
     ],
 )

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 from quorate._version import __version__
+from quorate.cli.bench import bench
+from quorate.cli.demo import demo
 from quorate.cli.node import node
-#from quorate.cli.status import status
+from quorate.cli.status import status
 from quorate.errors import QuorateError
 
 app = typer.Typer(
@@ -22,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(node)
-#app.command()(status)
+app.command()(status)
+app.command()(demo)
+app.add_typer(bench, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 failed, 2 called wrongly."""
     try:
         code = app(args=arguments, standalone_mode=False)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "quorate"
-        _fail(f"{command}: {error.format_message()} Try '{command} --help'.", 2)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "quorate"
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _fail(f"{command}: {message} Try '{command} --help'.", 2)
+    except (typer.Abort, KeyboardInterrupt):
         _fail("quorate: interrupted", 130)
     except QuorateError as error:
         _fail(f"quorate: {error}", 1)

@@ -35,7 +35,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import AwareDatetime, NaiveDatetime
+from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 from pydantic_core import to_json
 
 SqlValue = None | int | float | str | bytes
@@ -160,7 +160,19 @@ def show_uuid(value: bytes) -> str:
 
 
 def _encode_json(value: object) -> str:
-    return to_json(value, bytes_mode="base64", inf_nan_mode="constants").decode()
+    if not _all_finite(value):  # a nested pydantic model may allow an infinity, for which JSON has no number
+        raise Unstorable("finite_number", "Numbers should be finite")
+    return to_json(value, bytes_mode="base64").decode()
+
+
+def _all_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, BaseModel):
+        return _all_finite(value.__dict__)
+    if isinstance(value, dict):
+        return all(map(_all_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_all_finite, value))
 
 
 def _show_json(text: str) -> msgspec.Raw:

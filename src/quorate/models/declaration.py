@@ -179,7 +179,7 @@ def _references(where: str, attributes: Attributes, codec: Codec) -> ForeignKey 
         raise ConfigError(
             f"{where}: its type is {codec.name}, but the primary key of {schema.name} is {schema.key.codec.name}"
         )
-    return ForeignKey(model=schema.name, table=schema.table, column=schema.key.name, on_delete=attributes.on_delete)
+    return ForeignKey(target=schema, on_delete=attributes.on_delete)
 
 
 def _check_columns(name: str, columns: tuple[Column, ...]) -> None:

@@ -18,7 +18,9 @@ from quorate.errors import ConfigError
 from quorate.models.schema import Column, ModelSchema, NoDefault
 from quorate.models.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
 
-RECORDS = "CREATE TABLE IF NOT EXISTS quorate_models (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT, WITHOUT ROWID"
+RECORDS = (
+    "CREATE TABLE IF NOT EXISTS quorate_models (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT, WITHOUT ROWID"
+)
 _FREE = ("indexed",)  # may differ between nodes without changing what a command does
 
 

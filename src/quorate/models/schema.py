@@ -44,12 +44,22 @@ NO_DEFAULT = NoDefault()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A column whose values are primary keys of ``table``."""
+    """A column whose values are primary keys of ``target``."""
 
-    model: str
-    table: str
-    column: str
+    target: ModelSchema
     on_delete: str
+
+    @property
+    def model(self) -> str:
+        return self.target.name
+
+    @property
+    def table(self) -> str:
+        return self.target.table
+
+    @property
+    def column(self) -> str:
+        return self.target.key.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,7 @@ class Column:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ModelSchema:
     """A model as the store sees it. Rows hold stored values in the order of ``columns``.
 

@@ -3,6 +3,9 @@
 A member is configured by its address, with or without its id. What an address answers when *we* dial it decides
 its id; what a node announces about itself is only checked. Once every id is known the book is complete, is kept
 in the data directory, and the cluster can begin.
+
+Two nodes that pass for one could vote twice in one term, so an id is never believed of a second address. And who
+belongs to the cluster is settled when it begins: other addresses may be configured later, but not other members.
 """
 
 from __future__ import annotations
@@ -18,15 +21,33 @@ class AddressBook:
     """Addresses and ids of all members."""
 
     def __init__(self, node_id: int, members: Iterable[Peer], remembered: Mapping[int, str]) -> None:
-        """``remembered`` (id → address) is what an earlier run found out; it must not contradict ``members``."""
+        """``remembered`` (id → address) is what an earlier run found out; it must not contradict ``members``.
+
+        Raises :class:`ConfigError` if it does.
+        """
         self._node_id = node_id
         self._ids: dict[str, int | None] = {peer.address: peer.node_id for peer in members}
+        self._announced: dict[int, str] = {}
+        self._remembered = frozenset(remembered)
+        self.members: dict[int, str] = {}
+        """id → address of those known, by ascending id."""
+        known = {node_id for node_id in self._ids.values() if node_id is not None}
+        if remembered and not (len(self._ids) == len(remembered) and known <= self._remembered):
+            raise ConfigError(
+                f"this node belongs to a cluster of {_listed(remembered)}; configured are "
+                f"{', '.join(self._ids)}: the members of a cluster cannot be changed by configuration"
+            )
         for remembered_id, address in remembered.items():
             configured = self._ids.get(address, remembered_id)
-            if configured not in (None, remembered_id):
-                raise ConfigError(f"{address} is configured as node {configured}, but it is node {remembered_id}")
-            if address in self._ids:
+            if configured is None and remembered_id not in known:
                 self._ids[address] = remembered_id
+            elif configured not in (None, remembered_id):
+                raise ConfigError(f"{address} is configured as node {configured}, but it is node {remembered_id}")
+        self._update()
+
+    def _update(self) -> None:
+        known = ((node_id, address) for address, node_id in self._ids.items() if node_id is not None)
+        self.members = dict(sorted(known))
 
     @property
     def peer_addresses(self) -> list[str]:
@@ -38,25 +59,36 @@ class AddressBook:
         """Addresses whose ids are not known yet."""
         return [address for address, node_id in self._ids.items() if node_id is None]
 
-    @property
-    def members(self) -> dict[int, str]:
-        """id → address of those known, by ascending id."""
-        return dict(sorted((node_id, address) for address, node_id in self._ids.items() if node_id is not None))
-
     def introduce(self, introduction: Introduction) -> str | None:
         """Check, and learn from, a node that presents itself; returns the reason to refuse it, if there is one."""
         node_id, dialled = introduction.node_id, introduction.dialled
         if node_id == self._node_id:
             return f"two nodes are configured with the id {node_id}"
-        if dialled is None or dialled not in self._ids:
-            if self.unknown or node_id in self.members:
-                return None
+        if self._remembered and node_id not in self._remembered:
             return f"node {node_id} at {introduction.address} is not a member of this cluster"
+        if dialled is None or dialled not in self._ids:
+            return self._check_caller(introduction)
         expected = self._ids[dialled]
         if expected is not None and expected != node_id:
             return f"{dialled} should be node {expected}, but it says it is node {node_id}"
         known = self.members.get(node_id)
         if known not in (None, dialled):
             return f"node {node_id} is at {known}; {dialled} claims the same id"
-        self._ids[dialled] = node_id
+        self._announced[node_id] = introduction.address
+        if expected is None:
+            self._ids[dialled] = node_id
+            self._update()
         return None
+
+    def _check_caller(self, caller: Introduction) -> str | None:
+        """A node that dialled us. Before we have reached that id at its own address, it cannot be told apart."""
+        known = self._announced.get(caller.node_id)
+        if known is not None and known != caller.address:
+            return f"node {caller.node_id} is at {known}; {caller.address} claims the same id"
+        if not self.unknown and caller.node_id not in self.members:
+            return f"node {caller.node_id} at {caller.address} is not a member of this cluster"
+        return None
+
+
+def _listed(members: Mapping[int, str]) -> str:
+    return ", ".join(f"{node_id}@{address}" for node_id, address in sorted(members.items()))

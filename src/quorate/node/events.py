@@ -23,7 +23,7 @@ class LeaderElected:
 
 @dataclass(frozen=True, slots=True)
 class LeaderLost:
-    """The leader this node followed (or was) is gone as far as it can tell."""
+    """The leader of ``term``, whom this node followed (or was), is gone as far as it can tell."""
 
     name: ClassVar[str] = "leader_lost"
     term: int

@@ -126,9 +126,11 @@ class Group:
         """Give the core an input; what follows from it is carried out at the end of this turn."""
         if self.stopped:
             return
-        with self._failing_loudly():
+        try:
             method(*args, **kwargs)
-            self._schedule_turn()
+        except Exception as error:
+            self.fail(error)
+        self._schedule_turn()
 
     def received(self, peer: int, message: Message) -> None:
         """A peer's consensus message arrived."""
@@ -182,12 +184,16 @@ class Group:
         self._turn_due = False
         if self.stopped:
             return
-        with self._failing_loudly():
+        try:
             if self._queue:
                 self._place_proposals()
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
+        except BaseException as error:  # a machine may raise anything
+            self.fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _carry_out(self, output: Output) -> None:
         if output.write is not None:
@@ -368,8 +374,8 @@ class Group:
             self.stop()
             self._on_failure(error)
 
-    def stop(self) -> None:
-        """End every proposal and every read, and take no more input."""
+    def stop(self, *, tell: bool = True) -> None:
+        """End every proposal and every read, and take no more input. ``tell`` the followers whose proposals wait."""
         if self.stopped:
             return
         self.stopped = True
@@ -379,7 +385,8 @@ class Group:
         self._backlog = ()
         stopping = NodeStopped("the node is stopping")
         for unit in self._queue.take():
-            unit.refused(stopping)
+            if tell or isinstance(unit, LocalUnit):
+                unit.refused(stopping)
         self._forwards.lose(None, "the node stopped before the leader said whether it took the command")
         self._waiting.fail_all(OutcomeUnknown("the node stopped before the command was confirmed"))
         self._reads.fail_all(ReadUnavailable("the node is stopping"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -15,7 +16,9 @@ from quorate.errors import (
     ConfigError,
     CorruptLog,
     NodeStopped,
+    NotApplied,
     NotLeader,
+    OutcomeUnknown,
     ProposalTooLarge,
     ReadUnavailable,
     StorageError,
@@ -27,7 +30,7 @@ from quorate.machine.router import Router
 from quorate.node.address_book import AddressBook
 from quorate.node.events import EventStream, NodeEvent, PeerConnected, PeerDisconnected
 from quorate.node.forwarding import FORWARDING_KINDS, Forward, ForwardAccepted, ForwardRefused
-from quorate.node.group import Group
+from quorate.node.group import Group, ticks
 from quorate.node.identity import identity_of
 from quorate.node.status import NodeStatus, PeerStatus
 from quorate.raft.core import RaftCore
@@ -54,6 +57,7 @@ GROUP = 0
 DEFAULT_MACHINE = "default"
 CHECKPOINT_SECONDS = 5.0
 LEADER_WAIT_SECONDS = 0.02
+REQUEST_ID_LENGTH_MAX = 256
 WIRE_CODEC = Codec().extended(FORWARDING_KINDS)
 """The messages that nodes exchange."""
 
@@ -101,26 +105,37 @@ class Node:
         self._writer: Writer | None = None
         self._group: Group | None = None
         self._checkpointing: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
-        self._stopped = asyncio.Event()
         self._connected: set[int] = set()
+        self._started = False
+        self._stopped = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
+        """What made the node stop, if it was not told to."""
 
     # -- life --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the data directory and begin to talk to the peers.
+        """Open the data directory and begin to talk to the peers. A node is started once.
 
         Raises :class:`ConfigError`, :class:`~quorate.errors.DataDirectoryLocked`, :class:`CorruptLog` or
         :class:`StorageError`; then nothing is left running.
         """
+        if self._started or self._stopped.is_set():
+            raise ConfigError(f"node {self.node_id} was started before: a node is started once")
+        self._started = True
         try:
             self._open_storage()
             if self._transport is None:
                 self._transport = await self._listen()
+                if self._stopped.is_set():
+                    await self._transport.stop()
+                    raise NodeStopped("the node was stopped while it started")
             for address in self._book.peer_addresses:
                 self._transport.dial(address)
             self._begin_if_complete()
             await self._transport.start(self)
+            if self.failure is not None:
+                raise self.failure
         except BaseException:
             await self.stop()
             raise
@@ -185,6 +200,7 @@ class Node:
             self._rng,
             applied=self._router.applied,
             committed=self._router.applied_by_any,
+            now=ticks(asyncio.get_running_loop().time()),
         )
 
         def persisted(ticket: int) -> None:
@@ -213,54 +229,75 @@ class Node:
 
     async def _checkpoint_regularly(self) -> None:
         """Move what the SQLite file's own log gathered into the file, off the event loop."""
-        while True:
-            await asyncio.sleep(CHECKPOINT_SECONDS)
+        while not self._stopped.is_set():
             try:
-                await asyncio.to_thread(self._router.sync)
-            except StorageError as error:
-                if self._group is not None:
-                    self._group.fail(error)
-                return
+                async with asyncio.timeout(CHECKPOINT_SECONDS):
+                    await self._stopped.wait()
+            except TimeoutError:
+                with self._failing_loudly():
+                    await asyncio.to_thread(self._router.sync)
+
+    @contextmanager
+    def _failing_loudly(self) -> Iterator[None]:
+        """Whatever goes wrong inside, foreseen or not, stops the node: half of a node is worse than none."""
+        try:
+            yield
+        except Exception as error:
+            if self._group is not None:
+                self._group.fail(error)
+            else:
+                log.critical("node %d stops: %s", self.node_id, error or repr(error))
+                self._failed(error)
 
     def _failed(self, error: BaseException) -> None:
-        self._failure = error
-        self._events.close()
-        self._stopped.set()
+        """Stop because of ``error``, without waiting to be told: peers and clients must not count on this node."""
+        if self.failure is None and not self._stopped.is_set():
+            self.failure = error
+            self._begin_to_close()
 
-    async def stop(self) -> None:
-        """Stop for good: end what is pending, close the files. Idempotent."""
+    def _begin_to_close(self, *, graceful: bool = True) -> asyncio.Task[None]:
         self._stopped.set()
         if self._group is not None:
-            self._group.stop()
-        if self._checkpointing is not None:
-            self._checkpointing.cancel()
-            await asyncio.gather(self._checkpointing, return_exceptions=True)
-            self._checkpointing = None
-        if self._transport is not None:
-            await self._transport.stop()
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            await asyncio.to_thread(writer.close)
-        self._close_files()
-        self._events.close()
+            self._group.stop(tell=graceful)
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(graceful=graceful))
+        return self._closing
 
-    def _close_files(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-            try:
-                self._router.close()
-            except StorageError as error:
-                log.error("closing the state: %s", error)
-        if self._directory is not None:
-            self._directory.release()
-            self._directory = None
+    async def stop(self) -> None:
+        """Stop for good: end what is pending, close the files. Idempotent; returns when all is closed."""
+        await asyncio.shield(self._begin_to_close())
+
+    async def kill(self) -> None:
+        """Stop as if the process were killed: tell nobody, flush nothing. For tests and fault injection."""
+        await asyncio.shield(self._begin_to_close(graceful=False))
+
+    async def _close(self, *, graceful: bool) -> None:
+        async with AsyncExitStack() as closing:  # runs all of it, last first, whatever fails
+            if self._directory is not None:
+                closing.callback(self._directory.release)
+            closing.callback(self._close_router, flush=graceful and self.failure is None)
+            if self._store is not None:
+                closing.callback(self._store.close)
+            if self._writer is not None:
+                closing.push_async_callback(asyncio.to_thread, self._writer.close)
+            if self._checkpointing is not None:
+                closing.push_async_callback(asyncio.wait, [self._checkpointing])
+            self._events.close()
+            if self._transport is not None:
+                await self._transport.stop()
+
+    def _close_router(self, *, flush: bool) -> None:
+        try:
+            self._router.close(flush=flush)
+        except StorageError as error:  # nothing is lost: what was not committed will be applied again
+            log.error("closing the state: %s", error)
 
     async def wait_stopped(self) -> None:
         """Return when the node has stopped; raise what made it stop if that was a failure."""
         await self._stopped.wait()
-        if self._failure is not None:
-            raise self._failure
+        await self.stop()
+        if self.failure is not None:
+            raise self.failure
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -302,7 +339,7 @@ class Node:
     def status(self) -> NodeStatus:
         """The node's condition now."""
         group, core = self._group, self._group.core if self._group else None
-        role = "failed" if self._failure else "joining" if core is None else core.role.value
+        role = "failed" if self.failure else "joining" if core is None else core.role.value
         return NodeStatus(
             node_id=self.node_id,
             address=self.config.address,
@@ -315,7 +352,7 @@ class Node:
             last_index=core.log.last_index if core else 0,
             peers=tuple(self._peer_statuses(core)),
             fsyncs=self._store.stats.syncs if self._store else 0,
-            failure=str(self._failure) if self._failure else None,
+            failure=(str(self.failure) or repr(self.failure)) if self.failure else None,
         )
 
     def _peer_statuses(self, core: RaftCore | None) -> list[PeerStatus]:
@@ -355,65 +392,104 @@ class Node:
         ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
         the machine refused it.
         """
+        wrapped = self._checked(machine, command, request_id)
+        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
+        if forward:
+            return await self._propose_anywhere(wrapped, seconds)
+        group = self._running_group
+        if not self.is_leader:
+            raise NotLeader(self.leader)
+        return await group.propose(wrapped, seconds, may_forward=False)
+
+    def _checked(self, machine: str, command: bytes, request_id: str | None) -> Command:
+        """A command that every node will be able to read: one that none can read would stop them all."""
+        if not isinstance(command, bytes | bytearray | memoryview):
+            raise TypeError(f"a command is bytes, not {type(command).__name__}")
         if len(command) > self.config.max_command_bytes:
             raise ProposalTooLarge(f"the command has {len(command)} bytes, the most is {self.config.max_command_bytes}")
-        wrapped = Command(machine, command, request_id)
-        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-        if not forward:
-            if not self.is_leader:
-                raise NotLeader(self.leader)
-            return await self._running_group.propose(wrapped, seconds)
-        return await self._propose_anywhere(wrapped, seconds)
+        if machine not in self._machines:
+            raise ConfigError(f"node {self.node_id} runs no machine named {machine!r}")
+        if request_id is not None:
+            if len(request_id) > REQUEST_ID_LENGTH_MAX:
+                raise ProposalTooLarge(f"a request id has at most {REQUEST_ID_LENGTH_MAX} characters")
+            request_id.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
+        return Command(machine, bytes(command), request_id)
 
     async def _propose_anywhere(self, command: Command, seconds: float) -> Applied:
-        """Propose here or through the leader; wait for a leader as long as there is time."""
+        """Propose here or through the leader; wait for a leader as long as there is time.
+
+        A request id makes it safe to propose again what may have been lost with a leader.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
+        unknown: OutcomeUnknown | None = None
         while True:
             try:
                 return await self._running_group.propose(command, deadline - loop.time())
-            except NotLeader:
-                if loop.time() + LEADER_WAIT_SECONDS >= deadline:
-                    raise
-                await asyncio.sleep(LEADER_WAIT_SECONDS)
+            except NotLeader as error:
+                ended: NotLeader | OutcomeUnknown = unknown or error
+            except NotApplied as error:
+                raise unknown or error from None  # an earlier attempt may still be applied
+            except OutcomeUnknown as error:
+                ended = unknown = error
+            if isinstance(ended, OutcomeUnknown) and command.request_id is None:
+                raise ended
+            if loop.time() + LEADER_WAIT_SECONDS >= deadline:
+                raise ended
+            await asyncio.sleep(LEADER_WAIT_SECONDS)
 
     async def read(
-        self, fn: Callable[[Any], T], *, consistency: Consistency = "strong", timeout: float | None = None
+        self,
+        fn: Callable[[Any], T],
+        *,
+        machine: str = DEFAULT_MACHINE,
+        consistency: Consistency = "strong",
+        timeout: float | None = None,
     ) -> T:
         """``fn(machine)`` on this node's state.
 
         ``strong``: the state holds everything that was acknowledged anywhere before the call (linearizable), or
         :class:`ReadUnavailable` is raised. ``eventually``: the state as it is here, however old.
         """
+        if machine not in self._machines:
+            raise ConfigError(f"node {self.node_id} runs no machine named {machine!r}")
         await self.read_barrier(consistency=consistency, timeout=timeout)
-        return fn(self._machine)
+        return fn(self._machines[machine])
 
     async def read_barrier(self, *, consistency: Consistency = "strong", timeout: float | None = None) -> None:
-        """Wait until this node's state is fit for a read of that consistency."""
-        if consistency == "eventually":
-            return
-        if self._group is None:
-            raise ReadUnavailable("the cluster is not formed yet")
-        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-        try:
-            async with asyncio.timeout(seconds):
-                await self._group.read_barrier()
-        except TimeoutError:
-            raise ReadUnavailable(f"no quorum confirmed the read within {seconds:g} s") from None
+        """Return when this node's state is fit for a read of that consistency; read before awaiting anything else.
+
+        Raises :class:`ReadUnavailable` if that is not so within ``timeout`` seconds.
+        """
+        if consistency == "strong":
+            if self._group is None:
+                raise ReadUnavailable("the cluster is not formed yet")
+            seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._group.read_barrier()
+            except TimeoutError:
+                raise ReadUnavailable(f"no quorum confirmed the read within {seconds:g} s") from None
+        if not self._started or self._stopped.is_set():
+            raise ReadUnavailable("the node is not running")
 
     async def wait_for_leader(self, timeout: float = 10.0) -> int:
-        """The leader's id, as soon as this node knows it. Raises :class:`TimeoutError`."""
+        """The leader's id, as soon as this node knows it. Raises :class:`TimeoutError` or :class:`NodeStopped`."""
         async with asyncio.timeout(timeout):
             while (leader := self.leader) is None:
+                self._check_running()
                 await asyncio.sleep(LEADER_WAIT_SECONDS)
         return leader
 
+    def _check_running(self) -> None:
+        if self.failure is not None:
+            raise NodeStopped(f"the node has failed: {self.failure}")
+        if not self._started or self._stopped.is_set():
+            raise NodeStopped("the node is not running")
+
     @property
     def _running_group(self) -> Group:
-        if self._failure is not None:
-            raise NodeStopped(f"the node has failed: {self._failure}")
-        if self._stopped.is_set():
-            raise NodeStopped("the node is stopped")
+        self._check_running()
         if self._group is None:
             raise NotLeader(None)
         return self._group
@@ -443,10 +519,10 @@ class Node:
 
     def introduced(self, introduction: Introduction) -> str | None:
         """A node presents itself; see :class:`AddressBook`."""
+        if self._stopped.is_set():
+            return "the node is stopping"
         reason = self._book.introduce(introduction)
         if reason is None:
-            try:
+            with self._failing_loudly():
                 self._begin_if_complete()
-            except StorageError as error:
-                self._failed(error)
         return reason

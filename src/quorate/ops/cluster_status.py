@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
-
 from quorate.config import parse_peer
 from quorate.errors import ConfigError
+from quorate.ops.http import HttpClient, NotSent, RequestFailed
 
 TIMEOUT_SECONDS = 3.0
 
@@ -24,24 +23,21 @@ def parse_cluster(text: str) -> list[str]:
 
 async def fetch_statuses(addresses: Sequence[str]) -> list[dict[str, Any]]:
     """What each node answers to ``GET /status``; of one that does not, its ``address`` and an ``error``."""
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=False) as client:
+    async with HttpClient(timeout=TIMEOUT_SECONDS) as client:
         return await asyncio.gather(*(fetch_status(client, address) for address in addresses))
 
 
-async def fetch_status(client: httpx.AsyncClient, address: str) -> dict[str, Any]:
+async def fetch_status(client: HttpClient, address: str) -> dict[str, Any]:
     """One node's status, or its ``address`` and an ``error``."""
     try:
         response = await client.get(f"http://{address}/status")
-        response.raise_for_status()
         report = response.json()
-        if not isinstance(report, dict) or "node_id" not in report:
-            raise ValueError
-    except httpx.ConnectError:
-        return {"address": address, "error": "refuses connections"}
-    except httpx.TimeoutException:
+    except NotSent:
+        return {"address": address, "error": "cannot be reached"}
+    except RequestFailed:
         return {"address": address, "error": "does not answer"}
-    except httpx.HTTPError as error:
-        return {"address": address, "error": f"failed: {error or type(error).__name__}"}
     except ValueError:
+        report = None
+    if not isinstance(report, dict) or "node_id" not in report:
         return {"address": address, "error": "is no Quorate node"}
     return report

@@ -16,6 +16,8 @@ from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.shop import SHOP_APP, shop_directory
 
 REFRESH_SECONDS = 0.5
+RESTART_SECONDS = 10.0
+"""How long a node that was killed stays away."""
 
 
 async def run_demo(console: Console, directory: Path, ports: Sequence[int], *, temporary: bool) -> None:
@@ -26,9 +28,13 @@ async def run_demo(console: Console, directory: Path, ports: Sequence[int], *, t
         await _form(console, cluster)
         leader = await cluster.leader()
         console.print(_invitation(cluster, leader.node_id), soft_wrap=True, highlight=False, markup=False)
+        tasks = [asyncio.ensure_future(work(console, cluster)) for work in (_show_status, _restart_ended)]
         try:
-            await _show_status(console, cluster)
+            await asyncio.gather(*tasks)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             console.print("Stopping the nodes ...")
             codes = await cluster.stop()
             console.print("All nodes are stopped." if not any(codes) else f"Stopped, with exit codes {codes}.")
@@ -86,8 +92,20 @@ Look around:
   {leading.url}/docs   {leading.url}/status
   quorate status --cluster {addresses}
 
-Ctrl-C stops all nodes.
+The demo starts it again after {RESTART_SECONDS:g} s, and it catches up. Ctrl-C stops all nodes.
 """
+
+
+async def _restart_ended(console: Console, cluster: LocalCluster) -> None:
+    """Bring nodes back that were killed, so that one can see them catch up."""
+    while True:
+        for node in cluster.nodes.values():
+            if not node.is_running:
+                seconds = f"starting it again in {RESTART_SECONDS:g} s"
+                console.print(f"node {node.node_id} ended with exit code {node.exit_code}; {seconds}", highlight=False)
+                await asyncio.sleep(RESTART_SECONDS)
+                node.start()
+        await asyncio.sleep(REFRESH_SECONDS)
 
 
 async def _show_status(console: Console, cluster: LocalCluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,7 +16,9 @@ class Interrupted(Exception):
     """A signal ended the work; everything was cleaned up."""
 
 
-def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
+def run_interruptible(
+    work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> T:
     """Run ``work`` to its end. A signal cancels it, so that its ``finally`` clauses clean up, and then raises
     :class:`Interrupted`. Further signals are ignored: cleaning up is bounded in time."""
 
@@ -40,4 +42,5 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
                 raise Interrupted from None
             raise
 
-    return asyncio.run(supervise())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(supervise())

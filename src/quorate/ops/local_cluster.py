@@ -8,10 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from quorate.errors import ConfigError, QuorateError
 from quorate.ops.cluster_status import fetch_status
+from quorate.ops.http import HttpClient, RequestFailed
 from quorate.ops.local_node import HOST, LocalNode, NodeEnded
 from quorate.ops.ports import check_port_free
 
@@ -53,7 +52,7 @@ class LocalCluster:
             peers = ",".join(f"{number}@{HOST}:{other}" for number, other in enumerate(ports, 1) if other != port)
             flags = ("--peers", peers, *app_arguments, *arguments) if peers else (*app_arguments, *arguments)
             self.nodes[node_id] = LocalNode(node_id, port, directory / f"node{node_id}", flags, cwd)
-        self.client = httpx.AsyncClient(timeout=5.0, follow_redirects=True, trust_env=False, verify=False)
+        self.client = HttpClient()
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -89,8 +88,8 @@ class LocalCluster:
     async def _health(self, node: LocalNode) -> str:
         try:
             response = await self.client.get(f"{node.url}/health")
-            return "ready" if response.status_code == 200 else str(response.json().get("reason", "joining"))
-        except (httpx.HTTPError, ValueError):
+            return "ready" if response.status == 200 else str(response.json().get("reason", "joining"))
+        except (RequestFailed, ValueError):
             return "starting"
 
     def check_running(self) -> None:
