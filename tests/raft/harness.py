@@ -48,8 +48,8 @@ class FixedTimeouts(Random):
 class Disk:
     """What of a server survives a crash. Implements :class:`~quorate.raft.output.LogReader`."""
 
-    def __init__(self, hard_state: HardState = HardState(), log: Sequence[Entry] = ()) -> None:
-        self.hard_state = hard_state
+    def __init__(self, hard_state: HardState | None = None, log: Sequence[Entry] = ()) -> None:
+        self.hard_state = hard_state or HardState()
         self.entries = list(log)
         self.reads = 0
 
@@ -182,7 +182,7 @@ class Cluster:
         self.pump(server)
         return token
 
-    def answer(self, node: int, token: int) -> int | None | str:
+    def answer(self, node: int, token: int) -> int | str | None:
         """What became of a read: its index, ``None`` for "ask again", or "pending"."""
         return self.servers[node].read_answers.get(token, "pending")
 

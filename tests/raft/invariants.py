@@ -1,4 +1,4 @@
-"""What must hold after every step of a cluster of cores, whatever happened (Raft figure 3, and the durability rules)."""
+"""What must hold after every step of a cluster of cores (Raft figure 3, and the rules of durability)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Invariants:
                     # In memory a later leader may have replaced it meanwhile; on disk it has not.
                     overtaken = server.core.term > message.term
                     expected = found if overtaken else server.core.log.term(message.match_index)
-                    assert found is not None and found == expected, "acknowledged before durable"
+                    assert found is not None, "acknowledged before durable"
+                    assert found == expected, "acknowledged before durable"
 
     def applying(self, server: ServerView, entries: Iterable[Entry]) -> None:
         """State Machine Safety (§5.4.3), applied once each in order, and never ahead of the own disk."""

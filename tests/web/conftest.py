@@ -26,9 +26,7 @@ async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
             servers = []
             for number, port in enumerate(ports[:running], start=1):
                 peers = tuple(f"{n}@127.0.0.1:{p}" for n, p in enumerate(ports, start=1) if n != number)
-                config = NodeConfig(
-                    node_id=number, port=port, peers=peers, data_dir=tmp_path / str(number), **settings
-                )
+                config = NodeConfig(node_id=number, port=port, peers=peers, data_dir=tmp_path / str(number), **settings)
                 server = NodeServer(config, APP)
                 await server.start()
                 stack.push_async_callback(server.stop)

@@ -145,6 +145,11 @@ async def test_the_docs_come_from_this_node_alone(client: httpx.AsyncClient) -> 
 async def test_the_status_tells_the_role_and_the_indexes(client: httpx.AsyncClient) -> None:
     await client.post("/api/books", json={"title": "x"})
     status = (await client.get("/status")).json()
-    assert (status["node_id"], status["role"], status["leader"], status["storage_profile"]) == (1, "leader", 1, "durable")
+    assert (status["node_id"], status["role"], status["leader"], status["storage_profile"]) == (
+        1,
+        "leader",
+        1,
+        "durable",
+    )
     assert status["commit_index"] == status["applied_index"] == 2
     assert (await client.get("/health")).status_code == 200

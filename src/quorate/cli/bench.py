@@ -11,7 +11,7 @@ from rich.console import Console
 
 from quorate.errors import ConfigError
 from quorate.ops.bench.crud import Plan, run_crud
-from quorate.ops.bench.report import as_json, as_markdown, as_table
+from quorate.ops.bench.report import about, as_json, as_markdown, as_table
 from quorate.ops.interrupts import Interrupted, run_interruptible
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import data_directory
@@ -43,9 +43,7 @@ def crud(
     markdown: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
     """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader."""
-    plan = Plan(
-        seconds=seconds, operations_max=operations, connections=_connections(connections), failovers=failovers
-    )
+    plan = Plan(seconds=seconds, operations_max=operations, connections=_connections(connections), failovers=failovers)
     console = Console()
     ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
 
@@ -59,6 +57,7 @@ def crud(
             raise typer.Exit(130) from None
     console.print()
     console.print(as_table(report))
+    console.print(f"\n{about(report)}", highlight=False, markup=False)
     if markdown is not None:
         try:
             markdown.write_text(as_markdown(report))

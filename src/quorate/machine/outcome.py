@@ -31,31 +31,42 @@ _decoder = msgspec.msgpack.Decoder(_Result | _Failure)
 
 
 def encode_outcome(outcome: object) -> bytes:
-    """``outcome`` (a result, or the :class:`CommandFailed` that was raised) as bytes.
+    """``outcome`` (a result, or the :class:`CommandFailed` that was raised) as bytes. Never fails.
 
     A result made of anything but plain data is remembered as ``None``: the retry still learns that it was applied.
     """
     if isinstance(outcome, CommandFailed):
-        arguments = [argument if _is_plain(argument) else str(argument) for argument in outcome.args]
-        return msgspec.msgpack.encode(_Failure(type(outcome).__name__, arguments))
+        return msgspec.msgpack.encode(_Failure(type(outcome).__name__, [_plain(each) for each in outcome.args]))
     return msgspec.msgpack.encode(_Result(outcome if _is_plain(outcome) else None))
 
 
 def decode_outcome(data: bytes) -> object:
-    """The result or the failure in ``data``. Tuples come back as lists."""
+    """The result or the failure in ``data``. Tuples come back as lists.
+
+    A failure whose class this program does not define, or that cannot be made of its arguments, comes back as a
+    plain :class:`CommandFailed`: a retry must never stop a node.
+    """
     portable = _decoder.decode(data)
-    if isinstance(portable, _Failure):
+    if isinstance(portable, _Result):
+        return portable.value
+    try:
         return _failure_class(portable.name)(*portable.arguments)
-    return portable.value
+    except Exception:  # a constructor of the user's own
+        return CommandFailed(*portable.arguments)
 
 
 def _is_plain(value: object) -> bool:
     """Whether ``value`` survives the way through msgpack."""
     try:
         msgspec.msgpack.encode(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return False
     return True
+
+
+def _plain(argument: object) -> object:
+    """An exception's argument, or what is left of it in plain text."""
+    return argument if _is_plain(argument) else str(argument).encode(errors="backslashreplace").decode()
 
 
 def _failure_class(name: str) -> type[CommandFailed]:

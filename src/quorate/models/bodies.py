@@ -21,7 +21,7 @@ from quorate.models.http import RequestError, finding, from_refusal
 from quorate.models.merge import merged_row, plain_errors
 from quorate.models.schema import ModelSchema, Row
 
-BULK_ROWS_MAX = 10_000
+BULK_ROWS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -39,4 +40,4 @@ class History:
         inside = [at for at in times if start < at <= end]
         after = [at for at in times if at > end]
         marks = [*(before[-1:] or [start]), *inside, *(after[:1] or [end])]
-        return max(later - earlier for earlier, later in zip(marks, marks[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(marks))

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections import defaultdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urljoin, urlsplit
 
 import httptools
@@ -87,8 +87,7 @@ class _Connection(asyncio.Protocol):
     # -- asyncio's and the parser's calls ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop does not derive its own from it
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -45,12 +45,12 @@ class LocalNode:
     def start(self) -> None:
         """Start the process. Must be called from a thread that lives as long as the node should."""
         assert not self.is_running
-        command = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()), "-P", "-m", "quorate", "node")
+        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
+        options = ("--node-id", str(self.node_id), "--port", str(self.port), "--data-dir", str(self.data_dir))
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                (*command, "--node-id", str(self.node_id), "--port", str(self.port), "--host", HOST)
-                + ("--data-dir", str(self.data_dir), *self._arguments),
+                (*tied, "-P", "-m", "quorate", "node", "--host", HOST, *options, *self._arguments),
                 cwd=self._cwd,
                 env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
                 stdin=subprocess.DEVNULL,
@@ -115,9 +115,10 @@ class LocalNode:
     async def wait_ended(self, timeout: float) -> int:
         """The exit code, once the process has ended. Raises :class:`TimeoutError`."""
         async with asyncio.timeout(timeout):
-            while (code := self.exit_code) is None:
+            while True:
+                if (code := self.exit_code) is not None:
+                    return code
                 await asyncio.sleep(POLL_SECONDS)
-        return code
 
     def kill_and_reap(self) -> None:
         """Make sure that nothing is left of the process."""

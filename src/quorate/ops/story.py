@@ -1,4 +1,4 @@
-"""A story that a cluster tells about itself: it takes writes, loses its leader by ``kill -9``, and loses nothing else."""
+"""A story that a cluster tells about itself: under writes its leader is killed with ``kill -9``, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import cast
 
-from quorate.errors import FrameError, TransportError
+from quorate.errors import FrameError, HandshakeRefused, TransportError
 from quorate.transport.codec import Codec
 from quorate.transport.contract import Identity, Receiver
 from quorate.transport.delays import DelayLine
@@ -65,7 +65,8 @@ class Acceptor:
         self._strangers.discard(connection)
         if is_ourselves(self.identity, hello):  # the dialling side of us hangs up when it reads the welcome
             return version
-        assert self.receiver is not None
+        if self.receiver is None:
+            raise HandshakeRefused("the node is stopping")
         introduce(self.receiver, self.identity, hello, None)
         # The older connection may be half-open, or an earlier incarnation's: nothing may come out of it any more.
         if (older := self._by_peer.get(hello.node_id)) is not None:

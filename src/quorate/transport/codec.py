@@ -131,10 +131,7 @@ class _Form:
 
 def _reader(names: list[str], entries: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     """A function from a message to its fields' values, entries already as records."""
-    if len(names) < 2:  # attrgetter would not give a tuple
-        plain: Callable[[Any], tuple[Any, ...]] = lambda message: tuple(getattr(message, n) for n in names)  # noqa: E731
-    else:
-        plain = attrgetter(*names)
+    plain: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else _few(names)
     if not entries:
         return plain
     positions = frozenset(names.index(name) for name in entries)
@@ -146,6 +143,11 @@ def _reader(names: list[str], entries: list[str]) -> Callable[[Any], tuple[Any, 
         )
 
     return with_records
+
+
+def _few(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What :func:`operator.attrgetter` does, for fewer names than it needs to give a tuple."""
+    return lambda message: tuple(getattr(message, name) for name in names)
 
 
 def _wire_type(annotation: Any) -> Any:

@@ -125,10 +125,10 @@ class _Crud:
             ("eventually", "all nodes", everyone),
         ):
             targets = [f"/api/products/{key}?consistency={consistency}" for key in ids]
-            name = f"read one, {consistency}, from {where}"
+            name = f"read one, {consistency}, {where}"
             await self._case(name, nodes, requests.gets(targets, leader.address), READ_CONNECTIONS, expected=200)
         count = requests.gets(["/api/products/count"], leader.address)
-        await self._case("count, strong, from the leader", [leader], count, READ_CONNECTIONS, expected=200)
+        await self._case("count, strong, the leader", [leader], count, READ_CONNECTIONS, expected=200)
 
     async def _case(
         self,

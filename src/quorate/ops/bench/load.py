@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import cast
 
 import httptools
 
@@ -55,15 +56,14 @@ class _Connection(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run
         self._parser = httptools.HttpResponseParser(self)
+        self.data_received = self._parser.feed_data  # type: ignore[method-assign]
         self._write: Callable[[bytes], None] = lambda data: None
         self._sent_at = 0.0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._write = transport.write
-        self.data_received = self._parser.feed_data  # type: ignore[method-assign]
+        self.transport = cast("asyncio.Transport", transport)
+        self._write = self.transport.write
 
     def connection_lost(self, error: Exception | None) -> None:
         self._run.lost(self)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from quorate.ops.bench.crud import CrudReport
+from quorate.ops.bench.crud import FAILOVER_CLIENTS, CrudReport
 
-_HEADINGS = ("case", "connections", "throughput", "p50 ms", "p99 ms")
+_HEADINGS = ("case", "clients", "throughput", "p50 ms", "p99 ms")
 
 
 def as_json(report: CrudReport) -> str:
@@ -20,9 +20,9 @@ def as_json(report: CrudReport) -> str:
 
 def as_table(report: CrudReport) -> Table:
     """For the terminal."""
-    table = Table(title="Three nodes on this machine, fsync on", caption=_about(report), title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "case" else "right", no_wrap=True)
+        table.add_column(heading.upper(), justify="left" if heading == "case" else "right", no_wrap=True)
     for cells in _rows(report):
         table.add_row(*cells)
     return table
@@ -33,7 +33,7 @@ def as_markdown(report: CrudReport) -> str:
     lines = [
         "# Three nodes on one machine, fsync on",
         "",
-        _about(report),
+        about(report),
         "",
         f"| {' | '.join(_HEADINGS)} |",
         "|---|---:|---:|---:|---:|",
@@ -44,7 +44,7 @@ def as_markdown(report: CrudReport) -> str:
 
 
 def _rows(report: CrudReport) -> list[tuple[str, ...]]:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             item.name,
             str(item.connections),
@@ -57,13 +57,14 @@ def _rows(report: CrudReport) -> list[tuple[str, ...]]:
     if report.failover_ms:
         median = statistics.median(report.failover_ms)
         times = f"{median:.0f} ms, worst {max(report.failover_ms)} ms"
-        rows.append((f"failover after kill -9 (of {len(report.failover_ms)})", "16", times, "", ""))
+        rows.append((f"failover, {len(report.failover_ms)} x kill -9", str(FAILOVER_CLIENTS), times, "", ""))
     return rows
 
 
-def _about(report: CrudReport) -> str:
-    about = report.environment
+def about(report: CrudReport) -> str:
+    """One sentence on what was measured where."""
+    machine = report.environment
     return (
-        f"Quorate {about.quorate}, Python {about.python}, {about.system}, {about.cores} cores shared by the nodes and "
-        f"the load generator; one fsync takes {about.fsync_us} µs; {report.rows:,} rows at the end."
+        f"Three nodes and the load generator on {machine.cores} cores, fsync on ({machine.fsync_us} µs each). "
+        f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}; {report.rows:,} rows at the end."
     )

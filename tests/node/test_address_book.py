@@ -1,0 +1,104 @@
+"""Who lives where: ids are learned by dialling, never believed twice, and settled once the cluster has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from quorate.config import parse_peer
+from quorate.errors import ConfigError
+from quorate.node.address_book import AddressBook
+from quorate.transport.contract import Introduction
+
+
+def book(*members: str, remembered: Mapping[int, str] | None = None) -> AddressBook:
+    return AddressBook(1, map(parse_peer, members), remembered or {})
+
+
+def node(node_id: int, address: str, dialled: str | None = None) -> Introduction:
+    return Introduction(cluster_id="c", node_id=node_id, address=address, incarnation=1, dialled=dialled)
+
+
+A, B, C, D = (f"127.0.0.1:{port}" for port in (8081, 8082, 8083, 8084))
+
+
+def test_ids_are_learned_from_what_we_dial() -> None:
+    members = book(f"1@{A}", B, C)
+    assert members.unknown == [B, C]
+    assert members.peer_addresses == [B, C]
+    assert members.introduce(node(3, B, dialled=B)) is None
+    assert members.introduce(node(2, C, dialled=C)) is None
+    assert members.unknown == []
+    assert members.members == {1: A, 2: C, 3: B}
+
+
+def test_nothing_is_learned_from_those_who_dial_us() -> None:
+    members = book(f"1@{A}", B, C)
+    assert members.introduce(node(2, B)) is None
+    assert members.unknown == [B, C]
+
+
+def test_a_second_address_with_a_known_id_is_refused() -> None:
+    members = book(f"1@{A}", B, C)
+    assert members.introduce(node(2, B, dialled=B)) is None
+    assert members.introduce(node(2, C, dialled=C)) == f"node 2 is at {B}; {C} claims the same id"
+    assert members.unknown == [C]
+
+
+def test_another_node_with_our_own_id_is_refused() -> None:
+    assert "two nodes" in (book(f"1@{A}", B).introduce(node(1, B, dialled=B)) or "")
+
+
+def test_an_address_that_changed_its_id_is_refused() -> None:
+    members = book(f"1@{A}", f"2@{B}")
+    assert members.introduce(node(3, B, dialled=B)) == f"{B} should be node 2, but it says it is node 3"
+
+
+def test_a_caller_that_is_no_member_is_refused_once_all_members_are_known() -> None:
+    members = book(f"1@{A}", B)
+    assert members.introduce(node(9, D)) is None
+    assert members.introduce(node(2, B, dialled=B)) is None
+    assert "not a member" in (members.introduce(node(9, D)) or "")
+
+
+def test_a_caller_that_passes_for_a_member_elsewhere_is_refused() -> None:
+    members = book(f"1@{A}", f"2@{B}", f"3@{C}")
+    assert members.introduce(node(2, B, dialled=B)) is None
+    assert members.introduce(node(2, D)) == f"node 2 is at {B}; {D} claims the same id"
+    assert members.introduce(node(2, B)) is None
+
+
+def test_a_member_may_announce_another_address_than_we_dial() -> None:
+    members = book(f"1@{A}", f"2@{B}")
+    assert members.introduce(node(2, "node2.example:80")) is None
+    assert members.introduce(node(2, "node2.example:80", dialled=B)) is None
+    assert members.introduce(node(2, "node2.example:80")) is None
+
+
+def test_what_an_earlier_run_found_out_is_remembered() -> None:
+    members = book(f"1@{A}", B, C, remembered={1: A, 2: B, 3: C})
+    assert members.unknown == []
+    assert members.members == {1: A, 2: B, 3: C}
+
+
+def test_a_member_may_move_to_another_address() -> None:
+    members = book(f"1@{A}", B, D, remembered={1: A, 2: B, 3: C})
+    assert members.unknown == [D]
+    assert "not a member" in (members.introduce(node(7, D, dialled=D)) or "")
+    assert members.introduce(node(3, D, dialled=D)) is None
+    assert members.members == {1: A, 2: B, 3: D}
+    assert book(f"1@{A}", f"2@{B}", f"3@{D}", remembered={1: A, 2: B, 3: C}).unknown == []
+
+
+@pytest.mark.parametrize(
+    "members", [(f"1@{A}", B), (f"1@{A}", B, C, D), (f"1@{A}", f"2@{B}", f"4@{C}"), (f"1@{A}", f"4@{D}", B)]
+)
+def test_the_members_cannot_be_changed_by_configuration(members: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="cannot be changed by configuration"):
+        book(*members, remembered={1: A, 2: B, 3: C})
+
+
+def test_a_configured_id_must_not_contradict_what_was_found_out() -> None:
+    with pytest.raises(ConfigError, match="but it is node"):
+        book(f"1@{A}", f"3@{B}", f"2@{C}", remembered={1: A, 2: B, 3: C})
