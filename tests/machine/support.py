@@ -53,7 +53,9 @@ class Ledger(DiskStateMachine):
 
     def open(self, state: SqliteState) -> None:
         self.state = state
-        state.connection.execute("CREATE TABLE IF NOT EXISTS ledger (number INTEGER PRIMARY KEY, amount INTEGER UNIQUE)")
+        state.connection.execute(
+            "CREATE TABLE IF NOT EXISTS ledger (number INTEGER PRIMARY KEY, amount INTEGER UNIQUE)"
+        )
 
     def apply(self, command: bytes, context: ApplyContext) -> object:
         self.applied += 1

@@ -21,7 +21,11 @@ def endless() -> list[object]:
     return items
 
 
-@pytest.mark.parametrize("result", [object(), 2**70, "\ud800", {1: object()}, endless()], ids=repr)
+@pytest.mark.parametrize(
+    "result",
+    [object(), 2**70, "\ud800", {1: object()}, endless()],
+    ids=["object", "large", "surrogate", "object inside", "endless"],
+)
 def test_a_result_that_is_not_plain_data_comes_back_as_none(result: object) -> None:
     assert decode_outcome(encode_outcome(result)) is None
 

@@ -95,12 +95,18 @@ class GatedDisk(MemoryFileSystem):
 async def until(predicate: Callable[[], object], timeout: float = 10.0) -> None:
     """Return when the condition holds."""
     async with asyncio.timeout(timeout):
-        while not predicate():
+        while not predicate():  # noqa: ASYNC110 - anything may be waited for, not only what sets an event
             await asyncio.sleep(0.002)
 
 
+def total(machine: Counter | DiskCounter) -> int:
+    """What to read."""
+    return machine.value
+
+
 def value_of(node: Node) -> int:
-    return int(node.machine.value)
+    """What the node's own state says now."""
+    return total(node.machine)
 
 
 def core_of(node: Node) -> Any:

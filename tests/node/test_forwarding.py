@@ -37,6 +37,16 @@ async def test_only_what_went_to_the_lost_leader_is_lost() -> None:
     assert forwards.answered(3, number) == [three]
 
 
+async def test_what_went_to_the_new_leader_is_not_lost_with_the_old_one() -> None:
+    forwards = PendingForwards(1000)
+    old, new = proposal(), proposal()
+    forwards.add(2, [old])
+    number = forwards.add(3, [new])
+    forwards.lose_all_but(3, "lost")
+    assert isinstance(old.future.exception(), OutcomeUnknown)
+    assert forwards.answered(3, number) == [new]
+
+
 async def test_each_proposal_has_its_own_deadline() -> None:
     forwards = PendingForwards(1000)
     early, late = proposal(1.0), proposal(3.0)

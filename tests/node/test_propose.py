@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -34,7 +35,7 @@ async def test_the_proposer_sees_its_own_write_whichever_node_it_asked() -> None
         assert {value_of(node) for node in cluster.nodes} == {total}
         assert len({tuple(node.machine.times) for node in cluster.nodes}) == 1
         times = leader.machine.times
-        assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False))
+        assert all(earlier < later for earlier, later in pairwise(times))
 
 
 async def test_what_is_proposed_together_shares_an_entry() -> None:

@@ -47,8 +47,8 @@ class Invariants:
         self._applied: dict[int, int] = {}
 
     def restarted(self, server: ServerView) -> None:
-        """``server`` lost its memory; its term must not have gone back."""
-        assert server.core.term <= self._terms.get(server.node_id, 0)
+        """``server`` lost its memory, and what was not durable with it."""
+        assert server.core.term == server.disk.hard_state.term
         self._terms[server.node_id] = server.core.term
         self._commits[server.node_id] = server.core.log.committed
         self._applied[server.node_id] = server.core.log.applied

@@ -71,7 +71,9 @@ def show(message: Message) -> str:
         case raft.ReadIndex():
             return f"{kind} term {term}, read {message.token}"
         case raft.ReadIndexReply():
-            return f"{kind} term {term}, read {message.token}: " + (f"at {message.index}" if message.index else "not here")
+            return f"{kind} term {term}, read {message.token}: " + (
+                f"at {message.index}" if message.index else "not here"
+            )
     raise AssertionError(f"unknown message {message}")
 
 
@@ -216,7 +218,9 @@ class Transcript:
 
     def do_read(self, node: str) -> None:
         server = self.cluster[int(node)]
-        self._say(f"read {len([token for each in self.cluster.servers.values() for token in each.asked]) + 1} of {node}")
+        self._say(
+            f"read {len([token for each in self.cluster.servers.values() for token in each.asked]) + 1} of {node}"
+        )
         self.cluster.read(server.node_id)
 
     def do_slow(self, node: str) -> None:

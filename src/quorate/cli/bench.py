@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 import uvloop
-from rich.console import Console
 
+from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
 from quorate.ops.bench.crud import Plan, run_crud
 from quorate.ops.bench.report import about, as_json, as_markdown, as_table
@@ -44,7 +44,7 @@ def crud(
 ) -> None:
     """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader."""
     plan = Plan(seconds=seconds, operations_max=operations, connections=_connections(connections), failovers=failovers)
-    console = Console()
+    console = wide_console()
     ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
 
     def tell(line: str) -> None:

@@ -7,9 +7,9 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from quorate.cli.output import wide_console
 from quorate.ops.cluster_status import fetch_statuses, parse_cluster
 
 DEFAULT_CLUSTER = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082"
@@ -24,7 +24,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(statuses, indent=2))
     else:
-        Console().print(_table(statuses))
+        wide_console().print(_table(statuses))
     if all("error" in report for report in statuses):
         raise typer.Exit(1)
 
@@ -33,17 +33,14 @@ def _table(statuses: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("NODE", "ADDRESS", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "VERSION"):
         table.add_column(heading, justify="right" if heading in ("TERM", "COMMIT", "APPLIED", "LAG") else "left")
-    lags = {
-        peer["node_id"]: peer["lag"]
-        for report in statuses
-        for peer in report.get("peers", ())
-        if report.get("role") == "leader"
-    }
+    leading = [report for report in statuses if report.get("role") == "leader"]
+    newest = max(leading, key=lambda report: report["term"], default={})
+    lags = {peer["node_id"]: peer["lag"] for peer in newest.get("peers", ())}
     for report in statuses:
         if "error" in report:
             table.add_row("-", report["address"], f"[red]{report['error']}[/red]")
             continue
-        lag = lags.get(report["node_id"], 0 if report["role"] == "leader" else None)
+        lag = 0 if report is newest else lags.get(report["node_id"])
         table.add_row(
             str(report["node_id"]),
             report["address"],

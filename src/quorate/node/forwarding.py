@@ -98,12 +98,18 @@ class PendingForwards:
             return []
         return self._remove(number)
 
-    def lose(self, peer: int | None, reason: str) -> None:
-        """What was sent to ``peer`` (or, ``None``, to anyone) may be lost: the outcome is unknown."""
-        for number, forwarded in list(self._pending.items()):
-            if peer in (None, forwarded.leader):
-                for proposal in self._remove(number):
-                    proposal.fail(OutcomeUnknown(reason))
+    def lose(self, peer: int, reason: str) -> None:
+        """What was sent to ``peer`` may be lost: the outcome is unknown."""
+        self._lose([number for number, forwarded in self._pending.items() if forwarded.leader == peer], reason)
+
+    def lose_all_but(self, leader: int | None, reason: str) -> None:
+        """What was sent to anyone but ``leader`` may be lost."""
+        self._lose([number for number, forwarded in self._pending.items() if forwarded.leader != leader], reason)
+
+    def _lose(self, numbers: list[int], reason: str) -> None:
+        for number in numbers:
+            for proposal in self._remove(number):
+                proposal.fail(OutcomeUnknown(reason))
 
     def expire(self, now: float) -> None:
         """End the proposals whose time is over."""

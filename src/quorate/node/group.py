@@ -218,7 +218,8 @@ class Group:
         if role is not old_role:
             self._events.publish(RoleChanged(term, role))
         if leader != old_leader:
-            self._forwards.lose(None, _LEADER_LOST)
+            # This turn may have forwarded to the new leader already.
+            self._forwards.lose_all_but(leader, _LEADER_LOST)
             if old_leader is not None:
                 log.info("term %d: leader %d is lost", old_term, old_leader)
                 self._events.publish(LeaderLost(old_term, old_leader))
@@ -387,6 +388,6 @@ class Group:
         for unit in self._queue.take():
             if tell or isinstance(unit, LocalUnit):
                 unit.refused(stopping)
-        self._forwards.lose(None, "the node stopped before the leader said whether it took the command")
+        self._forwards.lose_all_but(None, "the node stopped before the leader said whether it took the command")
         self._waiting.fail_all(OutcomeUnknown("the node stopped before the command was confirmed"))
         self._reads.fail_all(ReadUnavailable("the node is stopping"))

@@ -33,11 +33,11 @@ async def fetch_status(client: HttpClient, address: str) -> dict[str, Any]:
         response = await client.get(f"http://{address}/status")
         report = response.json()
     except NotSent:
-        return {"address": address, "error": "cannot be reached"}
+        return {"address": address, "error": "unreachable"}
     except RequestFailed:
-        return {"address": address, "error": "does not answer"}
+        return {"address": address, "error": "no answer"}
     except ValueError:
         report = None
     if not isinstance(report, dict) or "node_id" not in report:
-        return {"address": address, "error": "is no Quorate node"}
+        return {"address": address, "error": "not a node"}
     return report

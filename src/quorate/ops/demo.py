@@ -112,7 +112,8 @@ async def _show_status(console: Console, cluster: LocalCluster) -> None:
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(Text(status_line(await cluster.statuses())), refresh=True)
+                line = status_line(await cluster.statuses())
+                live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
                 await asyncio.sleep(REFRESH_SECONDS)
     shown = ""
     while True:
@@ -124,17 +125,14 @@ async def _show_status(console: Console, cluster: LocalCluster) -> None:
 
 
 def status_line(reports: Sequence[Mapping[str, Any]]) -> str:
-    """One line on all nodes: their roles, how far they have applied, who leads which term."""
-    parts = []
-    for number, report in enumerate(reports, start=1):
-        if "error" in report:
-            parts.append(f"node {number}: gone")
-        else:
-            parts.append(f"node {number}: {report['role']}, applied {report['applied_index']}")
+    """One line on all nodes: who leads which term, and how far each has applied the log."""
     leading = [report for report in reports if report.get("role") == "leader"]
     if leading:
         newest = max(leading, key=lambda report: report["term"])
-        parts.append(f"term {newest['term']}, committed {newest['commit_index']}")
+        parts = [f"term {newest['term']}, committed {newest['commit_index']}"]
     else:
-        parts.append("no leader")
+        parts = ["no leader"]
+    for number, report in enumerate(reports, start=1):
+        state = "gone" if "error" in report else f"{report['role']} {report['applied_index']}"
+        parts.append(f"{number}: {state}")
     return " | ".join(parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import defaultdict
 from types import TracebackType
 from typing import Any, Self, cast
@@ -155,7 +156,7 @@ class HttpClient:
             async with asyncio.timeout(self._timeout):
                 status, got, content = await connection.exchange(request)
         except (TimeoutError, ConnectionError) as error:
-            raise Unanswered(f"{url}: {error or 'no answer in time'}") from None
+            raise Unanswered(f"{url}: {str(error) or 'no answer in time'}") from None
         finally:
             if connection.is_open and connection.is_settled:
                 self._idle[parts.netloc].append(connection)
@@ -175,7 +176,8 @@ class HttpClient:
         except TimeoutError:
             raise NotSent(f"{netloc} does not answer") from None
         except OSError as error:
-            raise NotSent(f"{netloc}: {error.strerror or error}") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise NotSent(f"{netloc}: {reason}") from None
         return made
 
     async def aclose(self) -> None:

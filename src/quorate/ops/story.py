@@ -1,4 +1,4 @@
-"""A story that a cluster tells about itself: under writes its leader is killed with ``kill -9``, and nothing is lost."""
+"""A story that a cluster tells about itself: its leader is killed with ``kill -9`` under load, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -89,6 +89,7 @@ class TestCluster:
     the same for several by name. ``settings`` go to every :class:`~quorate.config.RaftConfig`. ``file_system`` makes
     a member's disk. With a ``seed`` the nodes draw the same random numbers each time (which does not make runs
     alike: threads and timers have their say, too). ``started`` names the nodes to start at first; all by default.
+    With ``learn_ids`` each is told its own id only, and the others' addresses.
 
     Leaving the block stops every node. It raises what made a node fail that the test has not stopped itself.
     """
@@ -107,6 +108,7 @@ class TestCluster:
         settings: Mapping[str, Any] | None = None,
         seed: int | None = None,
         started: Iterable[int] | None = None,
+        learn_ids: bool = False,
     ) -> None:
         if machine is not None and machines is not None:
             raise ConfigError("give a cluster either machine or machines")
@@ -122,6 +124,7 @@ class TestCluster:
         self._settings = dict(settings or {})
         self._seed = Random().getrandbits(32) if seed is None else seed
         self._started = tuple(range(1, size + 1) if started is None else started)
+        self._learn_ids = learn_ids
         self._members: dict[int, _Member] = {}
         self._sides: tuple[Side, ...] = ()
 
@@ -167,7 +170,10 @@ class TestCluster:
         return build(
             RaftConfig,
             node_id=node_id,
-            cluster_nodes=tuple(f"{member.node_id}@{member.address}" for member in self._members.values()),
+            cluster_nodes=tuple(
+                member.address if self._learn_ids and other_id != node_id else f"{other_id}@{member.address}"
+                for other_id, member in self._members.items()
+            ),
             data_dir=root / f"node{node_id}",
             **self._settings,
         )

@@ -1,0 +1,88 @@
+"""``quorate status``: the table, the JSON, the exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from quorate.cli import status as status_module
+from quorate.cli.main import main
+
+FOLLOWER = {
+    "node_id": 1,
+    "address": "127.0.0.1:8080",
+    "role": "follower",
+    "term": 3,
+    "leader": 2,
+    "commit_index": 41,
+    "applied_index": 40,
+    "peers": [],
+    "version": "0.1.0",
+}
+LEADER = {
+    **FOLLOWER,
+    "node_id": 2,
+    "address": "127.0.0.1:8081",
+    "role": "leader",
+    "peers": [{"node_id": 1, "lag": 7}, {"node_id": 3, "lag": 0}],
+}
+STALE_LEADER = {
+    **LEADER,
+    "node_id": 3,
+    "address": "127.0.0.1:8082",
+    "term": 2,
+    "peers": [{"node_id": 1, "lag": 99}, {"node_id": 2, "lag": 99}],
+}
+GONE = {"address": "127.0.0.1:8082", "error": "unreachable"}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, reports: list[dict[str, Any]], *arguments: str) -> int:
+    """The command's exit code when the nodes say ``reports``."""
+
+    async def fetch_statuses(addresses: list[str]) -> list[dict[str, Any]]:
+        assert addresses == ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]
+        return reports
+
+    monkeypatch.setattr(status_module, "fetch_statuses", fetch_statuses)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", *arguments])
+    return int(ended.value.code or 0)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The printed words, line by line."""
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, [FOLLOWER, LEADER, GONE]) == 0
+    heading, follower, leader, gone = lines(capsys)
+    assert heading == ["NODE", "ADDRESS", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "VERSION"]
+    assert follower == ["1", "127.0.0.1:8080", "follower", "3", "2", "41", "40", "7", "0.1.0"]
+    assert leader == ["2", "127.0.0.1:8081", "leader", "3", "2", "41", "40", "0", "0.1.0"]
+    assert gone == ["-", "127.0.0.1:8082", "unreachable"]
+
+
+def test_a_deposed_leader_does_not_say_how_far_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, [FOLLOWER, LEADER, STALE_LEADER]) == 0
+    assert [line[-2] for line in lines(capsys)[1:]] == ["7", "0", "0"]
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, [FOLLOWER, LEADER, GONE], "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [FOLLOWER, LEADER, GONE]
+
+
+def test_it_fails_if_no_node_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, [GONE, GONE, GONE]) == 1
+
+
+def test_a_cluster_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--cluster", "host"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "quorate: 'host' is no peer: give host:port, a port, or id@host:port\n"

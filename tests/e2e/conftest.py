@@ -1,0 +1,55 @@
+"""Clusters of real node processes on free loopback ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quorate.ops.http import HttpClient
+from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.ports import free_ports
+from quorate.ops.shop import SHOP_APP, shop_directory
+
+from .support import StartCluster, show_logs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this directory starts processes."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(90))
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    """A client that follows redirects."""
+    async with HttpClient() as client:
+        yield client
+
+
+@pytest.fixture
+async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
+    """Start a cluster of three, and wait until it is formed. Its logs are shown if the test fails."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str, **settings: Any) -> LocalCluster:
+            cluster = LocalCluster(
+                tmp_path, free_ports(3), app=SHOP_APP, cwd=shop_directory(), arguments=arguments, **settings
+            )
+            stack.callback(show_logs, cluster)
+            await stack.enter_async_context(cluster)
+            await cluster.wait_formed()
+            return cluster
+
+        yield start
+
+
+@pytest.fixture
+async def cluster(start_cluster: StartCluster) -> LocalCluster:
+    """A cluster of three that serves the shop."""
+    return await start_cluster()

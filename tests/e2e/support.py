@@ -1,0 +1,105 @@
+"""What several end-to-end tests do."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from quorate.ops.checker import Verdict, judge
+from quorate.ops.history import History
+from quorate.ops.http import HttpClient
+from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.local_node import HOST, LocalNode
+from quorate.ops.shop_client import read_products
+
+StartCluster = Callable[..., Awaitable[LocalCluster]]
+
+LOG_LINES_SHOWN = 40
+
+
+def show_logs(cluster: LocalCluster) -> None:
+    """Print the end of every node's log; pytest shows it if the test failed."""
+    for node in cluster.nodes.values():
+        lines = node.log_path.read_text(errors="replace").splitlines() if node.log_path.exists() else []
+        print(f"--- {node.log_path}", *lines[-LOG_LINES_SHOWN:], sep="\n")
+
+
+async def leader_and_followers(cluster: LocalCluster) -> tuple[LocalNode, list[LocalNode]]:
+    """Who leads, and who does not."""
+    leader = await cluster.leader()
+    return leader, [node for node in cluster.nodes.values() if node is not leader]
+
+
+async def verdict_on(cluster: LocalCluster, client: HttpClient, history: History) -> Verdict:
+    """Wait until every node has everything, then compare all rows with what clients were told."""
+    await cluster.wait_caught_up()
+    rows = {
+        node.node_id: await read_products(client, node.url, consistency="eventually") for node in cluster.nodes.values()
+    }
+    verdict = judge(history, rows)
+    assert verdict.acknowledged > 0, "a run in which nothing succeeded shows nothing"
+    return verdict
+
+
+async def create_product(client: HttpClient, node: LocalNode, name: str, **values: Any) -> dict[str, Any]:
+    """Create a product through ``node``; the stored object."""
+    created = await client.post(f"{node.url}/api/products", {"name": name, "price": "1.00", **values})
+    assert created.status == 201, created.text
+    stored: dict[str, Any] = created.json()
+    return stored
+
+
+class HeldRequest:
+    """A request that is sent to a paused node and answered when that goes on."""
+
+    def __init__(self, node: LocalNode, *, warm: bool) -> None:
+        """With ``warm`` the node knows the connection before it is paused."""
+        self._connection = http.client.HTTPConnection(HOST, node.port, timeout=20)
+        if warm:
+            self._connection.request("GET", "/status")
+            self._connection.getresponse().read()
+
+    def send(self, method: str, path: str, document: Any = None) -> None:
+        """Returns when the request is in the node's socket."""
+        body = None if document is None else json.dumps(document)
+        self._connection.request(method, path, body, {"content-type": "application/json"})
+
+    async def answer(self) -> tuple[int, Any]:
+        """The status and the decoded body."""
+        return await asyncio.to_thread(self._answer)
+
+    def _answer(self) -> tuple[int, Any]:
+        response = self._connection.getresponse()
+        body = json.loads(response.read())
+        self._connection.close()
+        return response.status, body
+
+
+def quorate(*arguments: str, cwd: Path | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
+    return subprocess.run(
+        (sys.executable, "-m", "quorate", *arguments),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)

@@ -1,0 +1,23 @@
+"""The embedded program runs as it stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "counter.py"
+
+
+def test_the_counter_survives_its_leader() -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLE)], capture_output=True, text=True, timeout=60, check=True
+    )
+    first, second = run.stdout.splitlines()
+    assert first == "Applied(index=2, term=1, result=41)"
+    assert second.endswith("result=42)")
+    assert run.stderr == ""
+
+
+def test_it_has_at_most_25_lines_of_code() -> None:
+    assert sum(bool(line.strip()) for line in EXAMPLE.read_text().splitlines()) <= 25
