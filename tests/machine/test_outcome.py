@@ -48,7 +48,7 @@ def test_a_class_that_this_program_does_not_define_comes_back_as_a_plain_refusal
         """Renamed below, as if it had been defined in another version."""
 
     data = encode_outcome(Elsewhere("gone"))
-    Elsewhere.__name__ = "Other"
+    Elsewhere.__qualname__ = "Other"
     assert type(decode_outcome(data)) is CommandFailed
 
 

@@ -40,14 +40,13 @@ async def check_failed(cluster: TestCluster, node: Node, kind: type[BaseExceptio
 
 
 class Breaking(Counter):
-    """Fails on one node only: the first that applies a command after the trap was set."""
+    """Fails where a trap was set."""
 
     trap: BaseException | None = None
 
     def apply(self, command: bytes, context: object) -> object:
-        if Breaking.trap is not None and command != b"0":
-            error, Breaking.trap = Breaking.trap, None
-            raise error
+        if self.trap is not None:
+            raise self.trap
         return super().apply(command, context)  # type: ignore[arg-type]
 
 
@@ -56,7 +55,7 @@ async def test_a_machine_that_cannot_go_on_stops_its_node(error: BaseException) 
     async with TestCluster(3, machine=Breaking) as cluster:
         leader = await cluster.wait_for_leader()
         await cluster.wait_for_convergence()
-        Breaking.trap = error
+        leader.machine.trap = error
         with pytest.raises(OutcomeUnknown):
             await leader.propose(b"1")
         await check_failed(cluster, leader, (StorageFailed, ProtocolViolation))  # type: ignore[arg-type]
@@ -68,7 +67,7 @@ async def test_even_what_is_no_exception_stops_the_node() -> None:
     async with TestCluster(1, machine=Breaking) as cluster:
         node = await cluster.wait_for_leader()
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        Breaking.trap = asyncio.CancelledError()
+        node.machine.trap = asyncio.CancelledError()
         with pytest.raises(OutcomeUnknown):
             await node.propose(b"1")
         await check_failed(cluster, node, asyncio.CancelledError)

@@ -62,6 +62,22 @@ async def test_a_later_leaders_claim_of_the_place_decides_nothing() -> None:
     assert waiting.count == 0
 
 
+async def test_once_a_later_term_is_applied_no_earlier_entry_behind_it_can_come() -> None:
+    waiting = WaitingProposals()
+    behind, current = proposal(), proposal()
+    waiting.add(7, 2, 0, [behind])
+    waiting.add(7, 3, 0, [current])
+    waiting.applied(5, 3, [])
+    assert isinstance(error_of(behind), ProposalDropped)
+    assert waiting.count == 1
+    late = proposal()
+    waiting.add(8, 2, 0, [late])
+    assert isinstance(error_of(late), ProposalDropped)
+    waiting.applied(7, 3, ["done"])
+    assert current.future.result().result == "done"
+    assert (waiting.count, waiting._by_index) == (0, {})
+
+
 async def test_a_place_learned_too_late_leaves_the_outcome_unknown() -> None:
     waiting = WaitingProposals()
     waiting.applied(5, 2, ["gone"])

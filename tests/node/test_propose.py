@@ -112,10 +112,8 @@ async def test_a_leader_without_a_quorum_does_not_know_the_outcome_and_the_entry
         with pytest.raises(OutcomeUnknown):
             await leader.propose(b"1", timeout=0.05, forward=False)
         cluster.heal()
-        await cluster.wait_until(cluster.has_leader)
-        await (await cluster.wait_for_leader()).propose(b"10")
         await cluster.wait_for_convergence()
-        assert len({value_of(node) for node in cluster.nodes}) == 1
+        assert {value_of(node) for node in cluster.nodes} in ({0}, {1})
 
 
 async def test_an_entry_overwritten_by_the_next_leader_was_certainly_not_applied() -> None:

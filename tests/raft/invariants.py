@@ -28,8 +28,12 @@ class ServerView(Protocol):
 
     node_id: int
     core: RaftCore
-    disk: DiskView
     alive: bool
+
+    @property
+    def disk(self) -> DiskView:
+        """What survives a crash of it."""
+        ...
 
 
 class Invariants:

@@ -348,8 +348,9 @@ def test_5_4_2_figure_8_an_entry_of_an_old_term_is_not_committed_by_counting() -
         cluster.step(peer, 1, AppendEntriesReply(term=4, session=peer, match_index=2 if peer == 2 else 1))
     cluster[3].disk.entries.append(entry(2, 2))
     cluster.step(3, 1, AppendEntriesReply(term=4, session=3, match_index=2))
-    assert cluster.core(1).replication is not None
-    assert cluster.core(1).replication.quorum_match() == 2
+    replication = cluster.core(1).replication
+    assert replication is not None
+    assert replication.quorum_match() == 2
     assert cluster.core(1).log.committed == 0
 
 

@@ -15,7 +15,7 @@ when they are delivered or lost, and only then. Entries are written index@term.
 ``settle``                     deliver until nothing is under way
 ``run N``                      N ticks with everything delivered, without a word
 ``propose N payload …``        ``read N``, ``crash N``, ``restart N``, ``isolate N``, ``heal``, ``peer-lost N M``
-``slow N`` / ``fast N``        from now on the disk of N waits / writes at once; ``persist N [how many]`` finishes writes
+``slow N`` / ``fast N``        the disk of N waits / writes at once; ``persist N [how many]`` finishes writes
 ``status``                     roles, terms, logs; ``network``: what is under way; ``progress N``: the leader's view
 ============================  ==========================================================================
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from quorate.raft import messages as raft
 from quorate.raft.entry import Entry, EntryKind
@@ -91,7 +92,7 @@ class Transcript:
 
     def __init__(self) -> None:
         self._size = 3
-        self._settings: dict[str, object] = {}
+        self._settings: dict[str, Any] = {}
         self._disks: dict[int, Disk] = {}
         self._cluster: Cluster | None = None
         self._lines: list[str] = []
@@ -217,11 +218,9 @@ class Transcript:
         self.cluster.propose(int(node), *(payload.encode() for payload in payloads))
 
     def do_read(self, node: str) -> None:
-        server = self.cluster[int(node)]
-        self._say(
-            f"read {len([token for each in self.cluster.servers.values() for token in each.asked]) + 1} of {node}"
-        )
-        self.cluster.read(server.node_id)
+        number = sum(len(server.asked) for server in self.cluster.servers.values()) + 1
+        self._say(f"read {number} of {node}")
+        self.cluster.read(int(node))
 
     def do_slow(self, node: str) -> None:
         self.cluster[int(node)].slow_disk = True

@@ -48,9 +48,13 @@ class ApplyContext:
 
     def uuid7(self) -> UUID:
         """A new UUIDv7 (RFC 9562 §5.7, §6.2 methods 1 and 3), increasing along the log, the same on every node."""
+        return UUID(bytes=self.uuid7_bytes())
+
+    def uuid7_bytes(self) -> bytes:
+        """The same as its 16 bytes, for those who store it so."""
         counter = (self.position << 16) + self._ids_made
         self._ids_made += 1
-        return UUID(int=_uuid7_bits(self.time_us, counter, self._seed))
+        return _uuid7_bits(self.time_us, counter, self._seed).to_bytes(16, "big")
 
 
 def _uuid7_bits(time_us: int, counter: int, seed: int) -> int:

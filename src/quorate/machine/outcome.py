@@ -36,7 +36,7 @@ def encode_outcome(outcome: object) -> bytes:
     A result made of anything but plain data is remembered as ``None``: the retry still learns that it was applied.
     """
     if isinstance(outcome, CommandFailed):
-        return msgspec.msgpack.encode(_Failure(type(outcome).__name__, [_plain(each) for each in outcome.args]))
+        return msgspec.msgpack.encode(_Failure(_name_of(type(outcome)), [_plain(each) for each in outcome.args]))
     return msgspec.msgpack.encode(_Result(outcome if _is_plain(outcome) else None))
 
 
@@ -69,11 +69,16 @@ def _plain(argument: object) -> object:
     return argument if _is_plain(argument) else str(argument).encode(errors="backslashreplace").decode()
 
 
+def _name_of(failure: type[CommandFailed]) -> str:
+    """Two machines may call their refusals alike, so the module belongs to the name."""
+    return f"{failure.__module__}.{failure.__qualname__}"
+
+
 def _failure_class(name: str) -> type[CommandFailed]:
     """The failure class of that name; the general one when this program does not define it."""
     found = [CommandFailed]
     for candidate in found:
-        if candidate.__name__ == name:
+        if _name_of(candidate) == name:
             return candidate
         found.extend(candidate.__subclasses__())
     return CommandFailed

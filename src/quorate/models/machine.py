@@ -67,7 +67,7 @@ class ModelsMachine(DiskStateMachine):
         self._check_columns(table, columns, context)
         at = columns.index(table.schema.key.name)
         if table.schema.key_is_stamped:
-            rows = [row if row[at] is not None else (*row[:at], context.uuid7().bytes, *row[at + 1 :]) for row in rows]
+            rows = [row if row[at] is not None else (*row[:at], context.uuid7_bytes(), *row[at + 1 :]) for row in rows]
         if len(rows) == 1:
             try:
                 table.insert(columns, rows[0])

@@ -159,6 +159,10 @@ class _Waiting:
     proposals: list[tuple[int, Proposal]]  # (position in the batch, proposal)
 
 
+def _overwritten(index: int) -> ProposalDropped:
+    return ProposalDropped(f"another leader's entry took the place {index}")
+
+
 class WaitingProposals:
     """Local proposals whose entry is in the log, here or on the leader, and not applied here yet."""
 
@@ -168,6 +172,7 @@ class WaitingProposals:
         self._by_index: dict[int, list[_Waiting]] = {}
         self.count = 0
         self.applied_index = 0
+        self._applied_term = 0
 
     def add(self, index: int, term: int, position: int, proposals: Iterable[Proposal]) -> None:
         """They are at ``position`` and behind in the batch of entry ``index`` of ``term``."""
@@ -175,6 +180,10 @@ class WaitingProposals:
         if index <= self.applied_index:
             for _, proposal in numbered:
                 proposal.fail(OutcomeUnknown(f"entry {index} was applied before its place was known here"))
+            return
+        if term < self._applied_term:
+            for _, proposal in numbered:
+                proposal.fail(_overwritten(index))
             return
         if not numbered:
             return
@@ -189,15 +198,32 @@ class WaitingProposals:
     def applied(self, index: int, term: int, outcomes: list[object]) -> None:
         """Entry ``index`` of ``term`` was applied with these outcomes."""
         self.applied_index = index
+        if term > self._applied_term:
+            self._applied_term = term
+            self._end_impossible(index, term)
         for waiting in self._by_index.pop(index, ()):
             self.count -= len(waiting.proposals)
             for position, proposal in waiting.proposals:
                 if waiting.term != term:
-                    proposal.fail(ProposalDropped(f"another leader's entry took the place {index}"))
+                    proposal.fail(_overwritten(index))
                 elif position < len(outcomes):
                     proposal.applied(index, term, outcomes[position])
                 else:
                     proposal.fail(OutcomeUnknown(f"entry {index} holds no command {position}"))
+
+    def _end_impossible(self, applied_index: int, applied_term: int) -> None:
+        """Terms never go back along a log: behind an applied entry no earlier term's entry can be committed."""
+        for index, claims in list(self._by_index.items()):
+            if index <= applied_index:
+                continue
+            for waiting in claims:
+                if waiting.term < applied_term:
+                    self.count -= len(waiting.proposals)
+                    for _, proposal in waiting.proposals:
+                        proposal.fail(_overwritten(index))
+            claims[:] = [waiting for waiting in claims if waiting.term >= applied_term]
+            if not claims:
+                del self._by_index[index]
 
     def expire(self, now: float) -> None:
         """End those whose time is over: they may still be applied, so their outcome is unknown."""

@@ -117,8 +117,7 @@ class _Story:
         """The kill, and the longest time in seconds that clients waited for an acknowledgement around it."""
         async with self._writers.running(products_max=100 * self._products):
             await self._writers.wait_for_writes(self._products // 10)
-            kill = await kill_leader(self._cluster)
-            self._tell(f"kill -9 {kill.pid}: node {kill.node.node_id}, the leader, under write load")
+            kill = await kill_leader(self._cluster, self._tell)
             milliseconds = round(kill.leader_seconds * 1000)
             self._tell(f"node {kill.successor.node_id} leads now, {milliseconds} ms after the kill")
             await self._writers.wait_for_writes(self._products // 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, islice
@@ -75,19 +75,19 @@ class Kill:
     """The leader was killed; ``at`` is when (monotonic clock), ``leader_seconds`` how long until another led."""
 
     node: LocalNode
-    pid: int | None
     at: float
     successor: LocalNode
     leader_seconds: float
 
 
-async def kill_leader(cluster: LocalCluster) -> Kill:
+async def kill_leader(cluster: LocalCluster, tell: Callable[[str], None] = lambda line: None) -> Kill:
     """``kill -9`` the leader and wait for the next one. Raises :class:`WaitedInVain`."""
     try:
         leader = await cluster.leader(timeout=WAIT_SECONDS_MAX)
         pid, at = leader.pid, time.monotonic()
         leader.kill()
+        tell(f"kill -9 {pid}: node {leader.node_id}, the leader, under write load")
         successor = await cluster.leader(not_one_of=[leader.node_id], timeout=WAIT_SECONDS_MAX)
     except TimeoutError:
         raise WaitedInVain(f"there was no leader within {WAIT_SECONDS_MAX:g} s") from None
-    return Kill(leader, pid, at, successor, time.monotonic() - at)
+    return Kill(leader, at, successor, time.monotonic() - at)

@@ -224,7 +224,10 @@ class TestCluster:
         await self._take(node_id).kill()
 
     async def crash(self, *node_ids: int) -> None:
-        """Take the power from some nodes, or all, at once: what was not synced is lost. For disks in memory only."""
+        """Take the power from some nodes, or all, at once. What was not synced is lost, or survives in parts.
+
+        For disks in memory only; raises :class:`ConfigError` for real ones.
+        """
         crashing = node_ids or tuple(node.node_id for node in self.nodes)
         disks = {node_id: self.file_system(node_id) for node_id in crashing}
         memory = {node_id: disk for node_id, disk in disks.items() if isinstance(disk, MemoryFileSystem)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +85,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=30))
-def test_against_a_plain_list(steps: list[tuple]) -> None:
+def test_against_a_plain_list(steps: list[tuple[Any, ...]]) -> None:
     model = Model()
     for name, *arguments in steps:
         getattr(model, name)(*arguments)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quorate.raft.log import RaftLog
 from quorate.raft.messages import AppendEntriesReply, Envelope, RequestVoteReply
-from quorate.raft.output import HardState, Recovered
+from quorate.raft.output import HardState, Recovered, Write
 from quorate.raft.persistence import Persistence
 from tests.raft.harness import Disk, entries
 
@@ -19,7 +19,7 @@ class Rig:
         self.disk = Disk()
         self.log = RaftLog(Recovered(), self.disk, cache_bytes_max=1 << 20)
         self.persistence = Persistence(HardState(), self.log)
-        self.writes: list = []
+        self.writes: list[Write] = []
 
     def append(self, first: int, terms: list[int]) -> None:
         self.log.append(entries(terms, first=first))

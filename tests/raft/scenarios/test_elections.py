@@ -225,7 +225,7 @@ def test_scenario_45_a_partial_partition_does_not_depose_a_leader_with_a_quorum(
 
     From: the Cloudflare outage of November 2020 (etcd behind a switch that failed in part); etcd-io/etcd #9333.
     How: the cut-off server campaigns, raises the term through its friends, and the leader steps down, again and again.
-    Brings it back: in ``RaftCore._enter_higher_term``, leave out the case of ``_timer_protects_leader``.
+    Brings it back: in ``ElectionTimer.leader_is_recent``, ``return False``.
     """
     cluster = Cluster(5)
     cluster.elect(1)

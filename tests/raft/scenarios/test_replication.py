@@ -94,7 +94,7 @@ def test_scenario_10_power_loss_of_all_nodes_keeps_what_was_acknowledged() -> No
 
     From: etcd-io/etcd #12589, which asks whether this can happen; as in scenario 8.
     How: a quorum acknowledged from memory, nobody had it on disk.
-    Brings it back: as in scenario 8.
+    Brings it back: in ``Persistence.hold``, ``return False`` first of all.
     """
     cluster = Cluster(3)
     cluster.elect(1)
