@@ -108,14 +108,12 @@ async def test_state_changes_are_logged_once_each(tcp: TcpHarness, caplog: pytes
 
 async def test_pauses_double_up_to_the_limit_and_differ_between_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    real_sleep = asyncio.sleep
 
-    async def noted_sleep(seconds: float) -> None:
-        if seconds > 0.002:
-            pauses.append(seconds)
-        await real_sleep(0)
+    async def noted_pause(link: object, seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr("quorate.transport.dialling.asyncio.sleep", noted_sleep)
+    monkeypatch.setattr("quorate.transport.dialling.Link._pause", noted_pause)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         identity = Identity(cluster_id="c", node_id=1, address="127.0.0.1:1", incarnation=1)
@@ -219,3 +217,23 @@ async def test_running_out_of_files_pauses_accepting(
     a.transport.dial(b.address)
     await until(lambda: a.connected_to(2))
     assert any("Too many open files" in record.message for record in caplog.records)
+
+
+async def test_a_node_that_connects_to_us_is_dialled_at_once() -> None:
+    class Patient(TcpHarness):
+        options = TcpOptions(backoff_seconds_min=60, backoff_seconds_max=60)
+
+    async with Patient() as harness:
+        a = await harness.open(1)
+        with socket.create_server(("127.0.0.1", 0)) as nobody_yet:
+            address = f"127.0.0.1:{nobody_yet.getsockname()[1]}"
+        a.transport.dial(address)
+        await until(lambda: a.transport.links()[address].last_error is not None)  # now it would wait for a minute
+        b = TcpTransport(Identity(cluster_id="suite", node_id=2, address=address, incarnation=2), Codec())
+        try:
+            await b.listen("127.0.0.1", int(address.rpartition(":")[2]))
+            await b.start(Recorder())
+            b.dial(a.address)
+            await until(lambda: a.connected_to(2))
+        finally:
+            await b.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -37,8 +38,16 @@ class Acceptor:
     """Every accepted connection of a transport. At most one per peer: a newer one replaces it."""
 
     def __init__(
-        self, identity: Identity, codec: Codec, options: TcpOptions, faults: LinkFaults | None, stats: StatsBook
+        self,
+        identity: Identity,
+        codec: Codec,
+        options: TcpOptions,
+        faults: LinkFaults | None,
+        stats: StatsBook,
+        heard_from: Callable[[int, str], None],
     ) -> None:
+        """``heard_from`` is told the id and the announced address of each node that was let in."""
+        self._heard_from = heard_from
         self.identity = identity
         self.codec = codec
         self.options = options
@@ -72,6 +81,7 @@ class Acceptor:
         if (older := self._by_peer.get(hello.node_id)) is not None:
             older.abort()
         self._by_peer[hello.node_id] = connection
+        self._heard_from(hello.node_id, hello.address)
         return version
 
     def closed(self, connection: Accepted) -> None:

@@ -51,6 +51,12 @@ class Dialler:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
+    def heard_from(self, node_id: int, address: str) -> None:
+        """That node has just connected to us, so it will answer: dial it without waiting any longer."""
+        for link in self._links.values():
+            if node_id == link.status.peer or address == link.status.address:
+                link.dial_soon()
+
     def route(self, peer: int) -> Link | None:
         """The link that is up to ``peer``."""
         return self._routes.get(peer)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from quorate.errors import HandshakeRefused, TransportError
@@ -47,6 +48,7 @@ class Link:
         self._connection: Dialled | None = None
         self._held = DelayLine()
         self._failures = 0
+        self._dial_now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -58,6 +60,10 @@ class Link:
         if self._task is not None:
             self._task.cancel()
         return self._task
+
+    def dial_soon(self) -> None:
+        """There is a reason to believe that the address answers by now: cut the pause short."""
+        self._dial_now.set()
 
     def write(self, frames: Sequence[bytes]) -> bool:
         """Send frames with one write; false if they were dropped."""
@@ -84,7 +90,14 @@ class Link:
                 log.exception("the link to %s failed and starts anew", self.status.address)
                 self.status.last_error = describe(error)
             pause = min(options.backoff_seconds_max, options.backoff_seconds_min * 2 ** min(self._failures - 1, 30))
-            await asyncio.sleep(pause * (0.5 + 0.5 * self._rng.random()))
+            await self._pause(pause * (0.5 + 0.5 * self._rng.random()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless :meth:`dial_soon` is called."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._dial_now.wait()
+        self._dial_now.clear()
 
     async def _connect_and_stay(self) -> None:
         """One connection from its dialling to its loss; raises what prevented or ended it."""

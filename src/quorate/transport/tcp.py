@@ -47,8 +47,8 @@ class TcpTransport:
         self._options = options or TcpOptions()
         self._faults = faults
         self._stats = StatsBook()
-        self._acceptor = Acceptor(identity, codec, self._options, faults, self._stats)
         self._dialler = Dialler(identity, self._options, rng or random.Random(), self._stats)
+        self._acceptor = Acceptor(identity, codec, self._options, faults, self._stats, self._dialler.heard_from)
         self._listeners: list[Listener] = []
         self._started = self._stopped = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -12,16 +11,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
-BODY_SECONDS_MAX = 30.0
-"""How long a client may take to send its request's body."""
-
 
 class BodyTooLarge(Exception):
     """The body is larger than the limit."""
 
 
 class BodyIncomplete(Exception):
-    """The client went away, or took too long, before the body was complete."""
+    """The client went away before the body was complete, or was sent away: see :mod:`quorate.web.front_door`."""
 
 
 async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
@@ -32,11 +28,7 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                body += await _read_rest(receive, bytes_max - len(body))
-        except TimeoutError:
-            raise BodyIncomplete from None
+        body += await _read_rest(receive, bytes_max - len(body))
     elif message["type"] == "http.disconnect":
         raise BodyIncomplete
     if len(body) > bytes_max:

@@ -2,41 +2,207 @@
 
 A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request. Everything
 else is HTTP.
+
+As clients and peers share the node's port and its open files, clients must not use either up. So a message that is
+not complete is bounded in time, what the parser holds of it is bounded in bytes, and where connections are too
+many, those without a request give way.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from quorate.transport.handshake import PREFACE
+from quorate.transport.sockets import tune
+from quorate.web.problems import Problem
+
+HELD_BYTES_MAX = 64 * 1024
+"""What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
+MESSAGE_SECONDS_MAX = 30.0
+"""How long a connection may be without a request at first, and how long a request may take to arrive whole."""
+UNACKNOWLEDGED_SECONDS_MAX = 60.0
+"""A connection whose client takes no more of its answer for this long is given up (where the system can do that)."""
+SURPLUS_MAX = 64
+"""Connections above the limit that may show whether they are a peer's."""
+_VICTIMS_MAX = 32
+
+_BAD_REQUEST = Problem(400, "this is no HTTP/1.1 request")
+_TOO_LARGE = Problem(431, f"the request's line and headers take more than {HELD_BYTES_MAX} bytes")
+_TOO_SLOW = Problem(408, f"the request did not arrive within {MESSAGE_SECONDS_MAX:g} s")
+_TOO_MANY = Problem(503, "the node has too many connections", members={"outcome": "not_applied"})
+_UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 
 class FrontDoor(HttpToolsProtocol):
     """uvicorn's HTTP protocol that hands peer connections over before a byte of theirs is parsed."""
 
-    def __init__(self, *args: Any, accept_peer: Callable[[], asyncio.Protocol], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, accept_peer: Callable[[], asyncio.Protocol], connections_max: int, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._accept_peer = accept_peer
+        self._connections_max = connections_max
         self._is_http = False
+        self._is_surplus = False
+        self._is_refused = False
+        self._in_message = False
+        self._upgrade_asked = False
+        self._held_bytes = 0
+        self._heard_at = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # -- the connection -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Make room if it takes that."""
+        super().connection_made(transport)
+        tune(transport, UNACKNOWLEDGED_SECONDS_MAX)
+        self._heard_at = self.loop.time()
+        self._set_deadline()
+        surplus = len(self.connections) - self._connections_max
+        if surplus > 0 and not self._make_room():
+            self._is_surplus = True
+            if surplus > SURPLUS_MAX:
+                transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._cancel_deadline()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Decide by the first byte; after that, HTTP goes straight on."""
-        if self._is_http:
-            super().data_received(data)
-        elif data[:1] == PREFACE[:1]:
-            self._hand_over(data)
-        else:
+        if not self._is_http:
+            if data[:1] == PREFACE[:1]:
+                self._hand_over(data)
+                return
             self._is_http = True
-            super().data_received(data)
+            if self._is_surplus:
+                self._refuse(_TOO_MANY)
+        if self._is_refused:
+            return
+        self._unset_keepalive_if_required()
+        self._heard_at = self.loop.time()
+        if self._held_bytes > HELD_BYTES_MAX:
+            self._refuse(_TOO_LARGE)
+            return
+        self._held_bytes += len(data)
+        self._parse(data)
+        if self._deadline is None and (self._in_message or self._is_idle):
+            self._set_deadline()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or bool(self.cycle.response_complete)
 
     def _hand_over(self, data: bytes) -> None:
         self.connections.discard(self)
-        self._unset_keepalive_if_required()
+        self._cancel_deadline()
         protocol = self._accept_peer()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)
+
+    def _make_room(self) -> bool:
+        """Close a connection without a request, of some the one that was silent longest; false if all have one."""
+        doors = (each for each in self.connections if isinstance(each, FrontDoor))
+        idle = (each for each in doors if each is not self and each._is_idle)
+        victim = min(islice(idle, _VICTIMS_MAX), key=lambda each: each._heard_at, default=None)
+        if victim is None:
+            return False
+        self.connections.discard(victim)
+        victim.transport.abort()
+        return True
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def _set_deadline(self) -> None:
+        self._deadline = self.loop.call_later(MESSAGE_SECONDS_MAX, self._out_of_time)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _out_of_time(self) -> None:
+        self._deadline = None
+        if self._in_message:
+            self._refuse(_TOO_SLOW)
+        elif self._is_idle:
+            self.transport.close()
+
+    # -- the message --------------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+            except HttpParserError:
+                self._refuse(_BAD_REQUEST)
+                return
+
+    def _without_upgrade(self) -> bytes:
+        """The head of a request that asked for another protocol, as if it had not (RFC 9110 §7.8 leaves it to us).
+
+        The parser took its body for that protocol, so a new one starts over.
+        """
+        self._upgrade_asked = False
+        method = self.parser.get_method()
+        self.parser = HttpRequestParser(self)
+        headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
+        lines = [b"%s %s HTTP/1.1" % (method, self.url), *(b"%s: %s" % header for header in headers), b"", b""]
+        return b"\r\n".join(lines)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_message = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its head is complete."""
+        self._held_bytes = 0
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("a node is no proxy")  # the parser makes an HttpParserError of it
+        if self.parser.should_upgrade():
+            self._upgrade_asked = True
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        self._held_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is complete."""
+        if self._upgrade_asked:
+            return
+        self._in_message = False
+        self._held_bytes = 0
+        self._cancel_deadline()
+        super().on_message_complete()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Take nothing more from this connection. Requests that are complete are answered, in their order."""
+        self._is_refused = True
+        self._cancel_deadline()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                cycle.keep_alive = False  # uvicorn closes behind its answer
+                return
+            if cycle.response_started or self.pipeline:
+                self.transport.abort()
+                return
+        self.transport.write(problem.http_response())
+        self.transport.close()

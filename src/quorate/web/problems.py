@@ -51,10 +51,20 @@ class Problem:
 
     async def send(self, send: Send) -> None:
         """Send it as the response."""
+        await send_response(send, self.status, self._all_headers(), self.body())
+
+    def http_response(self) -> bytes:
+        """It as the last response of a connection, for where no request was understood that could be answered."""
+        body = self.body()
+        headers = [*self._all_headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        status_line = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()
+        return b"\r\n".join([status_line, *(b"%s: %s" % header for header in headers), b"", body])
+
+    def _all_headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"content-type", PROBLEM_JSON), *self.headers]
         if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append((b"retry-after", RETRY_AFTER_SECONDS))
-        await send_response(send, self.status, headers, self.body())
+        return headers
 
 
 def problem_of(error: QuorateError) -> Problem:

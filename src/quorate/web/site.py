@@ -52,6 +52,7 @@ class Site:
             routes=[Route("/status", pages.status), Route("/health", pages.health), *docs_routes(app)],
             exception_handlers={HTTPException: _http_problem},
         )
+        self._pages.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
