@@ -50,6 +50,7 @@ def node(
         format=f"%(asctime)s %(levelname)-7s node {settings.node_id} %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of itself is no news about the node
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve(settings))
 

@@ -59,7 +59,9 @@ def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix
     components: _Json = {"Problem": PROBLEM, **component_schemas(listed)}
     paths: _Json = {}
     for schema in listed:
-        paths.update(_paths(schema, f"{prefix}/{schema.resource}", components))
+        stored_key = components[schema.name]["properties"][schema.key.name]
+        key = {name: value for name, value in stored_key.items() if name != "title"}
+        paths.update(_Operations(schema, key).paths(f"{prefix}/{schema.resource}"))
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -68,95 +70,100 @@ def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix
     }
 
 
-def _paths(schema: ModelSchema, path: str, components: _Json) -> _Json:
-    name, tag = schema.name, [schema.resource]
-    key = {key: value for key, value in components[name]["properties"][schema.key.name].items() if key != "title"}
-    identified = [{"name": "id", "in": "path", "required": True, "schema": key}]
-    paging = [
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
-        _query("offset", {"type": "integer", "minimum": 0, "maximum": OFFSET_MAX, "default": 0}),
-    ]
-    one, many = _ref(name), {"type": "array", "items": _ref(name)}
-    created = {"type": "array", "items": _ref(f"{name}Create"), "maxItems": BULK_ROWS_MAX}
-    put_errors = _WRITE_ERRORS | _NOT_FOUND
-    total = {"X-Total-Count": {"schema": {"type": "integer"}}, "Link": {"schema": {"type": "string"}}}
-    located = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
-    stamped = " A missing id is stamped by the leader." if schema.key_is_stamped else ""
+class _Operations:
+    """The operations of one model."""
 
-    def operation(verb: str, summary: str, responses: _Json, **more: Any) -> _Json:
-        return {"operationId": f"{verb}_{schema.table}", "summary": summary, "tags": tag, "responses": responses} | more
+    def __init__(self, schema: ModelSchema, key: _Json) -> None:
+        self._schema = schema
+        self._key = key
+        self._name = schema.name
+        self._one = _ref(schema.name)
+        self._many = {"type": "array", "items": self._one}
+        self._given = _ref(f"{schema.name}Create")
 
-    return {
-        path: {
-            "get": operation(
-                "list",
-                f"List {schema.resource} in the order of their ids",
-                _answers(200, many, _READ_ERRORS, total),
-                parameters=[*paging, _CONSISTENCY],
-            ),
-            "post": operation(
-                "create",
-                f"Create a {name}.{stamped}",
-                _answers(201, one, _WRITE_ERRORS, located),
-                parameters=[_IDEMPOTENCY_KEY],
-                requestBody=_body(_ref(f"{name}Create")),
-            ),
-        },
-        f"{path}/_bulk": {
-            "post": operation(
-                "create_many",
-                f"Create all of an array of {schema.resource}, or none",
-                _answers(201, many, _WRITE_ERRORS),
-                parameters=[_IDEMPOTENCY_KEY],
-                requestBody=_body(created),
-            ),
-        },
-        f"{path}/count": {
-            "get": operation(
-                "count",
-                f"Count the {schema.resource}",
-                _answers(200, _object({"count": {"type": "integer", "minimum": 0}}), _READ_ERRORS),
-                parameters=[_CONSISTENCY],
-            ),
-        },
-        f"{path}/random-id": {
-            "get": operation(
-                "random_id",
-                f"The id of some {name}",
-                _answers(200, _object({"id": key}), _READ_ERRORS | {404: f"There is no {name} yet."}),
-                parameters=[_CONSISTENCY],
-            ),
-        },
-        f"{path}/{{id}}": {
-            "parameters": identified,
-            "get": operation(
-                "get",
-                f"Read a {name}",
-                _answers(200, one, _READ_ERRORS | _NOT_FOUND),
-                parameters=[_CONSISTENCY],
-            ),
-            "put": operation(
-                "replace",
-                f"Replace a {name}",
-                _answers(200, one, put_errors),
-                parameters=[_IDEMPOTENCY_KEY],
-                requestBody=_body(_ref(f"{name}Create")),
-            ),
-            "patch": operation(
-                "change",
-                f"Change some fields of a {name} (JSON merge patch, RFC 7396)",
-                _answers(200, one, put_errors),
-                parameters=[_IDEMPOTENCY_KEY],
-                requestBody=_body(_ref(f"{name}Patch"), "application/merge-patch+json"),
-            ),
-            "delete": operation(
-                "delete",
-                f"Delete a {name}",
-                {"204": {"description": "Deleted."}, **_problems(put_errors)},
-                parameters=[_IDEMPOTENCY_KEY],
-            ),
-        },
-    }
+    def paths(self, path: str) -> _Json:
+        """Every path of the resource, with what can be done there."""
+        return {
+            path: {"get": self._list(), "post": self._create()},
+            f"{path}/_bulk": {"post": self._create_many()},
+            f"{path}/count": {"get": self._count()},
+            f"{path}/random-id": {"get": self._random_id()},
+            f"{path}/{{id}}": {
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": self._key}],
+                "get": self._get(),
+                **self._changes(),
+            },
+        }
+
+    def _operation(self, verb: str, summary: str, responses: _Json, parameters: list[_Json], **more: Any) -> _Json:
+        return {
+            "operationId": f"{verb}_{self._schema.table}",
+            "summary": summary,
+            "tags": [self._schema.resource],
+            "parameters": parameters,
+            "responses": responses,
+            **more,
+        }
+
+    def _read(self, verb: str, summary: str, responses: _Json, *parameters: _Json) -> _Json:
+        return self._operation(verb, summary, responses, [*parameters, _CONSISTENCY])
+
+    def _write(self, verb: str, summary: str, responses: _Json, **more: Any) -> _Json:
+        return self._operation(verb, summary, responses, [_IDEMPOTENCY_KEY], **more)
+
+    def _list(self) -> _Json:
+        headers = {"X-Total-Count": {"schema": {"type": "integer"}}, "Link": {"schema": {"type": "string"}}}
+        return self._read(
+            "list",
+            f"List {self._schema.resource} in the order of their ids",
+            _answers(200, self._many, _READ_ERRORS, headers),
+            _query("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+            _query("offset", {"type": "integer", "minimum": 0, "maximum": OFFSET_MAX, "default": 0}),
+        )
+
+    def _create(self) -> _Json:
+        stamped = " A missing id is stamped by the leader." if self._schema.key_is_stamped else ""
+        located = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
+        return self._write(
+            "create",
+            f"Create a {self._name}.{stamped}",
+            _answers(201, self._one, _WRITE_ERRORS, located),
+            requestBody=_body(self._given),
+        )
+
+    def _create_many(self) -> _Json:
+        return self._write(
+            "create_many",
+            f"Create all of an array of {self._schema.resource}, or none",
+            _answers(201, self._many, _WRITE_ERRORS),
+            requestBody=_body({"type": "array", "items": self._given, "maxItems": BULK_ROWS_MAX}),
+        )
+
+    def _count(self) -> _Json:
+        count = _object({"count": {"type": "integer", "minimum": 0}})
+        return self._read("count", f"Count the {self._schema.resource}", _answers(200, count, _READ_ERRORS))
+
+    def _random_id(self) -> _Json:
+        errors = _READ_ERRORS | {404: f"There is no {self._name} yet."}
+        return self._read(
+            "random_id", f"The id of some {self._name}", _answers(200, _object({"id": self._key}), errors)
+        )
+
+    def _get(self) -> _Json:
+        return self._read("get", f"Read a {self._name}", _answers(200, self._one, _READ_ERRORS | _NOT_FOUND))
+
+    def _changes(self) -> _Json:
+        """What can be done to one object, by method."""
+        errors = _WRITE_ERRORS | _NOT_FOUND
+        changed = _answers(200, self._one, errors)
+        patch = _body(_ref(f"{self._name}Patch"), "application/merge-patch+json")
+        merging = f"Change some fields of a {self._name} (JSON merge patch, RFC 7396)"
+        deleted = {"204": {"description": "Deleted."}, **_problems(errors)}
+        return {
+            "put": self._write("replace", f"Replace a {self._name}", changed, requestBody=_body(self._given)),
+            "patch": self._write("change", merging, changed, requestBody=patch),
+            "delete": self._write("delete", f"Delete a {self._name}", deleted),
+        }
 
 
 _CONSISTENCY: _Json = {

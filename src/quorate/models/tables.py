@@ -43,6 +43,7 @@ def create_table_sql(schema: ModelSchema) -> str:
 
 
 def index_name(table: str, column: str) -> str:
+    """The quoted name of the index on one column."""
     return quoted(f"{table}__{column}")
 
 

@@ -9,7 +9,7 @@ _RESERVED = 384
 """For the log, the SQLite file, peers, and peers to be that are still in their handshake."""
 
 
-def open_files_max() -> int:
+def raise_open_files_max() -> int:
     """Raise the soft limit as far as the hard one lets us, up to what a node can use; returns what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)

@@ -22,7 +22,7 @@ from quorate.node.identity import identity_of
 from quorate.node.node import WIRE_CODEC, Node
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
-from quorate.web.open_files import client_connections_max, open_files_max
+from quorate.web.open_files import client_connections_max, raise_open_files_max
 from quorate.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class NodeServer:
         self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
 
     def _front_door(self) -> partial[FrontDoor]:
-        connections_max = client_connections_max(open_files_max())
+        connections_max = client_connections_max(raise_open_files_max())
         return partial(FrontDoor, accept_peer=self._transport.accept_protocol, connections_max=connections_max)
 
     def _bind(self) -> socket.socket:
