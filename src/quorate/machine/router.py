@@ -175,11 +175,10 @@ class Router:
             self._broken = False
         self.unflushed = 0
 
-    def sync(self) -> None:
-        """Make what was flushed durable. Blocks for an fsync; may run in another thread."""
+    def sync(self) -> int:
+        """Make what was flushed durable; see :meth:`SqliteState.sync`. Blocks for an fsync; may run in a thread."""
         state = self._state
-        if state is not None:
-            state.sync()
+        return state.sync() if state is not None else 0
 
     def close(self, *, flush: bool = True) -> None:
         """Flush, unless told not to, and close. Everything is closed whatever fails, and then that is raised."""

@@ -96,16 +96,22 @@ class SqliteState:
             raise
         self.connection.execute("RELEASE command")
 
-    def sync(self) -> None:
-        """Make all that was committed durable (a checkpoint with fsync). Blocking: call it from a thread."""
+    def sync(self) -> int:
+        """Make all that was committed durable (a checkpoint with fsync); returns the pages in SQLite's own log.
+
+        That log starts anew, instead of growing, only with a commit behind a sync during which nothing was
+        committed. Blocking: call it from a thread.
+        """
         with self._failing("checkpoint"):
             connection = _connect(self.path)
             try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.BusyError:
                 log.debug("checkpoint of %s is already under way", self.path)
+                return 0
             finally:
                 connection.close()
+        return pages
 
     def close(self) -> None:
         """Close; what was not committed is forgotten."""

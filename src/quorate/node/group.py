@@ -90,6 +90,7 @@ class Group:
         self._known: tuple[Role, int | None, int] = (core.role, core.leader, core.term)
         self._turn_due = False
         self._backlog: Sequence[Entry] = ()
+        self._applying_paused = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
@@ -321,6 +322,9 @@ class Group:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Apply ``entries`` in order, in slices, so that nothing else waits long."""
+        if self._applying_paused:
+            self._backlog = entries
+            return
         slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
         for done, entry in enumerate(entries, start=1):
             outcomes = self._router.apply(entry)
@@ -338,11 +342,22 @@ class Group:
         self._plan_flush()
 
     def _apply_backlog(self) -> None:
-        if self.stopped:
+        if self.stopped or not self._backlog:
             return
         backlog, self._backlog = self._backlog, ()
         with self._failing_loudly():
             self._apply(backlog)
+
+    @contextmanager
+    def applying_paused(self) -> Iterator[None]:
+        """Flush, and apply nothing inside: the committed entries wait, everything else goes on."""
+        self._flush()
+        self._applying_paused = True
+        try:
+            yield
+        finally:
+            self._applying_paused = False
+            self._loop.call_soon(self._apply_backlog)
 
     def _plan_flush(self) -> None:
         if self._router.unflushed >= FLUSH_COMMANDS:

@@ -52,6 +52,7 @@ class FrontDoor(HttpToolsProtocol):
         self._is_surplus = False
         self._is_refused = False
         self._in_message = False
+        self._in_body = False
         self._upgrade_asked = False
         self._held_bytes = 0
         self._heard_at = 0.0
@@ -156,7 +157,7 @@ class FrontDoor(HttpToolsProtocol):
 
         The parser took its body for that protocol, so a new one starts over.
         """
-        self._upgrade_asked = False
+        self._in_body = self._upgrade_asked = False
         method = self.parser.get_method()
         self.parser = HttpRequestParser(self)
         headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
@@ -170,6 +171,7 @@ class FrontDoor(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
+        self._in_body = True
         self._held_bytes = 0
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("a node is no proxy")  # the parser makes an HttpParserError of it
@@ -187,7 +189,7 @@ class FrontDoor(HttpToolsProtocol):
         """It is complete."""
         if self._upgrade_asked:
             return
-        self._in_message = False
+        self._in_message = self._in_body = False
         self._held_bytes = 0
         self._cancel_deadline()
         super().on_message_complete()
@@ -196,13 +198,12 @@ class FrontDoor(HttpToolsProtocol):
         """Take nothing more from this connection. Requests that are complete are answered, in their order."""
         self._is_refused = True
         self._cancel_deadline()
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if not cycle.more_body:
-                cycle.keep_alive = False  # uvicorn closes behind its answer
+        if self._in_body:
+            if self._is_idle or self.cycle.response_started or self.pipeline:  # no other answer may follow, or not yet
+                self.transport.close()
                 return
-            if cycle.response_started or self.pipeline:
-                self.transport.abort()
-                return
+        elif not self._is_idle:
+            self.cycle.keep_alive = False  # uvicorn closes behind its answer
+            return
         self.transport.write(problem.http_response())
         self.transport.close()
