@@ -22,7 +22,7 @@ LATER = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def definitions(tree: ast.AST, public: bool = True, protocol: bool = False) -> Iterator[tuple[Definition, bool]]:
+def definitions(tree: ast.AST, public: bool = True) -> Iterator[tuple[Definition, bool]]:
     """All classes, functions and methods; and whether they are public and have to say what they do themselves."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

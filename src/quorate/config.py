@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -133,6 +133,16 @@ def _split_commas(value: object) -> object:
     return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("should not be empty")
+    return value
+
+
+def _in_lower_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class NodeConfig(BaseSettings):
     """What ``quorate node`` is told. Precedence: flags, then ``QUORATE_…`` variables, then the file."""
 
@@ -148,7 +158,7 @@ class NodeConfig(BaseSettings):
     """The ``host:port`` under which peers and clients reach this node."""
     peers: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """The other members: host:port, a bare port, or id@host:port."""
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, BeforeValidator(_not_empty)] = Path("data")
     app: str | None = None
     """The declared models to serve, as ``package.module:attribute``."""
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
@@ -158,7 +168,7 @@ class NodeConfig(BaseSettings):
     lease_reads: bool = False
     max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""Every error Quorate raises, and what it lets the caller conclude.
+"""The error tree of the engine, and what each error lets the caller conclude.
 
 ::
 
@@ -25,7 +25,8 @@
 
 Three outcomes of a write, and only three: it returns (applied), it raises :class:`NotApplied`
 (definitely not applied), or it raises :class:`OutcomeUnknown`. :class:`CommandFailed` is an
-applied command whose effect is a refusal.
+applied command whose effect is a refusal. Rooms that refuse in words of their own derive from these:
+:mod:`quorate.models.errors` draws the models' part.
 """
 
 from __future__ import annotations

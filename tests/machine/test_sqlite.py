@@ -82,15 +82,6 @@ def test_checkpoints_run_beside_a_writer(path: Path) -> None:
     assert rows(path) == [("one", 100, 100)]
 
 
-def test_a_checkpoint_that_outlives_the_state_does_no_harm(path: Path) -> None:
-    state = SqliteState(path)
-    state.begin()
-    state.set_applied("one", 1, 1)
-    state.close()
-    state.sync()
-    assert rows(path) == []
-
-
 def test_a_file_that_another_process_keeps_locked_is_a_storage_failure(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import apsw
 import pytest
 from pydantic import create_model
 
 from quorate.app import App
-from quorate.errors import ConfigError
+from quorate.errors import ConfigError, StorageError
 from quorate.models import Model, field
 from quorate.models.commands import Create
 from quorate.models.model import schema_of
@@ -125,3 +126,29 @@ def test_the_fingerprint_tells_what_commands_depend_on() -> None:
     assert fingerprint() != fingerprint(name=(str, field(unique=True)))
     assert fingerprint() != fingerprint(colour=(str, "red"))
     assert schema_of(model()).fingerprint()["table"] == "model_item"
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"table": "Item"}', '{"columns": [{}], "table": "Item"}', "[]"])
+def test_a_record_of_a_declaration_that_decayed_is_named(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / "state.sqlite"
+    run(path, model())
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE quorate_models SET fingerprint = ?", (damaged,))
+    connection.close()
+    with pytest.raises(StorageError, match="damaged"):
+        run(path, model())
+
+
+def test_a_file_that_decayed_cannot_be_opened_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    run(path, model())
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA journal_mode = delete")
+    page_bytes = connection.pragma("page_size")
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'quorate_models'").get
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek(page_bytes * (root - 1))
+        file.write(b"\xff" * 100)
+    with pytest.raises(StorageError, match="cannot be opened"):
+        run(path, model())

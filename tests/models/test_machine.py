@@ -12,7 +12,7 @@ import pytest
 from quorate.errors import CommandFailed, StorageFailed
 from quorate.machine.outcome import decode_outcome, encode_outcome
 from quorate.models.commands import Create, Delete, MergePatch, Patch, Replace
-from quorate.models.errors import REFUSALS, Conflict, Immutable, Invalid, NotFound, SchemaBehind
+from quorate.models.errors import Conflict, Immutable, Invalid, NotFound, SchemaBehind
 
 from .shop import Booking, Category, Product, Tag
 from .support import Replica, context_of
@@ -164,10 +164,9 @@ def test_an_older_command_leaves_a_newer_field_at_its_default(replica: Replica) 
     ],
 )
 def test_a_refusal_is_rebuilt_from_plain_data(refusal: CommandFailed) -> None:
-    copy = REFUSALS[type(refusal).__name__](*refusal.args)
-    assert (str(copy), copy.__dict__) == (str(refusal), refusal.__dict__)
     remembered = decode_outcome(encode_outcome(refusal))
-    assert (type(remembered), str(remembered)) == (type(refusal), str(refusal))
+    assert type(remembered) is type(refusal)
+    assert (str(remembered), remembered.__dict__) == (str(refusal), refusal.__dict__)
 
 
 def test_a_random_id_is_that_of_an_object(replica: Replica) -> None:

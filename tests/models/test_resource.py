@@ -1,4 +1,4 @@
-"""The resource's answers, one status code after the other: A1.3, A1.104, A2.83 and decisions 4, 5 and 8."""
+"""The resource's answers, one status code after the other."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_bulk_is_bounded(products: Client) -> None:
     assert (error.status, error.errors[0]["reason"]) == (422, "too_long")
 
 
-async def test_a_2_83_count_and_random_id(products: Client) -> None:
+async def test_count_and_random_id(products: Client) -> None:
     assert (await products.send("GET", "count")).body == b'{"count":0}'
     assert (await products.refused("GET", "random-id")).status == 404
     key = (await products.json("POST", "", OAK))["id"]

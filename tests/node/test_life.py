@@ -243,12 +243,13 @@ async def test_checkpoints_run_while_the_node_works_and_none_outlives_it(
     finished = 0
     sync = sqlite.SqliteState.sync
 
-    def counted(state: sqlite.SqliteState) -> None:
+    def counted(state: sqlite.SqliteState) -> int:
         nonlocal running, finished
         running += 1
-        sync(state)
+        pages = sync(state)
         running -= 1
         finished += 1
+        return pages
 
     monkeypatch.setattr(node_module, "CHECKPOINT_SECONDS", 0.001)
     monkeypatch.setattr(sqlite.SqliteState, "sync", counted)

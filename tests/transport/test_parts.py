@@ -11,7 +11,7 @@ import pytest
 from quorate.errors import ConfigError
 from quorate.testing.transport_suite import until
 from quorate.transport import Direction, LinkFaults
-from quorate.transport.delays import DelayLine
+from quorate.transport.delay_line import DelayLine
 from quorate.transport.news import REPEAT_SECONDS, News
 from quorate.transport.sockets import describe, split_address
 

@@ -113,7 +113,7 @@ async def test_pauses_double_up_to_the_limit_and_differ_between_nodes(monkeypatc
         pauses.append(seconds)
         await asyncio.sleep(0)
 
-    monkeypatch.setattr("quorate.transport.dialling.Link._pause", noted_pause)
+    monkeypatch.setattr("quorate.transport.link.Link._pause", noted_pause)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         identity = Identity(cluster_id="c", node_id=1, address="127.0.0.1:1", incarnation=1)
@@ -200,7 +200,7 @@ async def test_running_out_of_files_pauses_accepting(
     tcp: TcpHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     a, b = await tcp.open(1), await tcp.open(2)
-    monkeypatch.setattr("quorate.transport.listening._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("quorate.transport.listener._PAUSE_SECONDS", 0.01)
     (listener,) = b.transport._listeners  # type: ignore[attr-defined]
     real = listener._sock
 

@@ -26,7 +26,7 @@ def node(
     peers: Annotated[
         str | None, typer.Option(help="The other nodes: host:port, bare ports, or id@host:port, by commas.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where everything durable is. [default: data]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where everything durable is. [default: data]")] = None,
     app: Annotated[str | None, typer.Option(help="The models to serve, as package.module:attribute.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on and announce. [default: 127.0.0.1]")] = None,
     advertise: Annotated[str | None, typer.Option(help="host:port to announce instead.")] = None,

@@ -8,7 +8,6 @@ the entries behind it are applied again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,6 @@ from pathlib import Path
 import apsw
 
 from quorate.errors import StorageFailed
-
-log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS quorate_applied (
@@ -42,6 +39,7 @@ class SqliteState:
             self.connection = _connect(self.path)
             try:
                 self.connection.execute(SCHEMA)
+                self._checkpointer = _connect(self.path)  # kept open: a sync must not fail for want of a descriptor
             except BaseException:
                 self.connection.close()
                 raise
@@ -100,17 +98,10 @@ class SqliteState:
         """Make all that was committed durable (a checkpoint with fsync); returns the pages in SQLite's own log.
 
         That log starts anew, instead of growing, only with a commit behind a sync during which nothing was
-        committed. Blocking: call it from a thread.
+        committed. Blocking: call it from a thread, one at a time.
         """
         with self._failing("checkpoint"):
-            connection = _connect(self.path)
-            try:
-                pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.BusyError:
-                log.debug("checkpoint of %s is already under way", self.path)
-                return 0
-            finally:
-                connection.close()
+            pages, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return pages
 
     def close(self) -> None:
@@ -118,6 +109,7 @@ class SqliteState:
         try:
             self.rollback()
         finally:
+            self._checkpointer.close()
             self.connection.close()
 
     @contextmanager

@@ -73,10 +73,11 @@ class BodyReader:
             document = parse_object(body)
             document.setdefault(schema.key.name, schema.show(schema.key, key))
             body = json.dumps(document).encode()
-        row, at = self.object_row(body), schema.key_position
-        if row[at] is not None:
-            self._check_same_key(row[at], key)
-        return (*row[:at], key, *row[at + 1 :])
+        row = self.object_row(body)
+        given = row[schema.key_position]
+        if given is not None:
+            self._check_same_key(given, key)
+        return schema.with_key(row, key)
 
     def array_rows(self, body: bytes) -> list[Row]:
         """A JSON array of complete objects; errors are those of the first bad one."""

@@ -11,7 +11,7 @@
     StorageFailed
     └── SchemaBehind         the log holds something that this node's declarations do not know
 
-A refusal is rebuilt from its class name and ``args``, which are plain data: :data:`REFUSALS` finds the class.
+A refusal's ``args`` are plain data: a retry gets it rebuilt from them (see :mod:`quorate.machine.outcome`).
 """
 
 from __future__ import annotations
@@ -96,6 +96,3 @@ class Invalid(ModelRefusal):
 
     def __str__(self) -> str:
         return f"{self.model}: " + "; ".join(f"{field or 'object'}: {text}" for field, _, text in self.errors)
-
-
-REFUSALS: dict[str, type[ModelRefusal]] = {cls.__name__: cls for cls in (NotFound, Conflict, Immutable, Invalid)}

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from quorate.errors import ConfigError
+from quorate.errors import ConfigError, StorageError
 from quorate.models.schema import Column, ModelSchema, NoDefault
 from quorate.models.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
 
@@ -27,8 +27,19 @@ _FREE = ("indexed",)  # may differ between nodes without changing what a command
 def open_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
     """Create, extend or check the tables of ``schemas``, which are in the order of their references.
 
-    Raises :class:`~quorate.errors.ConfigError` if the file holds something that the declarations do not fit.
+    Raises :class:`~quorate.errors.ConfigError` if the file holds something that the declarations do not fit, and
+    :class:`~quorate.errors.StorageError` if what it says of them cannot be read.
     """
+    try:
+        _open_tables(connection, schemas)
+    except (ValueError, KeyError, TypeError) as error:  # SQLite has no checksums: a record that decayed gets this far
+        raise StorageError(
+            f"the declarations recorded in {connection.filename} cannot be read ({error!r}): the file is damaged. "
+            "Remove it: the state is made anew from the log"
+        ) from error
+
+
+def _open_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
     connection.execute(RECORDS)
     records: list[Any] = connection.execute("SELECT name, fingerprint FROM quorate_models").fetchall()
     recorded: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in records}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from quorate.errors import StorageError
 from quorate.machine.contract import ApplyContext, DiskStateMachine
 from quorate.machine.sqlite import SqliteState
 from quorate.models.columns import SqlValue
@@ -37,10 +38,13 @@ class ModelsMachine(DiskStateMachine):
         self.tables: dict[str, Table] = {}
 
     def open(self, state: SqliteState) -> None:
-        with state.savepoint():
-            open_tables(state.connection, self._schemas)
-        self._state = state
-        self.tables = {schema.name: Table(state.connection, schema) for schema in self._schemas}
+        try:
+            with state.savepoint():
+                open_tables(state.connection, self._schemas)
+            self._state = state
+            self.tables = {schema.name: Table(state.connection, schema) for schema in self._schemas}
+        except apsw.Error as error:
+            raise StorageError(f"the tables in {state.path} cannot be opened: {error}") from error
 
     def apply(self, command: bytes, context: ApplyContext) -> object:
         try:
@@ -100,12 +104,11 @@ class ModelsMachine(DiskStateMachine):
         current = table.get(command.key)
         if current is None:
             raise NotFound(table.schema.name, table.schema.show_key(command.key))
-        row = merged_row(table.schema, current, json.loads(command.document))
-        at = table.schema.key_position
-        if row[at] != command.key:
-            raise Immutable(table.schema.name, table.schema.key.name)
-        names = table.schema.names
-        return self._update(table, command.key, (*names[:at], *names[at + 1 :]), (*row[:at], *row[at + 1 :]))
+        schema = table.schema
+        row = merged_row(schema, current, json.loads(command.document))
+        if row[schema.key_position] != command.key:
+            raise Immutable(schema.name, schema.key.name)
+        return self._update(table, command.key, schema.names_without_key, schema.without_key(row))
 
     def _delete(self, table: Table, key: SqlValue) -> None:
         try:

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from quorate.models.bodies import BULK_ROWS_MAX
-from quorate.models.json_schemas import REF, component_schemas
+from quorate.models.json_schemas import REF, Json, component_schemas
 from quorate.models.params import IDEMPOTENCY_KEY_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 from quorate.models.schema import ModelSchema
-
-_Json = dict[str, Any]
 
 _WRITE_ERRORS = {
     307: "This node does not lead; the leader is in Location and X-Raft-Leader.",
@@ -27,7 +25,7 @@ _READ_ERRORS = {
     503: "A strong read could not be confirmed.",
 }
 _NOT_FOUND = {404: "No object has this id."}
-PROBLEM: _Json = {
+PROBLEM: Json = {
     "type": "object",
     "description": "RFC 9457 problem details.",
     "required": ["title", "status"],
@@ -36,6 +34,10 @@ PROBLEM: _Json = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "outcome": {
+            "enum": ["not_applied", "unknown"],
+            "description": "What became of a write that was not answered as asked.",
+        },
         "errors": {
             "type": "array",
             "items": {
@@ -53,11 +55,11 @@ PROBLEM: _Json = {
 }
 
 
-def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix: str = "/api") -> _Json:
+def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix: str = "/api") -> Json:
     """A complete document. The web layer may add paths of its own to ``paths``."""
     listed = list(schemas)
-    components: _Json = {"Problem": PROBLEM, **component_schemas(listed)}
-    paths: _Json = {}
+    components: Json = {"Problem": PROBLEM, **component_schemas(listed)}
+    paths: Json = {}
     for schema in listed:
         stored_key = components[schema.name]["properties"][schema.key.name]
         key = {name: value for name, value in stored_key.items() if name != "title"}
@@ -73,7 +75,7 @@ def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix
 class _Operations:
     """The operations of one model."""
 
-    def __init__(self, schema: ModelSchema, key: _Json) -> None:
+    def __init__(self, schema: ModelSchema, key: Json) -> None:
         self._schema = schema
         self._key = key
         self._name = schema.name
@@ -81,7 +83,7 @@ class _Operations:
         self._many = {"type": "array", "items": self._one}
         self._given = _ref(f"{schema.name}Create")
 
-    def paths(self, path: str) -> _Json:
+    def paths(self, path: str) -> Json:
         """Every path of the resource, with what can be done there."""
         return {
             path: {"get": self._list(), "post": self._create()},
@@ -95,7 +97,7 @@ class _Operations:
             },
         }
 
-    def _operation(self, verb: str, summary: str, responses: _Json, parameters: list[_Json], **more: Any) -> _Json:
+    def _operation(self, verb: str, summary: str, responses: Json, parameters: list[Json], **more: Any) -> Json:
         return {
             "operationId": f"{verb}_{self._schema.table}",
             "summary": summary,
@@ -105,13 +107,13 @@ class _Operations:
             **more,
         }
 
-    def _read(self, verb: str, summary: str, responses: _Json, *parameters: _Json) -> _Json:
+    def _read(self, verb: str, summary: str, responses: Json, *parameters: Json) -> Json:
         return self._operation(verb, summary, responses, [*parameters, _CONSISTENCY])
 
-    def _write(self, verb: str, summary: str, responses: _Json, **more: Any) -> _Json:
+    def _write(self, verb: str, summary: str, responses: Json, **more: Any) -> Json:
         return self._operation(verb, summary, responses, [_IDEMPOTENCY_KEY], **more)
 
-    def _list(self) -> _Json:
+    def _list(self) -> Json:
         headers = {"X-Total-Count": {"schema": {"type": "integer"}}, "Link": {"schema": {"type": "string"}}}
         return self._read(
             "list",
@@ -121,7 +123,7 @@ class _Operations:
             _query("offset", {"type": "integer", "minimum": 0, "maximum": OFFSET_MAX, "default": 0}),
         )
 
-    def _create(self) -> _Json:
+    def _create(self) -> Json:
         stamped = " A missing id is stamped by the leader." if self._schema.key_is_stamped else ""
         located = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
         return self._write(
@@ -131,7 +133,7 @@ class _Operations:
             requestBody=_body(self._given),
         )
 
-    def _create_many(self) -> _Json:
+    def _create_many(self) -> Json:
         return self._write(
             "create_many",
             f"Create all of an array of {self._schema.resource}, or none",
@@ -139,20 +141,20 @@ class _Operations:
             requestBody=_body({"type": "array", "items": self._given, "maxItems": BULK_ROWS_MAX}),
         )
 
-    def _count(self) -> _Json:
+    def _count(self) -> Json:
         count = _object({"count": {"type": "integer", "minimum": 0}})
         return self._read("count", f"Count the {self._schema.resource}", _answers(200, count, _READ_ERRORS))
 
-    def _random_id(self) -> _Json:
+    def _random_id(self) -> Json:
         errors = _READ_ERRORS | {404: f"There is no {self._name} yet."}
         return self._read(
             "random_id", f"The id of some {self._name}", _answers(200, _object({"id": self._key}), errors)
         )
 
-    def _get(self) -> _Json:
+    def _get(self) -> Json:
         return self._read("get", f"Read a {self._name}", _answers(200, self._one, _READ_ERRORS | _NOT_FOUND))
 
-    def _changes(self) -> _Json:
+    def _changes(self) -> Json:
         """What can be done to one object, by method."""
         errors = _WRITE_ERRORS | _NOT_FOUND
         changed = _answers(200, self._one, errors)
@@ -166,13 +168,13 @@ class _Operations:
         }
 
 
-_CONSISTENCY: _Json = {
+_CONSISTENCY: Json = {
     "name": "consistency",
     "in": "query",
     "description": "strong: sees every write acknowledged before; eventually: this node's state as it is.",
     "schema": {"enum": ["strong", "eventually"], "default": "strong"},
 }
-_IDEMPOTENCY_KEY: _Json = {
+_IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "A retry with the same key and body is applied once and gets the same answer.",
@@ -180,30 +182,30 @@ _IDEMPOTENCY_KEY: _Json = {
 }
 
 
-def _query(name: str, schema: _Json) -> _Json:
+def _query(name: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "schema": schema}
 
 
-def _ref(name: str) -> _Json:
+def _ref(name: str) -> Json:
     return {"$ref": REF + name}
 
 
-def _object(properties: _Json) -> _Json:
+def _object(properties: Json) -> Json:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _body(schema: _Json, *also: str) -> _Json:
+def _body(schema: Json, *also: str) -> Json:
     return {"required": True, "content": {kind: {"schema": schema} for kind in ("application/json", *also)}}
 
 
-def _answers(status: int, schema: _Json, errors: dict[int, str], headers: _Json | None = None) -> _Json:
-    answer: _Json = {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+def _answers(status: int, schema: Json, errors: dict[int, str], headers: Json | None = None) -> Json:
+    answer: Json = {"description": "Done.", "content": {"application/json": {"schema": schema}}}
     if headers:
         answer["headers"] = headers
     return {str(status): answer, **_problems(errors)}
 
 
-def _problems(errors: dict[int, str]) -> _Json:
+def _problems(errors: dict[int, str]) -> Json:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
     return {
         str(status): {"description": text} | ({} if status == 307 else {"content": content})

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from quorate.machine.outcome import Applied
+
 Consistency = Literal["strong", "eventually"]
-
-
-class Applied(Protocol):
-    """A command that was committed and applied: its place in the log and what the machine returned."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def term(self) -> int: ...
-
-    @property
-    def result(self) -> object: ...
 
 
 class Engine(Protocol):

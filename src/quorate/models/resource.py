@@ -21,8 +21,10 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import quote, unquote_to_bytes
 
+import apsw
 import msgspec
 
+from quorate.errors import StorageFailed
 from quorate.models import params
 from quorate.models.bodies import BodyReader, FieldChanges, MergeDocument
 from quorate.models.columns import SqlValue
@@ -47,9 +49,6 @@ class ModelResource:
         self._machine = machine
         self._engine = engine
         self._bodies = BodyReader(schema)
-        self._columns = schema.names
-        at = schema.key_position
-        self._columns_without_key = (*schema.names[:at], *schema.names[at + 1 :])
         self._routes: dict[str, dict[str, _Handler]] = {
             "": {"GET": self._list, "POST": self._create},
             "_bulk": {"POST": self._create_many},
@@ -85,8 +84,10 @@ class ModelResource:
             return await item_handler(self._key(tail), query, headers, body)
         except ModelRefusal as refusal:
             raise from_refusal(refusal) from None
+        except apsw.Error as error:
+            raise StorageFailed(f"cannot read {self.schema.resource}: {error}") from error
 
-    # -- reads ------------------------------------------------------------------------------------------------
+    # -- reads -------------------------------------------------------------------------------------------
 
     async def _list(self, query: bytes, headers: Headers, body: bytes) -> Response:
         page = params.read_page(query)
@@ -116,7 +117,7 @@ class ModelResource:
             raise RequestError(404, f"there is no {self.schema.name} yet")
         return Response(200, [JSON_TYPE], msgspec.json.encode({"id": self.schema.show(self.schema.key, key)}))
 
-    # -- writes -----------------------------------------------------------------------------------------------
+    # -- writes ------------------------------------------------------------------------------------------
 
     async def _create(self, query: bytes, headers: Headers, body: bytes) -> Response:
         request_id = self._check_write(query, headers)
@@ -134,18 +135,17 @@ class ModelResource:
 
     async def _insert(self, rows: list[Row], request_id: str | None) -> list[Row]:
         """The rows as they were stored, with their keys."""
-        command = Create(self.schema.name, self._columns, rows)
+        command = Create(self.schema.name, self.schema.names, rows)
         keys = cast("list[SqlValue]", await self._propose(command, request_id))
-        at = self.schema.key_position
-        return [(*row[:at], key, *row[at + 1 :]) for row, key in zip(rows, keys, strict=True)]
+        return [self.schema.with_key(row, key) for row, key in zip(rows, keys, strict=True)]
 
     async def _replace(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         request_id = self._check_write(query, headers)
-        row, at = self._bodies.replacement_row(body, key), self.schema.key_position
-        values = (*row[:at], *row[at + 1 :])
+        columns = self.schema.names_without_key
+        values = self.schema.without_key(self._bodies.replacement_row(body, key))
         if request_id is None:
-            await self._check_change(key, self._columns_without_key, values)
-        return await self._stored(Replace(self.schema.name, key, self._columns_without_key, values), request_id)
+            await self._check_change(key, columns, values)
+        return await self._stored(Replace(self.schema.name, key, columns, values), request_id)
 
     async def _change(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         request_id = self._check_write(query, headers, b"application/merge-patch+json")
@@ -174,7 +174,7 @@ class ModelResource:
         applied = await self._engine.propose(encode_command(command), machine=MACHINE, request_id=request_id)
         return applied.result
 
-    # -- checks against the state, before the log -------------------------------------------------------------
+    # -- checks against the state, before the log --------------------------------------------------------
     #
     # They only spare the log what it would refuse anyway, so they must not refuse what it would accept: a local
     # state that says no may just be behind, and is asked again when it is fresh. With a request id the log alone
@@ -202,9 +202,9 @@ class ModelResource:
 
     async def _check_merge(self, key: SqlValue, patch: MergeDocument) -> None:
         merged = self._bodies.check_merge(await self._fresh(key), patch)
-        await self._check_change(key, self._columns, merged)
+        await self._check_change(key, self.schema.names, merged)
 
-    # -- the request ------------------------------------------------------------------------------------------
+    # -- the request -------------------------------------------------------------------------------------
 
     @property
     def _table(self) -> Table:

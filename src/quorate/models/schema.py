@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from quorate.models.model import Model
 
 Row = tuple[SqlValue, ...]
+T = TypeVar("T")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -123,6 +124,20 @@ class ModelSchema:
         """The primary key's column."""
         return self.columns[self.key_position]
 
+    @cached_property
+    def names_without_key(self) -> tuple[str, ...]:
+        return self.without_key(self.names)
+
+    def without_key(self, row: tuple[T, ...]) -> tuple[T, ...]:
+        """What stands in the order of ``columns``, but for the primary key."""
+        at = self.key_position
+        return (*row[:at], *row[at + 1 :])
+
+    def with_key(self, row: Row, key: SqlValue) -> Row:
+        """The row with this primary key."""
+        at = self.key_position
+        return (*row[:at], key, *row[at + 1 :])
+
     @property
     def key_is_stamped(self) -> bool:
         """Whether the leader makes the primary key when it is not given."""
@@ -141,7 +156,7 @@ class ModelSchema:
         """Plain data that is equal for declarations that store and refuse alike."""
         return {"table": self.table, "columns": [column.fingerprint() for column in self.columns]}
 
-    # -- object to row ----------------------------------------------------------------------------------------
+    # -- object to row -----------------------------------------------------------------------------------
 
     @cached_property
     def _encoders(self) -> tuple[tuple[str, Any], ...]:
@@ -176,7 +191,7 @@ class ModelSchema:
                 errors.append((name, error.reason, error.message))
         return Invalid.of(self.name, errors, row)
 
-    # -- row to JSON ------------------------------------------------------------------------------------------
+    # -- row to JSON -------------------------------------------------------------------------------------
 
     @cached_property
     def _shows(self) -> tuple[Any, ...]:

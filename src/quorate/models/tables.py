@@ -77,7 +77,7 @@ class Table:
         self._updates: dict[tuple[str, ...], str] = {}
         self.count: int = connection.execute(f"SELECT count(*) FROM {name}").get
 
-    # -- changes ----------------------------------------------------------------------------------------------
+    # -- changes -----------------------------------------------------------------------------------------
 
     def insert(self, columns: tuple[str, ...], row: Row) -> None:
         self._execute(self._insert_sql(columns), row)
@@ -114,7 +114,7 @@ class Table:
             self._inserts[columns] = sql
         return sql
 
-    # -- reads ------------------------------------------------------------------------------------------------
+    # -- reads -------------------------------------------------------------------------------------------
 
     def get(self, key: SqlValue) -> Row | None:
         row: Row | None = self._execute(self._get, (key,)).fetchone()

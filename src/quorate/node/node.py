@@ -254,11 +254,15 @@ class Node:
         try:
             yield
         except Exception as error:
-            if self._group is not None:
-                self._group.fail(error)
-            else:
-                log.critical("node %d stops: %s", self.node_id, error or repr(error))
-                self._failed(error)
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Stop because what this node stores cannot be trusted: no answer is better than a wrong one."""
+        if self._group is not None:
+            self._group.fail(error)
+        else:
+            log.critical("node %d stops: %s", self.node_id, error or repr(error))
+            self._failed(error)
 
     def _failed(self, error: BaseException) -> None:
         """Stop because of ``error``, without waiting to be told: peers and clients must not count on this node."""

@@ -29,10 +29,6 @@ class History:
         """A create was answered with the stored object."""
         self.acknowledged.append((at, row))
 
-    def acknowledged_after(self, moment: float) -> int:
-        """How many creates were acknowledged after ``moment``."""
-        return sum(1 for at, _ in self.acknowledged if at > moment)
-
     def longest_silence(self, start: float, end: float) -> float:
         """The longest time, in seconds, without an acknowledgement that overlaps ``start`` to ``end``."""
         times = sorted(at for at, _ in self.acknowledged)

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import httptools
 
 from quorate.errors import QuorateError
+from quorate.transport.sockets import split_address
 
 REDIRECTS_MAX = 3
 TIMEOUT_SECONDS = 5.0
@@ -169,10 +170,10 @@ class HttpClient:
         while idle:
             if (connection := idle.pop()).is_open:
                 return connection
-        host, _, port = netloc.rpartition(":")
+        host, port = split_address(netloc)
         try:
             async with asyncio.timeout(self._timeout):
-                _, made = await asyncio.get_running_loop().create_connection(_Connection, host.strip("[]"), int(port))
+                _, made = await asyncio.get_running_loop().create_connection(_Connection, host, port)
         except TimeoutError:
             raise NotSent(f"{netloc} does not answer") from None
         except OSError as error:
@@ -192,6 +193,6 @@ class HttpClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()

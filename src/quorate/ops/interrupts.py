@@ -19,8 +19,11 @@ class Interrupted(Exception):
 def run_interruptible(
     work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 ) -> T:
-    """Run ``work`` to its end. A signal cancels it, so that its ``finally`` clauses clean up, and then raises
-    :class:`Interrupted`. Further signals are ignored: cleaning up is bounded in time."""
+    """Run ``work`` to its end.
+
+    A signal cancels it, so that its ``finally`` clauses clean up, and then raises :class:`Interrupted`. Further
+    signals are ignored: cleaning up is bounded in time.
+    """
 
     async def supervise() -> T:
         task = asyncio.ensure_future(work)

@@ -11,10 +11,8 @@ from typing import Any, Self
 from quorate.errors import ConfigError, QuorateError
 from quorate.ops.cluster_status import fetch_status
 from quorate.ops.http import HttpClient, RequestFailed
-from quorate.ops.local_node import HOST, LocalNode, NodeEnded
+from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.ports import check_port_free
-
-__all__ = ["ClusterNotFormed", "LocalCluster", "NodeEnded"]
 
 FORM_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 10.0
@@ -69,7 +67,8 @@ class LocalCluster:
     async def wait_formed(self, progress: Progress | None = None, timeout: float = FORM_SECONDS_MAX) -> None:
         """Return when every node says that it is ready to serve.
 
-        Raises :class:`NodeEnded` as soon as one of them ends, :class:`ClusterNotFormed` after ``timeout`` seconds.
+        Raises :class:`~quorate.ops.local_node.NodeEnded` as soon as one of them ends, and
+        :class:`ClusterNotFormed` after ``timeout`` seconds.
         """
         states: dict[int, str] = {}
         try:
@@ -93,7 +92,7 @@ class LocalCluster:
             return "starting"
 
     def check_running(self) -> None:
-        """Raises :class:`NodeEnded` if a process ended that was not asked to."""
+        """Raises :class:`~quorate.ops.local_node.NodeEnded` if a process ended that was not asked to."""
         for node in self.nodes.values():
             node.check_running()
 
@@ -118,7 +117,7 @@ class LocalCluster:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
             await self.stop()

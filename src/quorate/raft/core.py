@@ -124,7 +124,7 @@ class RaftCore:
         if self._leadership is not None:
             self._tick_leader(self._leadership, elapsed)
         elif self._timer.tick(elapsed) and self.configuration.is_voter(self.node_id):
-            self._campaign_begin(pre_vote=True)
+            self._begin_campaign(pre_vote=True)
 
     def _tick_leader(self, leadership: Leadership, elapsed: int) -> None:
         leadership.quorum_check_elapsed += elapsed
@@ -200,17 +200,18 @@ class RaftCore:
             self._answer_lower_term(peer, message)
             return
         match message:
-            case AppendEntries() | Heartbeat():
-                self._hear_leader(peer)
-                self._handle_leader_message(peer, message)
+            case AppendEntries():
+                self._handle_append(peer, message)
             case AppendEntriesReply():
                 self._handle_append_reply(peer, message)
+            case Heartbeat():
+                self._handle_heartbeat(peer, message)
             case HeartbeatReply():
                 self._handle_heartbeat_reply(peer, message)
             case RequestVote():
                 self._handle_vote_request(peer, message)
             case RequestVoteReply():
-                self._handle_vote(peer, message)
+                self._handle_vote_reply(peer, message)
             case ReadIndex():
                 self._handle_read_request(peer, message)
             case ReadIndexReply():
@@ -221,7 +222,7 @@ class RaftCore:
     def _enter_higher_term(self, peer: int, message: Message) -> bool:
         """Deal with a term above ours (§5.1); returns whether the message is still to be handled."""
         match message:
-            case RequestVote() if self._timer_protects_leader:
+            case RequestVote() if self._leader_is_protected:
                 # A leader is at work: a node that cannot hear it must not depose it (thesis §4.2.3).
                 return False
             case RequestVote(pre_vote=True) | RequestVoteReply(pre_vote=True, granted=True):
@@ -233,7 +234,7 @@ class RaftCore:
         return True
 
     @property
-    def _timer_protects_leader(self) -> bool:
+    def _leader_is_protected(self) -> bool:
         return self._leadership is not None or self._timer.leader_is_recent
 
     def _answer_lower_term(self, peer: int, message: Message) -> None:
@@ -264,7 +265,7 @@ class RaftCore:
             self._persistence.set_hard_state(term, None)
         self._timer.restart()
 
-    def _campaign_begin(self, *, pre_vote: bool) -> None:
+    def _begin_campaign(self, *, pre_vote: bool) -> None:
         """Ask everyone for a promise of their vote, or, that won, for the vote itself."""
         self._enter_role(Event.TIMEOUT if pre_vote else Event.PRE_VOTE_WON)
         self.leader = None
@@ -295,7 +296,7 @@ class RaftCore:
     # -- elections ---------------------------------------------------------------------------------------
 
     def _handle_vote_request(self, peer: int, request: RequestVote) -> None:
-        if self._timer_protects_leader:
+        if self._leader_is_protected:
             return
         granted = grants_vote(request, peer, self._persistence.hard_state, self.log)
         if granted and not request.pre_vote:
@@ -305,7 +306,7 @@ class RaftCore:
         term = request.term if granted else self.term
         self._send_durable(peer, RequestVoteReply(term=term, granted=granted, pre_vote=request.pre_vote))
 
-    def _handle_vote(self, peer: int, vote: RequestVoteReply) -> None:
+    def _handle_vote_reply(self, peer: int, vote: RequestVoteReply) -> None:
         campaign = self._campaign
         if campaign is None or vote.pre_vote != (self.role is Role.PRE_CANDIDATE):
             return
@@ -315,7 +316,7 @@ class RaftCore:
         if result is VoteResult.LOST:
             self._become_follower(Event.VOTE_LOST, self.term, None)
         elif result is VoteResult.WON and vote.pre_vote:
-            self._campaign_begin(pre_vote=False)
+            self._begin_campaign(pre_vote=False)
         elif result is VoteResult.WON:
             self._become_leader()
 
@@ -329,13 +330,15 @@ class RaftCore:
             self._become_follower(Event.LEADER_HEARD, self.term, peer)
         self._timer.leader_heard()
 
-    def _handle_leader_message(self, peer: int, message: AppendEntries | Heartbeat) -> None:
-        if isinstance(message, AppendEntries):
-            self._send_durable(peer, accept_entries(self.log, message))
-            return
-        self.log.commit_to(message.commit)
-        if message.sequence:
-            self._send(peer, HeartbeatReply(term=self.term, session=message.session, sequence=message.sequence))
+    def _handle_append(self, peer: int, append: AppendEntries) -> None:
+        self._hear_leader(peer)
+        self._send_durable(peer, accept_entries(self.log, append))
+
+    def _handle_heartbeat(self, peer: int, heartbeat: Heartbeat) -> None:
+        self._hear_leader(peer)
+        self.log.commit_to(heartbeat.commit)
+        if heartbeat.sequence:
+            self._send(peer, HeartbeatReply(term=self.term, session=heartbeat.session, sequence=heartbeat.sequence))
 
     # -- leading -----------------------------------------------------------------------------------------
 

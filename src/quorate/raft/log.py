@@ -8,12 +8,12 @@ Invariant: applied ≤ committed ≤ last, handed out ≤ durable ≤ last.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 
 from quorate.errors import ProtocolViolation
 from quorate.raft.entry import Entry
 from quorate.raft.output import LogReader, Recovered
+from quorate.raft.terms import TermRuns
 
 _ENTRY_OVERHEAD_BYTES = 200  # what an entry takes in memory besides its payload, roughly
 
@@ -23,8 +23,7 @@ class RaftLog:
 
     def __init__(self, recovered: Recovered, reader: LogReader, *, cache_bytes_max: int) -> None:
         self._reader = reader
-        self._term_starts = [first for first, _ in recovered.term_starts]
-        self._terms = [term for _, term in recovered.term_starts]
+        self._terms = TermRuns(recovered.term_starts)
         self._cache: list[Entry] = []
         self._cache_first = recovered.last_index + 1
         self._cache_bytes = 0
@@ -42,7 +41,7 @@ class RaftLog:
     @property
     def last_term(self) -> int:
         """The last entry's term; 0 when the log is empty."""
-        return self._terms[-1] if self._terms else 0
+        return self._terms.last
 
     def term(self, index: int) -> int:
         """The term of the entry at ``index`` (0 for index 0). Raises ``IndexError`` beyond the end."""
@@ -50,7 +49,7 @@ class RaftLog:
             return 0
         if not 0 < index <= self.last_index:
             raise IndexError(f"no entry {index}: the log ends at {self.last_index}")
-        return self._terms[bisect_right(self._term_starts, index) - 1]
+        return self._terms.at(index)
 
     def matches(self, index: int, term: int) -> bool:
         """Whether the log holds an entry ``index`` of ``term`` (and so everything before it: Log Matching, §5.3)."""
@@ -65,12 +64,7 @@ class RaftLog:
 
         Both sides use it to skip whole terms when they look for the point where two logs agree.
         """
-        position = min(index, self.last_index)
-        run = bisect_right(self._term_starts, position) - 1
-        if run >= 0 and self._terms[run] > term:
-            run = bisect_right(self._terms, term) - 1
-            position = self._term_starts[run + 1] - 1
-        return (position, self._terms[run]) if run >= 0 else (0, 0)
+        return self._terms.last_within(min(index, self.last_index), term)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Put ``entries`` at their places; whatever was there and behind gives way (§5.3)."""
@@ -82,9 +76,7 @@ class RaftLog:
         if first <= self.last_index:
             self._truncate(first)
         for entry in entries:
-            if not self._terms or entry.term != self._terms[-1]:
-                self._term_starts.append(entry.index)
-                self._terms.append(entry.term)
+            self._terms.extend(entry.index, entry.term)
             self._cache_bytes += len(entry.payload) + _ENTRY_OVERHEAD_BYTES
         self._cache.extend(entries)
         self.last_index = entries[-1].index
@@ -95,9 +87,7 @@ class RaftLog:
             self._cache_bytes -= len(entry.payload) + _ENTRY_OVERHEAD_BYTES
         del self._cache[keep:]
         self._cache_first = min(self._cache_first, first)
-        while self._term_starts and self._term_starts[-1] >= first:
-            self._term_starts.pop()
-            self._terms.pop()
+        self._terms.cut(first)
         self.last_index = first - 1
         self.written = min(self.written, self.last_index)
         self.durable = min(self.durable, self.last_index)
@@ -123,17 +113,16 @@ class RaftLog:
         """Entries that storage has not been given yet."""
         return self._cache[self.written + 1 - self._cache_first :] if self.written < self.last_index else ()
 
-    def commit_to(self, index: int) -> bool:
-        """Raise the commit index; returns whether it moved. It never goes back."""
+    def commit_to(self, index: int) -> None:
+        """Raise the commit index; it never goes back. Raises :class:`ProtocolViolation` beyond the end of the log."""
         if index <= self.committed:
-            return False
+            return
         if index > self.last_index:
             raise ProtocolViolation(
                 f"told that entry {index} is committed, but this log ends at {self.last_index}: "
                 "it lost entries that it had acknowledged"
             )
         self.committed = index
-        return True
 
     def take_committed(self, max_bytes: int) -> Sequence[Entry]:
         """The next entries to apply: committed, and durable here too, so no state can run ahead of its own log."""

@@ -1,7 +1,8 @@
 """What nodes say to each other about consensus. Frozen values; how they travel is the transport's matter.
 
 Every message names its sender's ``term``. Replies echo what they answer (term, session, sequence), so that a
-late, repeated or reordered one can be told from the one awaited.
+late, repeated or reordered one can be told from the one awaited. ``session`` numbers the leader's replication to
+one peer within a term.
 """
 
 from __future__ import annotations

@@ -64,7 +64,6 @@ class LogReader(Protocol):
 
         At least one entry is returned when ``low < high``.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

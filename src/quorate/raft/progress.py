@@ -2,12 +2,11 @@
 
 ::
 
-            hint or loss ┌───────┐ first match
-        ┌───────────────►│ PROBE ├──────────────┐
-        │                └───────┘              ▼
-    ┌───┴───────┐                         ┌───────────┐
-    │ REPLICATE │◄────────────────────────┤ REPLICATE │
-    └───────────┘                         └───────────┘
+    ┌───────┐  first match   ┌───────────┐
+    │       ├───────────────►│           │
+    │ PROBE │                │ REPLICATE │
+    │       │◄───────────────┤           │
+    └───────┘  hint or loss  └───────────┘
 
 PROBE sends one message and waits, to find where the logs agree. REPLICATE sends ahead without waiting, within
 the window. (A third state, for a peer that needs a snapshot, belongs here.)
@@ -78,10 +77,9 @@ class Progress:
             self.inflights.add(last_index, size_bytes)
             self.next = last_index + 1
 
-    def matched(self, index: int) -> bool:
-        """The peer confirmed ``index``; returns whether that is news."""
-        news = index > self.match
-        if news:
+    def matched(self, index: int) -> None:
+        """The peer confirmed that its log is durable up to ``index``."""
+        if index > self.match:
             self.match = index
             self.inflights.free_to(index)
         self.next = max(self.next, index + 1)
@@ -89,7 +87,6 @@ class Progress:
             self.state = ProgressState.REPLICATE
             self.probe_sent = False
             self.next = self.match + 1
-        return news
 
     def answers_current_send(self, previous_index: int) -> bool:
         """Whether a rejection of an append behind ``previous_index`` concerns what was sent last, not the past."""

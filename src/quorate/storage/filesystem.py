@@ -26,31 +26,24 @@ class File(Protocol):
     @property
     def size(self) -> int:
         """The length in bytes."""
-        ...
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The ``size`` bytes from ``offset`` on; fewer only where the file ends."""
-        ...
 
     def write_at(self, offset: int, data: bytes) -> None:
         """Write all of ``data``; a gap behind the old end reads as zeros."""
-        ...
 
     def truncate(self, size: int) -> None:
         """Make the file ``size`` bytes long, dropping what is behind."""
-        ...
 
     def allocate(self, size: int) -> None:
         """Make the file at least ``size`` bytes long, the new ones zero and their space reserved."""
-        ...
 
     def sync(self) -> None:
         """Make the content and the length durable. After a failure nobody knows what is: do not try again."""
-        ...
 
     def close(self) -> None:
         """Give the file back: every later call but this one raises."""
-        ...
 
 
 class FileLock(Protocol):
@@ -58,7 +51,6 @@ class FileLock(Protocol):
 
     def release(self) -> None:
         """Give the lock back; safe to call twice."""
-        ...
 
 
 class FileSystem(Protocol):
@@ -66,38 +58,30 @@ class FileSystem(Protocol):
 
     def open(self, path: Path, *, create: bool = False) -> File:
         """The file for reading and writing; with ``create``, made empty where it is missing."""
-        ...
 
     def exists(self, path: Path) -> bool:
         """Whether there is a file or directory of that name."""
-        ...
 
     def list_files(self, directory: Path) -> list[str]:
         """The names of the files in it, sorted, without subdirectories."""
-        ...
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name in one step, replacing what had it."""
-        ...
 
     def remove(self, path: Path) -> None:
         """Remove a file's name; open handles stay usable."""
-        ...
 
     def make_directories(self, path: Path) -> None:
         """Make the directory and the missing ones above it. Durable on return."""
-        ...
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in this directory durable."""
-        ...
 
     def lock(self, path: Path) -> FileLock:
         """Lock the file, making it where it is missing.
 
         Raises :class:`~quorate.errors.DataDirectoryLocked`, naming the holder where it is known.
         """
-        ...
 
 
 def read_bytes(fs: FileSystem, path: Path) -> bytes:

@@ -165,7 +165,7 @@ class MemoryFileSystem:
         self._faults: dict[str, tuple[int, Path | None]] = {}
         self._changes_left: int | None = None
 
-    # The port
+    # -- the port ----------------------------------------------------------------------------------------
 
     def open(self, path: Path, *, create: bool = False) -> MemoryFile:
         if path in self._directories:
@@ -212,7 +212,7 @@ class MemoryFileSystem:
         self._locks.add(path)
         return MemoryFileLock(self._locks, path)
 
-    # Faults
+    # -- faults ------------------------------------------------------------------------------------------
 
     def crash(self, rng: Random | None = None) -> None:
         """Power loss. What was not synced is lost, or with ``rng`` survives in random parts."""

@@ -22,13 +22,13 @@ from google_crc32c import value as crc32c
 
 from quorate.errors import CorruptLog
 from quorate.raft.entry import EntryKind
+from quorate.raft.terms import TermRuns
 from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.marks import MARK_KIND, proven_behind
 from quorate.storage.segment import RESTORE_ADVICE, Segment, check_header
-from quorate.storage.terms import TermRuns
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _RECORD = struct.Struct(">IIQQB")
 _ENTRY_KINDS = frozenset(EntryKind)
@@ -108,7 +108,7 @@ def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str) -> No
         claimed = proven_behind(data, segment.end)
         if claimed > segment.last_index:
             raise _corrupt(segment, problem, f"a later sync mark says that entries up to {claimed} were durable")
-        logger.warning(
+        log.warning(
             "%s: cut %d bytes of a torn write behind entry %d (byte %d: %s)",
             segment.path, len(rest), segment.last_index, segment.end, problem,
         )  # fmt: skip

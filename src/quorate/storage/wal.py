@@ -10,13 +10,13 @@ from threading import Lock
 
 from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry
+from quorate.raft.terms import TermRuns
 from quorate.records import HEADER_BYTES, encode_entry
 from quorate.storage.cut import announce_cut, announced_cut, withdraw_cut
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem
 from quorate.storage.marks import MARK_BYTES, encode_mark
 from quorate.storage.recovery import recover_segment
 from quorate.storage.segment import ALLOCATION_STEP_BYTES, RESTORE_ADVICE, SUFFIX, Segment, segment_name
-from quorate.storage.terms import TermRuns
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 
@@ -103,7 +103,7 @@ class Wal:
     def term_starts(self) -> tuple[tuple[int, int], ...]:
         """(first index, term) of each run of entries of one term, ascending."""
         with self._lock:
-            return tuple(self._terms.starts)
+            return self._terms.starts
 
     @property
     def size_bytes(self) -> int:

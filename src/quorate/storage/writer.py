@@ -27,11 +27,9 @@ class Writer(Protocol):
 
         There is no bound here: the core bounds what may be unpersisted.
         """
-        ...
 
     def close(self) -> None:
         """Finish what was submitted and stop; blocks until then. Does not close the store. Safe to call twice."""
-        ...
 
 
 class GroupCommitWriter:

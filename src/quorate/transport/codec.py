@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -31,7 +31,7 @@ from quorate.raft.messages import (
 from quorate.records import decode_entries, encode_entry
 from quorate.transport.contract import WireMessage
 
-RAFT_KINDS: Final[Mapping[int, type[WireMessage]]] = MappingProxyType(
+RAFT_KINDS: Mapping[int, type[WireMessage]] = MappingProxyType(
     {
         1: RequestVote,
         2: RequestVoteReply,
@@ -45,7 +45,7 @@ RAFT_KINDS: Final[Mapping[int, type[WireMessage]]] = MappingProxyType(
 )
 """The core's messages. The numbers are on the wire: never renumber, never reuse."""
 
-NODE_KINDS_MIN: Final = 64
+NODE_KINDS_MIN = 64
 """Kinds below are the core's; those from here to 255 are free for messages between nodes."""
 
 Unsigned = Annotated[int, msgspec.Meta(ge=0)]

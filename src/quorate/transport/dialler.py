@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from quorate.errors import HandshakeRefused
 from quorate.transport.contract import Identity, LinkStatus, Receiver
-from quorate.transport.dialling import Link
 from quorate.transport.handshake import Welcome, introduce
+from quorate.transport.link import Link
 from quorate.transport.options import TcpOptions
-from quorate.transport.statistics import StatsBook
+from quorate.transport.stats import StatsBook
 
 
 class Dialler:
@@ -71,7 +71,7 @@ class Dialler:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    # What links report (see LinkOwner).
+    # -- what links report (see LinkOwner) ---------------------------------------------------------------
 
     def reached(self, link: Link, welcome: Welcome) -> None:
         """Ask the receiver, and refuse a second way to one node."""

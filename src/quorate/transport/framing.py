@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final
 
 from google_crc32c import value as crc32c
 
 from quorate.errors import FrameError
 
-FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+FRAME_BYTES_MAX = 64 * 1024 * 1024
 """The default limit on a frame, header included."""
 
 _HEADER = struct.Struct(">II")
-HEADER_BYTES: Final = _HEADER.size
+HEADER_BYTES = _HEADER.size
 _LENGTH_BYTES = 4
 
 

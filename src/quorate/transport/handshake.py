@@ -10,7 +10,7 @@ earlier one must still understand enough to refuse politely.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -18,19 +18,19 @@ from quorate.errors import FrameError, HandshakeRefused
 from quorate.transport.contract import Identity, Introduction, Receiver
 from quorate.transport.framing import encode_frame
 
-PREFACE: Final = b"\xf5QUORATE"
+PREFACE = b"\xf5QUORATE"
 """The first eight bytes of every peer connection."""
 
-VERSIONS: Final = (1, 1)
+VERSIONS = (1, 1)
 """The lowest and the highest version of the protocol that this code speaks."""
 
-HANDSHAKE_BYTES_MAX: Final = 64 * 1024
+HANDSHAKE_BYTES_MAX = 64 * 1024
 """The limit on a frame until the handshake is over."""
 
 _Version = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Unsigned = Annotated[int, msgspec.Meta(ge=0)]
 _Name = Annotated[str, msgspec.Meta(max_length=256)]
-_REASON_LENGTH_MAX = 1024
+_REASON_CHARACTERS_MAX = 1024
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
@@ -58,7 +58,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True)
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=3, kw_only=True):
     """No; and why, in words for the log."""
 
-    reason: Annotated[str, msgspec.Meta(max_length=_REASON_LENGTH_MAX)]
+    reason: Annotated[str, msgspec.Meta(max_length=_REASON_CHARACTERS_MAX)]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -91,7 +91,7 @@ def welcome_from(identity: Identity, version: int) -> Welcome:
 
 def refusal(reason: str) -> Refused:
     """A refusal whose reason fits into its frame."""
-    return Refused(reason=reason[:_REASON_LENGTH_MAX])
+    return Refused(reason=reason[:_REASON_CHARACTERS_MAX])
 
 
 def encode_handshake(part: Hello | Welcome | Refused) -> bytes:

@@ -23,7 +23,7 @@ from quorate.transport.contract import (
     Receiver,
     WireMessage,
 )
-from quorate.transport.delays import DelayLine
+from quorate.transport.delay_line import DelayLine
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.handshake import (
     VERSIONS,
@@ -35,9 +35,9 @@ from quorate.transport.handshake import (
     welcome_from,
 )
 from quorate.transport.memory_network import MemoryNetwork
-from quorate.transport.statistics import StatsBook
+from quorate.transport.stats import StatsBook
 
-log = logging.getLogger("quorate.transport")
+log = logging.getLogger(__name__)
 
 
 class MemoryTransport:
@@ -128,7 +128,7 @@ class MemoryTransport:
         await asyncio.sleep(0)  # what hanging up has to tell the receiver is told before this returns
         self._receiver = None
 
-    # What the network and the other transports ask.
+    # -- what the network and the other transports ask ---------------------------------------------------
 
     def break_links(self) -> None:
         """Take down the links whose other end is gone, or parted from us."""

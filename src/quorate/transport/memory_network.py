@@ -86,7 +86,7 @@ class MemoryNetwork:
         """Whether a handshake between two nodes can succeed."""
         return not (self.parted(a, b) or (a, b) in self._cut or (b, a) in self._cut)
 
-    # What the transports ask.
+    # -- what the transports ask -------------------------------------------------------------------------
 
     def member(self, address: str) -> MemoryTransport | None:
         """The running transport at an address."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final
 
-REPEAT_SECONDS: Final = 60.0
+REPEAT_SECONDS = 60.0
 """What is repeated for longer than this is worth saying again."""
 
-_ENTRIES_MAX: Final = 256
+_ENTRIES_MAX = 256
 
 
 class News:

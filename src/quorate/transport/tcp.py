@@ -11,18 +11,18 @@ from functools import partial
 from types import MappingProxyType
 
 from quorate.errors import TransportError
-from quorate.transport.accepting import Accepted, Acceptor
+from quorate.transport.acceptor import Accepted, Acceptor
 from quorate.transport.codec import Codec
 from quorate.transport.contract import Identity, LinkStatus, PeerStats, Receiver, WireMessage
 from quorate.transport.dialler import Dialler
-from quorate.transport.dialling import Link
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.framing import encode_frame
-from quorate.transport.listening import Listener, bind
+from quorate.transport.link import Link
+from quorate.transport.listener import Listener, bind
 from quorate.transport.options import TcpOptions
-from quorate.transport.statistics import StatsBook
+from quorate.transport.stats import StatsBook
 
-log = logging.getLogger("quorate.transport")
+log = logging.getLogger(__name__)
 
 
 class TcpTransport:

@@ -157,7 +157,7 @@ class FrontDoor(HttpToolsProtocol):
 
         The parser took its body for that protocol, so a new one starts over.
         """
-        self._in_body = self._upgrade_asked = False
+        self._upgrade_asked = False
         method = self.parser.get_method()
         self.parser = HttpRequestParser(self)
         headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
@@ -171,7 +171,6 @@ class FrontDoor(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
-        self._in_body = True
         self._held_bytes = 0
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("a node is no proxy")  # the parser makes an HttpParserError of it
@@ -179,6 +178,7 @@ class FrontDoor(HttpToolsProtocol):
             self._upgrade_asked = True
         else:
             super().on_headers_complete()
+            self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""

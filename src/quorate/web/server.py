@@ -28,6 +28,8 @@ from quorate.web.site import Site
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+DRAIN_SECONDS = 1
+"""Requests may take this long to finish once the node is told to stop; without a quorum they never would."""
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 
@@ -111,8 +113,10 @@ class NodeServer:
         await self.node.wait_stopped()
 
     async def stop(self) -> None:
-        """Stop taking requests, finish those under way, then stop the node."""
+        """Stop taking requests, give those under way a moment, then stop the node, which answers the rest."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            await self._serving
+            await asyncio.wait([self._serving], timeout=DRAIN_SECONDS)
         await self.node.stop()
+        if self._serving is not None:
+            await self._serving

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from quorate.app import App
-from quorate.errors import NotLeader, QuorateError
+from quorate.errors import NotLeader, QuorateError, StorageFailed
 from quorate.models.machine import ModelsMachine
 from quorate.models.resource import ModelResource
 from quorate.node.node import Node
@@ -64,6 +64,9 @@ class Site:
             return
         try:
             await self._serve_model(path[len(_PREFIX) :], scope, receive, send)
+        except StorageFailed as error:
+            self._node.fail(error)
+            await problem_of(error).send(send)
         except NotLeader as error:
             await self._redirect(error, scope, send)
         except QuorateError as error:

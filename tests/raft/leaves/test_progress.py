@@ -21,7 +21,7 @@ def test_probing_sends_one_message_and_waits() -> None:
 def test_the_first_match_opens_the_window() -> None:
     peer = progress()
     peer.sent(12, 30)
-    assert peer.matched(12)
+    peer.matched(12)
     assert (peer.state, peer.match, peer.next, peer.paused) == (ProgressState.REPLICATE, 12, 13, False)
 
 
@@ -32,7 +32,7 @@ def test_replicating_sends_ahead_until_the_window_is_full() -> None:
     assert (peer.next, peer.paused) == (11, False)
     peer.sent(11, 5)
     assert (peer.next, peer.paused) == (12, True)
-    assert peer.matched(10)
+    peer.matched(10)
     assert not peer.paused
 
 
@@ -41,7 +41,7 @@ def test_an_older_acknowledgement_takes_nothing_back() -> None:
     peer.matched(9)
     peer.sent(12, 5)
     peer.matched(12)
-    assert not peer.matched(10)
+    peer.matched(10)
     assert (peer.match, peer.next) == (12, 13)
 
 

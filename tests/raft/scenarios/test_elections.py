@@ -71,7 +71,7 @@ def test_scenario_05_a_candidate_persists_its_own_vote() -> None:
 
     From: vesoft-inc/nebula #3415: the own vote was counted and never saved.
     How: it votes for itself, gets another's vote, leads, restarts in the same term, votes for a competitor.
-    Brings it back: in ``RaftCore._campaign_begin``, ``_send`` in place of ``_send_durable``.
+    Brings it back: in ``RaftCore._begin_campaign``, ``_send`` in place of ``_send_durable``.
     """
     cluster = Cluster(3, offsets=[0, 14, 14])
     cluster.tick(times=16)
@@ -261,7 +261,7 @@ def test_a_late_request_for_a_vote_does_not_make_a_follower_forget_its_leader() 
 
     Found in review of this code: the vote was granted (harmless by itself), and with it the wait began anew as if no
     leader had been heard, so that the next pre-vote found a promise it should not have.
-    Brings it back: in ``RaftCore._handle_vote_request``, ask ``_timer_protects_leader`` for pre-votes only.
+    Brings it back: in ``RaftCore._handle_vote_request``, ask ``_leader_is_protected`` for pre-votes only.
     """
     cluster = Cluster(3)
     cluster.step(2, 1, AppendEntries(term=4, session=1, previous_index=0, previous_term=0, commit=0))

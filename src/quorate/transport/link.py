@@ -11,13 +11,13 @@ from typing import Protocol
 
 from quorate.errors import HandshakeRefused, TransportError
 from quorate.transport.contract import Identity, LinkState, LinkStatus
-from quorate.transport.delays import DelayLine
+from quorate.transport.delay_line import DelayLine
 from quorate.transport.dialled import Dialled
 from quorate.transport.handshake import Welcome, check_welcome, is_ourselves
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import describe, split_address
 
-log = logging.getLogger("quorate.transport")
+log = logging.getLogger(__name__)
 
 
 class LinkOwner(Protocol):

@@ -11,7 +11,7 @@ from typing import cast
 from quorate.errors import FrameError, HandshakeRefused, TransportError
 from quorate.transport.codec import Codec
 from quorate.transport.contract import Identity, Receiver
-from quorate.transport.delays import DelayLine
+from quorate.transport.delay_line import DelayLine
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.framing import HEADER_BYTES, FrameSplitter
 from quorate.transport.handshake import (
@@ -29,9 +29,9 @@ from quorate.transport.handshake import (
 from quorate.transport.news import News
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import remote_address, tune
-from quorate.transport.statistics import StatsBook
+from quorate.transport.stats import StatsBook
 
-log = logging.getLogger("quorate.transport")
+log = logging.getLogger(__name__)
 
 
 class Acceptor:

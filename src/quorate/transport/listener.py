@@ -11,7 +11,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-log = logging.getLogger("quorate.transport")
+log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 _PAUSE_SECONDS = 1.0
