@@ -14,9 +14,9 @@ from .support import DiskCounter
 
 async def test_the_log_of_sqlite_starts_anew_under_steady_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pages_max = 20
-    monkeypatch.setattr("quorate.node.node.CHECKPOINT_SECONDS", 0.02)
-    monkeypatch.setattr("quorate.node.node.CHECKPOINT_PAGES_MAX", pages_max)
-    monkeypatch.setattr("quorate.node.group.FLUSH_COMMANDS", 50)
+    monkeypatch.setattr("quorate.node.checkpoints.CHECKPOINT_SECONDS", 0.02)
+    monkeypatch.setattr("quorate.node.checkpoints.CHECKPOINT_PAGES_MAX", pages_max)
+    monkeypatch.setattr("quorate.node.applier.FLUSH_COMMANDS", 50)
     async with TestCluster(1, machine=DiskCounter, directory=tmp_path) as cluster:
         node = await cluster.wait_for_leader()
         file = Path(node.machine.state.path)
@@ -51,8 +51,8 @@ async def test_nothing_is_applied_while_applying_is_paused_and_all_of_it_afterwa
         await node.propose(b"1")
         group = node._group
         assert group is not None
-        with group.applying_paused():
-            assert group._router.unflushed == 0
+        with group.applier.paused():
+            assert node._router.unflushed == 0
             proposals = [asyncio.ensure_future(node.propose(b"1")) for _ in range(3)]
             await cluster.wait_until(lambda: node.status.commit_index > node.status.applied_index)
             await node.read_barrier(consistency="eventually")

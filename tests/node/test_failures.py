@@ -10,7 +10,7 @@ import pytest
 from quorate import Node, OutcomeUnknown, ReadUnavailable
 from quorate.errors import NodeStopped, ProtocolViolation, StorageFailed
 from quorate.node.forwarding import ForwardAccepted
-from quorate.node.node import GROUP
+from quorate.node.group import GROUP
 from quorate.raft.messages import Heartbeat
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
@@ -133,7 +133,7 @@ async def test_two_leaders_in_one_term_stop_the_node_that_sees_it() -> None:
         leader = await cluster.wait_for_leader()
         other = next(node for node in cluster.nodes if node is not leader)
         false = Heartbeat(term=leader.status.term, session=1, sequence=1, commit=0)
-        leader.received(other.node_id, GROUP, false)
+        leader._peers.received(other.node_id, GROUP, false)
         await check_failed(cluster, leader, ProtocolViolation)
 
 
@@ -142,11 +142,11 @@ async def test_what_strangers_and_late_answers_say_changes_nothing() -> None:
         leader = await cluster.wait_for_leader()
         other = next(node for node in cluster.nodes if node is not leader)
         term = leader.status.term
-        leader.received(99, GROUP, Heartbeat(term=term + 5, session=1, sequence=1, commit=0))
-        leader.received(other.node_id, GROUP + 1, Heartbeat(term=term + 5, session=1, sequence=1, commit=0))
+        leader._peers.received(99, GROUP, Heartbeat(term=term + 5, session=1, sequence=1, commit=0))
+        leader._peers.received(other.node_id, GROUP + 1, Heartbeat(term=term + 5, session=1, sequence=1, commit=0))
         for number in range(5):
             late = ForwardAccepted(number=number, index=leader.status.last_index + 1, term=term, position=0)
-            other.received(leader.node_id, GROUP, late)
+            other._peers.received(leader.node_id, GROUP, late)
         assert (await other.propose(b"7")).result == 7
         assert leader.status.term == term
 

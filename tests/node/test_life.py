@@ -12,7 +12,7 @@ import pytest
 from quorate import ConfigError, Node, RaftConfig, ReadUnavailable
 from quorate.errors import CorruptLog, DataDirectoryLocked, NodeStopped
 from quorate.machine import sqlite
-from quorate.node import node as node_module
+from quorate.node import checkpoints
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
@@ -251,7 +251,7 @@ async def test_checkpoints_run_while_the_node_works_and_none_outlives_it(
         finished += 1
         return pages
 
-    monkeypatch.setattr(node_module, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.001)
     monkeypatch.setattr(sqlite.SqliteState, "sync", counted)
     node = Node(config(tmp_path), machine=DiskCounter())
     async with node:
@@ -271,7 +271,7 @@ async def test_a_checkpoint_that_fails_stops_the_node(tmp_path: Path, monkeypatc
     def fail(state: sqlite.SqliteState) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr(node_module, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.001)
     monkeypatch.setattr(sqlite.SqliteState, "sync", fail)
     node = Node(config(tmp_path), machine=DiskCounter())
     await node.start()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from quorate import ConfigError, Node, ReadUnavailable
-from quorate.node import group
+from quorate.node import applier
 from quorate.testing import TestCluster
 
 from .support import Counter, total, until, value_of
@@ -24,7 +24,7 @@ async def test_a_read_on_any_node_sees_every_write_before_it(lease_reads: bool) 
 
 
 async def test_a_read_waits_for_its_own_node_to_apply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "APPLY_SLICE_SECONDS", 0.0)  # one entry a slice: reads come in between
+    monkeypatch.setattr(applier, "APPLY_SLICE_SECONDS", 0.0)  # one entry a slice: reads come in between
     async with TestCluster(3, machine=Counter, settings={"max_payload_entries": 1}) as cluster:
         leader = await cluster.wait_for_leader()
         for _ in range(20):

@@ -113,3 +113,7 @@ class DiskStateMachine(ABC):
 
     def close(self) -> None:
         """Called once, before the file is closed."""
+
+
+Machine = StateMachine | DiskStateMachine
+"""What a node runs."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from quorate.models.http import Headers, RequestError, finding
-from quorate.models.ports import Consistency
+from quorate.node.reads import Consistency
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
 OFFSET_MAX = (1 << 63) - 1

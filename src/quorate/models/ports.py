@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from quorate.machine.outcome import Applied
-
-Consistency = Literal["strong", "eventually"]
+from quorate.node.reads import Consistency
 
 
 class Engine(Protocol):

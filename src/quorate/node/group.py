@@ -18,6 +18,7 @@ from quorate.errors import NodeStopped, NotLeader, OutcomeUnknown, ProposalDropp
 from quorate.machine.commands import Batch, Command, encode_batch
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
+from quorate.node.applier import Applier
 from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
 from quorate.node.forwarding import (
     Forward,
@@ -40,11 +41,8 @@ from quorate.transport.contract import WireMessage
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-APPLY_SLICE_SECONDS = 0.004
-"""Applying yields to the event loop after this long."""
-FLUSH_SECONDS = 0.05
-FLUSH_COMMANDS = 2_000
-"""Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
+GROUP = 0
+"""The only group so far; frames and directories carry its number."""
 EXPIRE_TICKS = 10
 _LEADER_LOST = "the leader was lost before it said whether it took the command"
 
@@ -60,6 +58,7 @@ class Group:
     def __init__(
         self,
         core: RaftCore,
+        *,
         config: RaftConfig,
         router: Router,
         writer: Writer,
@@ -71,9 +70,7 @@ class Group:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.core = core
-        self.applied_index = core.log.applied
         self._config = config
-        self._router = router
         self._writer = writer
         self._send = send
         self._connected = connected
@@ -84,17 +81,26 @@ class Group:
         self._loop = asyncio.get_running_loop()
         self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max)
         self._waiting = WaitingProposals()
-        self._waiting.applied_index = self.applied_index
+        self._waiting.applied_index = core.log.applied
         self._forwards = PendingForwards(rng.getrandbits(62))
         self._reads = ReadGate(rng.getrandbits(62), config.max_pending_proposals)
         self._known: tuple[Role, int | None, int] = (core.role, core.leader, core.term)
         self._turn_due = False
-        self._backlog: Sequence[Entry] = ()
-        self._applying_paused = False
-        self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self.stopped = False
+        self.applier = Applier(
+            router,
+            core.log.applied,
+            on_applied=self._applied,
+            on_progress=self._progressed,
+            failing_loudly=self._failing_loudly,
+        )
+
+    @property
+    def applied_index(self) -> int:
+        """Up to here the state machines have applied the log."""
+        return self.applier.applied_index
 
     # -- inputs ------------------------------------------------------------------------------------------
 
@@ -185,16 +191,12 @@ class Group:
         self._turn_due = False
         if self.stopped:
             return
-        try:
+        with self._failing_loudly():
             if self._queue:
                 self._place_proposals()
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
-        except BaseException as error:  # a machine may raise anything
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
 
     def _carry_out(self, output: Output) -> None:
         if output.write is not None:
@@ -209,7 +211,7 @@ class Group:
         for read in output.reads:
             self._reads.confirmed(read, self.applied_index)
         if output.committed:
-            self._apply(output.committed)
+            self.applier.apply(output.committed)
 
     def _notice_changes(self) -> None:
         role, leader, term = known = (self.core.role, self.core.leader, self.core.term)
@@ -320,59 +322,15 @@ class Group:
 
     # -- applying ----------------------------------------------------------------------------------------
 
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        """Apply ``entries`` in order, in slices, so that nothing else waits long."""
-        if self._applying_paused:
-            self._backlog = entries
-            return
-        slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
-        for done, entry in enumerate(entries, start=1):
-            outcomes = self._router.apply(entry)
-            self.applied_index = entry.index
-            self._waiting.applied(entry.index, entry.term, outcomes)
-            if done < len(entries) and self._loop.time() > slice_ends:
-                self._backlog = entries[done:]
-                self._loop.call_soon(self._apply_backlog)
-                break
-        else:
+    def _applied(self, entry: Entry, outcomes: list[object]) -> None:
+        self._waiting.applied(entry.index, entry.term, outcomes)
+
+    def _progressed(self, batch_done: bool) -> None:
+        if batch_done:
             self.core.applied_to(self.applied_index)
             if self.core.log.committed > self.applied_index:
                 self._schedule_turn()
         self._reads.applied(self.applied_index)
-        self._plan_flush()
-
-    def _apply_backlog(self) -> None:
-        if self.stopped or not self._backlog:
-            return
-        backlog, self._backlog = self._backlog, ()
-        with self._failing_loudly():
-            self._apply(backlog)
-
-    @contextmanager
-    def applying_paused(self) -> Iterator[None]:
-        """Flush, and apply nothing inside: the committed entries wait, everything else goes on."""
-        self._flush()
-        self._applying_paused = True
-        try:
-            yield
-        finally:
-            self._applying_paused = False
-            self._loop.call_soon(self._apply_backlog)
-
-    def _plan_flush(self) -> None:
-        if self._router.unflushed >= FLUSH_COMMANDS:
-            self._flush()
-        elif self._router.unflushed and self._flush_timer is None:
-            self._flush_timer = self._loop.call_later(FLUSH_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
-        if self.stopped:
-            return
-        with self._failing_loudly():
-            self._router.flush()
 
     # -- ends --------------------------------------------------------------------------------------------
 
@@ -395,10 +353,9 @@ class Group:
         if self.stopped:
             return
         self.stopped = True
-        for timer in (self._tick_timer, self._flush_timer):
-            if timer is not None:
-                timer.cancel()
-        self._backlog = ()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self.applier.stop()
         stopping = NodeStopped("the node is stopping")
         for unit in self._queue.take():
             if tell or isinstance(unit, LocalUnit):

@@ -9,59 +9,39 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from quorate.config import RaftConfig
-from quorate.errors import (
-    ConfigError,
-    CorruptLog,
-    NodeStopped,
-    NotApplied,
-    NotLeader,
-    OutcomeUnknown,
-    ProposalTooLarge,
-    ReadUnavailable,
-    StorageError,
-)
-from quorate.machine.commands import Command
-from quorate.machine.contract import DiskStateMachine, StateMachine
+from quorate.errors import ConfigError, CorruptLog, NodeStopped, NotLeader, ReadUnavailable, StorageError
+from quorate.machine.contract import Machine
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.node.address_book import AddressBook
-from quorate.node.events import EventStream, NodeEvent, PeerConnected, PeerDisconnected
-from quorate.node.forwarding import FORWARDING_KINDS, Forward, ForwardAccepted, ForwardRefused
-from quorate.node.group import Group, ticks
+from quorate.node.checkpoints import checkpoint_regularly
+from quorate.node.events import EventStream, NodeEvent
+from quorate.node.forwarding import WIRE_CODEC
+from quorate.node.group import GROUP, Group, ticks
 from quorate.node.identity import identity_of
-from quorate.node.status import NodeStatus, PeerStatus
+from quorate.node.peers import Peers
+from quorate.node.proposing import LEADER_WAIT_SECONDS, checked_command, propose_anywhere
+from quorate.node.reads import Consistency
+from quorate.node.status import NodeStatus, status_of
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration
-from quorate.raft.messages import Message
 from quorate.storage.directory import DataDirectory
 from quorate.storage.directory import Identity as StoredIdentity
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
 from quorate.storage.writer import GroupCommitWriter, Writer
-from quorate.transport.codec import Codec
-from quorate.transport.contract import Introduction, Transport, WireMessage
+from quorate.transport.contract import Transport, WireMessage
 from quorate.transport.tcp import TcpTransport
 
 log = logging.getLogger(__name__)
 
-Machine = StateMachine | DiskStateMachine
-Consistency = Literal["strong", "eventually"]
 T = TypeVar("T")
 
-GROUP = 0
-"""The only group so far; frames and directories carry its number."""
 DEFAULT_MACHINE = "default"
-CHECKPOINT_SECONDS = 5.0
-CHECKPOINT_PAGES_MAX = 16 * 1024
-"""When SQLite's own log holds more pages (of 4 KiB), applying pauses for a moment to let it start anew."""
-LEADER_WAIT_SECONDS = 0.02
-REQUEST_ID_LENGTH_MAX = 256
-WIRE_CODEC = Codec().extended(FORWARDING_KINDS)
-"""The messages that nodes exchange."""
 
 
 def wall_clock_us() -> int:
@@ -101,13 +81,12 @@ class Node:
         self._transport = transport
         self._events = EventStream()
         self._router = Router(self._machines)
-        self._book = AddressBook(config.node_id, config.members, {})
+        self._peers = Peers(AddressBook(config.node_id, config.members, {}), self._events, self._introduced)
         self._directory: DataDirectory | None = None
         self._store: GroupStore | None = None
         self._writer: Writer | None = None
         self._group: Group | None = None
         self._checkpointing: asyncio.Task[None] | None = None
-        self._connected: set[int] = set()
         self._started = False
         self._stopped = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -132,10 +111,10 @@ class Node:
                 if self._stopped.is_set():
                     await self._transport.stop()
                     raise NodeStopped("the node was stopped while it started")
-            for address in self._book.peer_addresses:
+            for address in self._peers.book.peer_addresses:
                 self._transport.dial(address)
             self._begin_if_complete()
-            await self._transport.start(self)
+            await self._transport.start(self._peers)
             if self.failure is not None:
                 raise self.failure
         except BaseException:
@@ -152,7 +131,7 @@ class Node:
                     f"{directory.path} belongs to cluster {identity.cluster_id!r}, not {self.config.cluster_id!r}"
                 )
             remembered = identity.members
-        self._book = AddressBook(self.config.node_id, self.config.members, remembered)
+        self._peers.book = AddressBook(self.config.node_id, self.config.members, remembered)
         self._store = GroupStore.open(self._file_system, directory.group_path(GROUP), group=GROUP)
         self._router.open(directory.state_path(GROUP))
 
@@ -168,12 +147,12 @@ class Node:
 
     def _begin_if_complete(self) -> None:
         """Join the group as soon as every member's id is known."""
-        if self._group is not None or self._book.unknown or self._stopped.is_set():
+        if self._group is not None or self._peers.book.unknown or self._stopped.is_set():
             return
         assert self._directory is not None
         assert self._store is not None
         assert self._transport is not None
-        members = self._book.members
+        members = self._peers.book.members
         self._directory.save_identity(
             StoredIdentity(
                 cluster_id=self.config.cluster_id,
@@ -183,8 +162,9 @@ class Node:
             )
         )
         self._group = group = self._make_group(frozenset(members), self._store, self._transport)
+        self._peers.group = group
         group.start()
-        self._checkpointing = asyncio.get_running_loop().create_task(self._checkpoint_regularly(group))
+        self._checkpointing = asyncio.get_running_loop().create_task(self._checkpoint(group))
         log.info("node %d is a member of %s", self.config.node_id, ", ".join(f"{k}@{v}" for k, v in members.items()))
 
     def _make_group(self, voters: frozenset[int], store: GroupStore, transport: Transport) -> Group:
@@ -217,36 +197,25 @@ class Node:
         self._writer = GroupCommitWriter(store, persisted, failed, asyncio.get_running_loop())
         group = Group(
             core,
-            self.config,
-            self._router,
-            self._writer,
-            send,
-            self._connected,
-            self._events,
-            self._rng,
-            self._wall_clock_us,
-            self._failed,
+            config=self.config,
+            router=self._router,
+            writer=self._writer,
+            send=send,
+            connected=self._peers.connected_ids,
+            events=self._events,
+            rng=self._rng,
+            wall_clock_us=self._wall_clock_us,
+            on_failure=self._failed,
         )
         return group
 
-    async def _checkpoint_regularly(self, group: Group) -> None:
-        """Move what the SQLite file's own log gathered into the file, off the event loop."""
-        while not self._stopped.is_set():
-            try:
-                async with asyncio.timeout(CHECKPOINT_SECONDS):
-                    await self._stopped.wait()
-            except TimeoutError:
-                with self._failing_loudly():
-                    await self._checkpoint(group)
+    def _introduced(self) -> None:
+        with self._failing_loudly():
+            self._begin_if_complete()
 
     async def _checkpoint(self, group: Group) -> None:
-        pages = await asyncio.to_thread(self._router.sync)
-        if pages > CHECKPOINT_PAGES_MAX:
-            # Under steady load no sync ends without something new behind it, and SQLite's log would grow for ever.
-            # So a second one moves what came during the first, and the third, very short, finds the state at rest.
-            await asyncio.to_thread(self._router.sync)
-            with group.applying_paused():
-                await asyncio.to_thread(self._router.sync)
+        with self._failing_loudly():
+            await checkpoint_regularly(self._router, group.applier, self._stopped)
 
     @contextmanager
     def _failing_loudly(self) -> Iterator[None]:
@@ -272,6 +241,7 @@ class Node:
 
     def _begin_to_close(self, *, graceful: bool = True) -> asyncio.Task[None]:
         self._stopped.set()
+        self._peers.stopping = True
         if self._group is not None:
             self._group.stop(tell=graceful)
         if self._closing is None:
@@ -343,7 +313,7 @@ class Node:
     @property
     def leader_address(self) -> str | None:
         """Where the leader is reached."""
-        return self._book.members.get(self.leader) if self.leader is not None else None
+        return self._peers.book.members.get(self.leader) if self.leader is not None else None
 
     @property
     def machine(self) -> Any:
@@ -353,35 +323,15 @@ class Node:
     @property
     def status(self) -> NodeStatus:
         """The node's condition now."""
-        group, core = self._group, self._group.core if self._group else None
-        role = "failed" if self.failure else "joining" if core is None else core.role.value
-        return NodeStatus(
-            node_id=self.node_id,
+        return status_of(
+            self.node_id,
+            self._group,
+            self._peers.book.members,
+            self._peers.connected_ids,
             address=self.config.address,
-            role=role,
-            term=core.term if core else 0,
-            leader=self.leader,
-            leader_address=self.leader_address,
-            commit_index=core.log.committed if core else 0,
-            applied_index=group.applied_index if group else 0,
-            last_index=core.log.last_index if core else 0,
-            peers=tuple(self._peer_statuses(core)),
             fsyncs=self._store.stats.syncs if self._store else 0,
-            failure=(str(self.failure) or repr(self.failure)) if self.failure else None,
+            failure=self.failure,
         )
-
-    def _peer_statuses(self, core: RaftCore | None) -> list[PeerStatus]:
-        progress = core.replication.peers if core and core.replication else {}
-        statuses = []
-        for peer, address in self._book.members.items():
-            if peer == self.node_id:
-                continue
-            match = progress[peer].match if peer in progress else None
-            lag = core.log.last_index - match if core and match is not None else None
-            statuses.append(
-                PeerStatus(node_id=peer, address=address, connected=peer in self._connected, match_index=match, lag=lag)
-            )
-        return statuses
 
     def events(self) -> AsyncIterator[NodeEvent]:
         """What happens from now on, until the node stops."""
@@ -407,51 +357,16 @@ class Node:
         ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
         the machine refused it.
         """
-        wrapped = self._checked(machine, command, request_id)
+        wrapped = checked_command(
+            machine, command, request_id, machines=self._machines, bytes_max=self.config.max_command_bytes
+        )
         seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
         if forward:
-            return await self._propose_anywhere(wrapped, seconds)
-        group = self._running_group
+            return await propose_anywhere(self._running_group, wrapped, seconds)
+        group = self._running_group()
         if not self.is_leader:
             raise NotLeader(self.leader)
         return await group.propose(wrapped, seconds, may_forward=False)
-
-    def _checked(self, machine: str, command: bytes, request_id: str | None) -> Command:
-        """A command that every node will be able to read: one that none can read would stop them all."""
-        if not isinstance(command, bytes | bytearray | memoryview):
-            raise TypeError(f"a command is bytes, not {type(command).__name__}")
-        if len(command) > self.config.max_command_bytes:
-            raise ProposalTooLarge(f"the command has {len(command)} bytes, the most is {self.config.max_command_bytes}")
-        if machine not in self._machines:
-            raise ConfigError(f"node {self.node_id} runs no machine named {machine!r}")
-        if request_id is not None:
-            if len(request_id) > REQUEST_ID_LENGTH_MAX:
-                raise ProposalTooLarge(f"a request id has at most {REQUEST_ID_LENGTH_MAX} characters")
-            request_id.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
-        return Command(machine, bytes(command), request_id)
-
-    async def _propose_anywhere(self, command: Command, seconds: float) -> Applied:
-        """Propose here or through the leader; wait for a leader as long as there is time.
-
-        A request id makes it safe to propose again what may have been lost with a leader.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        unknown: OutcomeUnknown | None = None
-        while True:
-            try:
-                return await self._running_group.propose(command, deadline - loop.time())
-            except NotLeader as error:
-                ended: NotLeader | OutcomeUnknown = unknown or error
-            except NotApplied as error:
-                raise unknown or error from None  # an earlier attempt may still be applied
-            except OutcomeUnknown as error:
-                ended = unknown = error
-            if isinstance(ended, OutcomeUnknown) and command.request_id is None:
-                raise ended
-            if loop.time() + LEADER_WAIT_SECONDS >= deadline:
-                raise ended
-            await asyncio.sleep(LEADER_WAIT_SECONDS)
 
     async def read(
         self,
@@ -502,42 +417,8 @@ class Node:
         if not self._started or self._stopped.is_set():
             raise NodeStopped("the node is not running")
 
-    @property
     def _running_group(self) -> Group:
         self._check_running()
         if self._group is None:
             raise NotLeader(None)
         return self._group
-
-    # -- the transport's receiver ------------------------------------------------------------------------
-
-    def received(self, peer: int, group: int, message: WireMessage) -> None:
-        """A message arrived (see :class:`~quorate.transport.contract.Receiver`)."""
-        if self._group is None or group != GROUP or peer not in self._book.members:
-            return
-        if isinstance(message, Forward | ForwardAccepted | ForwardRefused):
-            self._group.received_forward(peer, message)
-        elif isinstance(message, Message):
-            self._group.received(peer, message)
-
-    def connected(self, peer: int) -> None:
-        """Messages to ``peer`` can leave."""
-        self._connected.add(peer)
-        self._events.publish(PeerConnected(peer))
-
-    def disconnected(self, peer: int) -> None:
-        """Messages to ``peer`` cannot leave for now."""
-        self._connected.discard(peer)
-        self._events.publish(PeerDisconnected(peer))
-        if self._group is not None:
-            self._group.peer_lost(peer)
-
-    def introduced(self, introduction: Introduction) -> str | None:
-        """A node presents itself; see :class:`AddressBook`."""
-        if self._stopped.is_set():
-            return "the node is stopping"
-        reason = self._book.introduce(introduction)
-        if reason is None:
-            with self._failing_loudly():
-                self._begin_if_complete()
-        return reason

@@ -6,9 +6,13 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from itertools import count
+from typing import Literal
 
 from quorate.errors import QuorateError, ReadUnavailable
 from quorate.raft.output import ReadReady
+
+Consistency = Literal["strong", "eventually"]
+"""How fresh a read must be: see :meth:`quorate.node.node.Node.read`."""
 
 RETRY_SECONDS = 0.1
 """A read index that has not come by then is asked for once more, under a new token. The first answer counts."""

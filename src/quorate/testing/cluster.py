@@ -20,9 +20,11 @@ from typing import Any, Self
 
 from quorate.config import RaftConfig, build
 from quorate.errors import ConfigError, ReadUnavailable
-from quorate.machine.contract import DiskStateMachine
+from quorate.machine.contract import DiskStateMachine, Machine
+from quorate.node.forwarding import WIRE_CODEC
+from quorate.node.group import GROUP
 from quorate.node.identity import identity_of
-from quorate.node.node import DEFAULT_MACHINE, GROUP, WIRE_CODEC, Machine, Node
+from quorate.node.node import DEFAULT_MACHINE, Node
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.memory import MemoryFileSystem
 from quorate.storage.real import RealFileSystem

@@ -18,8 +18,9 @@ from quorate.config import NodeConfig
 from quorate.errors import ConfigError
 from quorate.machine.contract import DiskStateMachine, StateMachine
 from quorate.models.machine import MACHINE, ModelsMachine
+from quorate.node.forwarding import WIRE_CODEC
 from quorate.node.identity import identity_of
-from quorate.node.node import WIRE_CODEC, Node
+from quorate.node.node import Node
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
 from quorate.web.open_files import client_connections_max, raise_open_files_max

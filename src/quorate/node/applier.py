@@ -1,0 +1,103 @@
+"""Applies committed entries in order, in slices, and flushes what was applied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from quorate.machine.router import Router
+from quorate.raft.entry import Entry
+
+APPLY_SLICE_SECONDS = 0.004
+"""Applying yields to the event loop after this long."""
+FLUSH_SECONDS = 0.05
+FLUSH_COMMANDS = 2_000
+"""Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
+
+
+class Applier:
+    """One batch of entries at a time: the next is handed in when the last was reported as done."""
+
+    def __init__(
+        self,
+        router: Router,
+        applied_index: int,
+        *,
+        on_applied: Callable[[Entry, list[object]], None],
+        on_progress: Callable[[bool], None],
+        failing_loudly: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """``on_applied`` is called for each entry with its outcomes; ``on_progress`` behind each slice, with
+        whether the batch is done; ``failing_loudly`` guards whatever runs on its own.
+        """
+        self.applied_index = applied_index
+        self._router = router
+        self._on_applied = on_applied
+        self._on_progress = on_progress
+        self._failing_loudly = failing_loudly
+        self._loop = asyncio.get_running_loop()
+        self._backlog: Sequence[Entry] = ()
+        self._paused = False
+        self._stopped = False
+        self._flush_timer: asyncio.TimerHandle | None = None
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Apply ``entries``, now or, where they are many or applying is paused, bit by bit."""
+        if self._paused:
+            self._backlog = entries
+            return
+        slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
+        done = 0
+        for entry in entries:
+            outcomes = self._router.apply(entry)
+            self.applied_index = entry.index
+            self._on_applied(entry, outcomes)
+            done += 1
+            if self._loop.time() > slice_ends:
+                break
+        self._backlog = entries[done:]
+        if self._backlog:
+            self._loop.call_soon(self._go_on)
+        self._on_progress(not self._backlog)
+        self._plan_flush()
+
+    def _go_on(self) -> None:
+        if self._stopped or not self._backlog:
+            return
+        with self._failing_loudly():
+            self.apply(self._backlog)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Flush, and apply nothing inside: the committed entries wait, everything else goes on."""
+        self._flush()
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+            self._loop.call_soon(self._go_on)
+
+    def _plan_flush(self) -> None:
+        if self._router.unflushed >= FLUSH_COMMANDS:
+            self._flush()
+        elif self._router.unflushed and self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._cancel_timer()
+        if not self._stopped:
+            with self._failing_loudly():
+                self._router.flush()
+
+    def _cancel_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+
+    def stop(self) -> None:
+        """Apply nothing more. What was not flushed will be applied again by the next start."""
+        self._stopped = True
+        self._backlog = ()
+        self._cancel_timer()

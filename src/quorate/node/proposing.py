@@ -1,0 +1,60 @@
+"""Proposals as a caller makes them: checked before anything is done, and tried again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Container
+
+from quorate.errors import ConfigError, NotApplied, NotLeader, OutcomeUnknown, ProposalTooLarge
+from quorate.machine.commands import Command
+from quorate.machine.outcome import Applied
+from quorate.node.group import Group
+
+LEADER_WAIT_SECONDS = 0.02
+REQUEST_ID_CHARACTERS_MAX = 256
+
+
+def checked_command(
+    machine: str, body: bytes, request_id: str | None, *, machines: Container[str], bytes_max: int
+) -> Command:
+    """A command that every node will be able to read: one that none can read would stop them all.
+
+    Raises :class:`TypeError`, :class:`ValueError` (text with half a surrogate pair), :class:`ConfigError` or
+    :class:`ProposalTooLarge`.
+    """
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"a command is bytes, not {type(body).__name__}")
+    if len(body) > bytes_max:
+        raise ProposalTooLarge(f"the command has {len(body)} bytes, the most is {bytes_max}")
+    if machine not in machines:
+        raise ConfigError(f"this node runs no machine named {machine!r}")
+    if request_id is not None:
+        if len(request_id) > REQUEST_ID_CHARACTERS_MAX:
+            raise ProposalTooLarge(f"a request id has at most {REQUEST_ID_CHARACTERS_MAX} characters")
+        request_id.encode()
+    return Command(machine, bytes(body), request_id)
+
+
+async def propose_anywhere(group: Callable[[], Group], command: Command, seconds: float) -> Applied:
+    """Propose here or through the leader; wait for a leader as long as there is time.
+
+    A request id makes it safe to propose again what may have been lost with a leader. ``group`` raises when the
+    node cannot propose.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    unknown: OutcomeUnknown | None = None
+    while True:
+        try:
+            return await group().propose(command, deadline - loop.time())
+        except NotLeader as error:
+            ended: NotLeader | OutcomeUnknown = unknown or error
+        except NotApplied as error:
+            raise unknown or error from None  # an earlier attempt may still be applied
+        except OutcomeUnknown as error:
+            ended = unknown = error
+        if isinstance(ended, OutcomeUnknown) and command.request_id is None:
+            raise ended
+        if loop.time() + LEADER_WAIT_SECONDS >= deadline:
+            raise ended
+        await asyncio.sleep(LEADER_WAIT_SECONDS)
