@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quorate.errors import ConfigError, DataDirectoryLocked, StorageError
-from quorate.storage import DataDirectory, Identity, MemoryFileSystem, RealFileSystem
+from quorate.storage import DataDirectory, MemoryFileSystem, RealFileSystem, StoredIdentity
 
 HOLDER = """
 import sys
@@ -21,7 +21,7 @@ print("locked", flush=True)
 sys.stdin.read()
 """
 
-IDENTITY = Identity(
+IDENTITY = StoredIdentity(
     cluster_id="c0ffee", node_id=2, address="127.0.0.1:8081", members={1: "127.0.0.1:8080", 2: "127.0.0.1:8081"}
 )
 

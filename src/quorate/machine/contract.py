@@ -71,7 +71,10 @@ def _uuid7_bits(time_us: int, counter: int, seed: int) -> int:
 
 
 class StateMachine(ABC):
-    """A state machine in memory: it is rebuilt from its latest snapshot and the log behind it."""
+    """A state machine in memory: a restart rebuilds it from the log.
+
+    ``snapshot`` and ``restore`` are part of the contract for the day when the log is cut; nothing calls them yet.
+    """
 
     @abstractmethod
     def apply(self, command: bytes, context: ApplyContext) -> object:

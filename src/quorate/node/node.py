@@ -28,8 +28,7 @@ from quorate.node.reads import Consistency
 from quorate.node.status import NodeStatus, status_of
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration
-from quorate.storage.directory import DataDirectory
-from quorate.storage.directory import Identity as StoredIdentity
+from quorate.storage.directory import DataDirectory, StoredIdentity
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
@@ -289,7 +288,7 @@ class Node:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
 

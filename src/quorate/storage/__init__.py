@@ -1,6 +1,6 @@
 """The durable side: a segmented log and the hard state of each group, over a small file-system port."""
 
-from quorate.storage.directory import DataDirectory, Identity
+from quorate.storage.directory import DataDirectory, StoredIdentity
 from quorate.storage.filesystem import File, FileLock, FileSystem
 from quorate.storage.memory import MemoryFileSystem
 from quorate.storage.real import RealFileSystem
@@ -16,11 +16,11 @@ __all__ = [
     "FileSystem",
     "GroupCommitWriter",
     "GroupStore",
-    "Identity",
     "InlineWriter",
     "MemoryFileSystem",
     "RealFileSystem",
     "StorageStats",
+    "StoredIdentity",
     "Wal",
     "Writer",
 ]

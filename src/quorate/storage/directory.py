@@ -19,7 +19,7 @@ from quorate.errors import ConfigError, StorageError
 from quorate.storage.filesystem import FileSystem, read_bytes, write_atomically
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoredIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose data this is, and the members as last known here."""
 
     cluster_id: str
@@ -54,7 +54,7 @@ class DataDirectory:
         """The SQLite file of the group's state machines."""
         return self.group_path(group) / "state.sqlite"
 
-    def load_identity(self, node_id: int) -> Identity | None:
+    def load_identity(self, node_id: int) -> StoredIdentity | None:
         """What :meth:`save_identity` left; ``None`` in a new directory.
 
         Raises :class:`ConfigError` if the directory belongs to another node than ``node_id``, and
@@ -64,7 +64,7 @@ class DataDirectory:
         if not self._fs.exists(path):
             return None
         try:
-            identity = msgspec.json.decode(read_bytes(self._fs, path), type=Identity)
+            identity = msgspec.json.decode(read_bytes(self._fs, path), type=StoredIdentity)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StorageError(f"{path} cannot be read: {error}") from error
         if identity.node_id != node_id:
@@ -73,7 +73,7 @@ class DataDirectory:
             )
         return identity
 
-    def save_identity(self, identity: Identity) -> None:
+    def save_identity(self, identity: StoredIdentity) -> None:
         """Replace the identity in one step; durable on return. Raises :class:`StorageError`."""
         text = msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
         try:

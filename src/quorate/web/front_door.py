@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
-from quorate.web.problems import Problem
+from quorate.web.problems import NOT_APPLIED, Problem
 
 HELD_BYTES_MAX = 64 * 1024
 """What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
@@ -35,7 +35,7 @@ _VICTIMS_MAX = 32
 _BAD_REQUEST = Problem(400, "this is no HTTP/1.1 request")
 _TOO_LARGE = Problem(431, f"the request's line and headers take more than {HELD_BYTES_MAX} bytes")
 _TOO_SLOW = Problem(408, f"the request did not arrive within {MESSAGE_SECONDS_MAX:g} s")
-_TOO_MANY = Problem(503, "the node has too many connections", members={"outcome": "not_applied"})
+_TOO_MANY = Problem(503, "the node has too many connections", members=NOT_APPLIED)
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 

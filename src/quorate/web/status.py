@@ -20,7 +20,7 @@ HEALTH_SECONDS_MAX = 1.0
 class StatusPages:
     """Reports on one node. Storage is durable: an acknowledged write was fsynced by a majority."""
 
-    def __init__(self, node: Node, app: App | None) -> None:
+    def __init__(self, node: Node, app: App) -> None:
         self._node = node
         self._app = app
         self._started = time.monotonic()
@@ -30,7 +30,7 @@ class StatusPages:
         report = asdict(self._node.status)
         report["cluster_id"] = self._node.config.cluster_id
         report["storage_profile"] = "durable"
-        report["schema_fingerprint"] = self._app.schema_fingerprint if self._app else None
+        report["schema_fingerprint"] = self._app.schema_fingerprint
         report["uptime_seconds"] = round(time.monotonic() - self._started, 1)
         report["version"] = __version__
         return report
