@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from quorate.models import resource
 from quorate.models.bodies import BULK_ROWS_MAX
 from quorate.models.http import RequestError
 
@@ -46,6 +48,23 @@ async def test_201_create_answers_the_stored_object_and_its_location(products: C
     assert dict(response.headers)[b"content-type"] == b"application/json"
     assert stored == {"id": stored["id"], "name": "Oak", "price": "19.99", "stock": 0, "category_id": None}
     assert (await products.send("GET", stored["id"])).body == response.body
+
+
+async def test_a_page_of_large_objects_ends_early_and_says_where_the_next_begins(
+    products: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "PAGE_BYTES_MAX", 1000)
+    names = [f"{number} {'x' * 400}" for number in range(5)]
+    for name in names:
+        await products.send("POST", "", {"name": name, "price": 1})
+    seen = []
+    query = "limit=4"
+    while query:
+        page = await products.send("GET", query=query)
+        seen.append([product["name"] for product in json.loads(page.body)])
+        onward = re.match(r'<[^?]*\?([^>]*)>; rel="next"', dict(page.headers).get(b"link", b"").decode())
+        query = onward[1] if onward else ""
+    assert seen == [names[:3], names[3:]]
 
 
 async def test_200_put_and_patch_answer_the_stored_object(products: Client) -> None:

@@ -24,11 +24,11 @@ class Page(NamedTuple):
     offset: int
     consistency: Consistency
 
-    def link(self, path: str, *, total: int) -> bytes:
-        """The ``Link`` header (RFC 8288) to the pages around this one; empty if there are none."""
+    def link(self, path: str, *, count: int, total: int) -> bytes:
+        """The ``Link`` header (RFC 8288) to the pages around this one, which holds ``count`` objects."""
         links = []
-        if self.offset + self.limit < total:
-            links.append((self.offset + self.limit, "next"))
+        if count > 0 and self.offset + count < total:
+            links.append((self.offset + count, "next"))
         if self.offset > 0:
             links.append((max(0, self.offset - self.limit), "prev"))
         shared: dict[str, Any] = {"limit": self.limit}

@@ -36,6 +36,9 @@ from quorate.models.ports import Engine
 from quorate.models.schema import ModelSchema, Row
 from quorate.models.tables import Table
 
+PAGE_BYTES_MAX = 4 * 1024 * 1024
+"""A page of a list ends early where its texts and blobs come to this; ``Link`` says where the next one begins."""
+
 _Handler = Callable[[bytes, Headers, bytes], Awaitable[Response]]
 _ItemHandler = Callable[[SqlValue, bytes, Headers, bytes], Awaitable[Response]]
 
@@ -93,11 +96,12 @@ class ModelResource:
         page = params.read_page(query)
         await self._engine.read_barrier(consistency=page.consistency)
         table = self._table
+        rows = table.page(page.limit, page.offset, PAGE_BYTES_MAX)
         answer = [JSON_TYPE, (b"x-total-count", str(table.count).encode())]
-        link = page.link(self.path, total=table.count)
+        link = page.link(self.path, count=len(rows), total=table.count)
         if link:
             answer.append((b"link", link))
-        return Response(200, answer, self.schema.array_json(table.page(page.limit, page.offset)))
+        return Response(200, answer, self.schema.array_json(rows))
 
     async def _get(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         await self._engine.read_barrier(consistency=params.read_consistency(query))

@@ -123,9 +123,21 @@ class Table:
     def exists(self, key: SqlValue) -> bool:
         return self._execute(self._exists, (key,)).fetchone() is not None
 
-    def page(self, limit: int, offset: int) -> list[Row]:
-        """Rows in the order of their primary keys."""
-        return self._execute(self._page, (limit, offset)).fetchall()
+    def page(self, limit: int, offset: int, bytes_max: int | None = None) -> list[Row]:
+        """Rows in the order of their primary keys.
+
+        The page ends early, behind its first row at the soonest, where texts and blobs come to ``bytes_max``.
+        """
+        cursor = self._execute(self._page, (limit, offset))
+        if bytes_max is None:
+            return cursor.fetchall()
+        rows: list[Row] = []
+        for row in cursor:
+            rows.append(row)
+            bytes_max -= sum([len(value) for value in row if isinstance(value, str | bytes)])
+            if bytes_max <= 0:
+                break
+        return rows
 
     def find(self, column: str, value: SqlValue) -> SqlValue:
         """The key of an object with this value, the smallest if there are several; ``None`` if there is none."""
