@@ -185,6 +185,12 @@ class NodeConfig(BaseSettings):
             sources += (TomlConfigSettingsSource(settings_cls),)
         return sources
 
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        if self.advertise is None and self.host in ("0.0.0.0", "::", "[::]"):
+            raise ValueError(f"others cannot reach a node at {self.host}: say with advertise where they can")
+        return self
+
     @property
     def address(self) -> str:
         """Where peers and clients reach this node."""
@@ -220,7 +226,7 @@ def build(kind: type[T], /, **values: Any) -> T:
 def _describe(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
-        return f"{name} is required"
+        return f"{name} is required (--{name.replace('_', '-')})"
     message = str(problem["msg"])
     return f"{name}: {message[0].lower()}{message[1:]}" if name else message
 

@@ -202,7 +202,7 @@ async def test_no_flipped_bit_of_a_frame_is_ever_delivered(tcp: TcpHarness) -> N
 
 
 class Hasty(TcpHarness):
-    options = TcpOptions(handshake_seconds=0.05, handshakes_max=3, backoff_seconds_max=0.02)
+    options = TcpOptions(handshake_seconds=0.5, handshakes_max=3, backoff_seconds_max=0.02)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from quorate import App
 from quorate.config import NodeConfig
 from quorate.web.server import NodeServer
 
@@ -21,18 +22,20 @@ async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
     """Start a cluster of ``count`` servers (all members, or the first ``running``); returns them when formed."""
     async with AsyncExitStack() as stack:
 
-        async def start(count: int, running: int | None = None, **settings: Any) -> list[NodeServer]:
+        async def start(
+            count: int, running: int | None = None, apps: Sequence[App] = (), **settings: Any
+        ) -> list[NodeServer]:
             ports = free_ports(count)
             servers = []
             for number, port in enumerate(ports[:running], start=1):
                 peers = tuple(f"{n}@127.0.0.1:{p}" for n, p in enumerate(ports, start=1) if n != number)
                 config = NodeConfig(node_id=number, port=port, peers=peers, data_dir=tmp_path / str(number), **settings)
-                server = NodeServer(config, APP)
+                server = NodeServer(config, apps[number - 1] if apps else APP)
                 await server.start()
                 stack.push_async_callback(server.stop)
                 servers.append(server)
             if len(servers) > count // 2:
-                for server in servers:
+                for server in servers[: 2 if apps else None]:
                     await server.node.wait_for_leader()
             return servers
 

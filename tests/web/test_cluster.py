@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from quorate import App
 from quorate.transport.handshake import PREFACE
 from quorate.web.server import NodeServer
 
-from .support import StartCluster, client_of
+from .support import APP, Shelf, StartCluster, client_of
 
 
 def leader_and_followers(servers: list[NodeServer]) -> tuple[NodeServer, list[NodeServer]]:
@@ -85,3 +86,16 @@ async def test_garbage_on_the_port_hurts_only_its_own_connection(start_cluster: 
     await writer.wait_closed()
     async with client_of(server) as client:
         assert (await client.get("/health")).status_code == 200
+
+
+async def test_a_node_with_other_models_is_refused_by_its_peers(
+    start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, other = await start_cluster(3, apps=[APP, APP, App(models=[Shelf])])
+    async with client_of(first, follow_redirects=True) as client, client_of(other) as outsider:
+        for number in range(3):
+            assert (await client.post("/api/shelves", json={"name": f"{number}"})).status_code == 201
+        assert (await outsider.get("/status")).json()["applied_index"] == 0
+        assert (await outsider.get("/health")).status_code == 503
+    assert first.node.leader in (first.node.node_id, second.node.node_id)
+    assert "all nodes must declare the same models" in caplog.text

@@ -16,6 +16,8 @@ from quorate.app import load_app
 from quorate.config import NodeConfig, Preset, load_node_config
 from quorate.web.server import NodeServer
 
+log = logging.getLogger("quorate")
+
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long the event loop may keep the interpreter once the writer's thread, back from an fsync, wants it."""
 
@@ -52,7 +54,8 @@ def node(
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of itself is no news about the node
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
 
 
 async def _serve(settings: NodeConfig) -> None:
@@ -61,8 +64,10 @@ async def _serve(settings: NodeConfig) -> None:
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
+    if not settings.peers:
+        log.warning("no --peers: node %d is a cluster of its own, which no failure may hit", settings.node_id)
     await server.start()
-    logging.getLogger("quorate").info("node %d serves http://%s", settings.node_id, settings.address)
+    log.info("node %d serves http://%s", settings.node_id, settings.address)
     failure = loop.create_task(server.wait_stopped())
     stop = loop.create_task(asked_to_stop.wait())
     try:
@@ -72,4 +77,5 @@ async def _serve(settings: NodeConfig) -> None:
     finally:
         stop.cancel()
         failure.cancel()
+        log.info("node %d stops", settings.node_id)
         await server.stop()

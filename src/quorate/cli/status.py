@@ -25,6 +25,11 @@ def status(
         typer.echo(json.dumps(statuses, indent=2))
     else:
         wide_console().print(_table(statuses))
+        answering, majority = sum("error" not in report for report in statuses), len(statuses) // 2 + 1
+        if answering < majority:
+            typer.echo(
+                f"{answering} of {len(statuses)} nodes answer; a majority is {majority}: nothing is written now."
+            )
     if all("error" in report for report in statuses):
         raise typer.Exit(1)
 

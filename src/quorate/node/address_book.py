@@ -35,7 +35,8 @@ class AddressBook:
         if remembered and not (len(self._ids) == len(remembered) and known <= self._remembered):
             raise ConfigError(
                 f"this node belongs to a cluster of {_listed(remembered)}; configured are "
-                f"{', '.join(self._ids)}: the members of a cluster cannot be changed by configuration"
+                f"{', '.join(self._ids)}: the members of a cluster cannot be changed by configuration "
+                "(a node that is to begin anew needs another data directory)"
             )
         for remembered_id, address in remembered.items():
             configured = self._ids.get(address, remembered_id)

@@ -53,7 +53,8 @@ class Node:
 
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
     (name → machine) several share the log. ``transport``, ``file_system``, ``rng`` and ``wall_clock_us`` are ports;
-    by default the node listens for its peers on its own address, and uses the real disk.
+    by default the node listens for its peers on its own address, and uses the real disk. Peers whose ``schema``
+    differs are refused: give it a digest of what the machines understand, if that can differ between nodes.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Node:
         file_system: FileSystem | None = None,
         rng: Random | None = None,
         wall_clock_us: Callable[[], int] = wall_clock_us,
+        schema: str = "",
     ) -> None:
         if machine is not None and machines is not None:
             raise ConfigError("give a node either machine or machines")
         self.config = config
         self._machine = machine
+        self._schema = schema
         self._machines: dict[str, Machine] = dict(machines or {})
         if machine is not None:
             self._machines[DEFAULT_MACHINE] = machine
@@ -80,7 +83,9 @@ class Node:
         self._transport = transport
         self._events = EventStream()
         self._router = Router(self._machines)
-        self._peers = Peers(AddressBook(config.node_id, config.members, {}), self._events, self._introduced)
+        self._peers = Peers(
+            AddressBook(config.node_id, config.members, {}), self._events, self._introduced, schema=schema
+        )
         self._directory: DataDirectory | None = None
         self._store: GroupStore | None = None
         self._writer: Writer | None = None
@@ -113,6 +118,8 @@ class Node:
             for address in self._peers.book.peer_addresses:
                 self._transport.dial(address)
             self._begin_if_complete()
+            if self._group is None:
+                log.info("node %d waits to hear from %s", self.node_id, ", ".join(self._peers.book.unknown))
             await self._transport.start(self._peers)
             if self.failure is not None:
                 raise self.failure
@@ -136,7 +143,7 @@ class Node:
 
     async def _listen(self) -> Transport:
         host, _, port = self.config.address.rpartition(":")
-        transport = TcpTransport(identity_of(self.config, self._rng), WIRE_CODEC, rng=self._rng)
+        transport = TcpTransport(identity_of(self.config, self._rng, schema=self._schema), WIRE_CODEC, rng=self._rng)
         try:
             await transport.listen(host.strip("[]"), int(port))
         except OSError as error:

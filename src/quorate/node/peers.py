@@ -11,6 +11,8 @@ from quorate.node.group import GROUP, Group
 from quorate.raft.messages import Message
 from quorate.transport.contract import Introduction, WireMessage
 
+_OTHER_SCHEMA = "was started with another app, or another version of it: all nodes must declare the same models"
+
 
 class Peers:
     """Implements :class:`~quorate.transport.contract.Receiver`.
@@ -18,8 +20,11 @@ class Peers:
     Before the group is there (see :attr:`group`), introductions fill the address book; afterwards messages go to it.
     """
 
-    def __init__(self, book: AddressBook, events: EventStream, on_introduced: Callable[[], None]) -> None:
-        """``on_introduced`` is called when the book may have learned something."""
+    def __init__(
+        self, book: AddressBook, events: EventStream, on_introduced: Callable[[], None], *, schema: str = ""
+    ) -> None:
+        """``on_introduced`` is called when the book may have learned something; ``schema`` is this node's own."""
+        self._schema = schema
         self.book = book
         self.connected_ids: set[int] = set()
         self.group: Group | None = None
@@ -52,6 +57,8 @@ class Peers:
         """A node presents itself; returns the reason to refuse it, if there is one."""
         if self.stopping:
             return "the node is stopping"
+        if introduction.schema != self._schema:
+            return f"node {introduction.node_id} at {introduction.address} {_OTHER_SCHEMA}"
         reason = self.book.introduce(introduction)
         if reason is None:
             self._on_introduced()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,10 +92,15 @@ Kill the leader, and see that nothing is lost and another takes over:
   curl {follower.url}/api/products
 Look around:
   {leading.url}/docs   {leading.url}/status
-  quorate status --cluster {addresses}
+  {_command()} status --cluster {addresses}
 
 The demo starts it again after {RESTART_SECONDS:g} s, and it catches up. Ctrl-C stops all nodes.
 """
+
+
+def _command() -> str:
+    """How to call ``quorate`` from where the user is."""
+    return "quorate" if shutil.which("quorate") else sys.argv[0]
 
 
 async def _restart_ended(console: Console, cluster: LocalCluster) -> None:

@@ -26,7 +26,8 @@ class Identity:
     """Who a node says it is.
 
     ``address`` is the ``host:port`` where others reach it. ``incarnation`` is drawn at random by each process
-    start (below 2**64), so that a restarted node can be told from the one before it. ``software`` is for people.
+    start (below 2**64), so that a restarted node can be told from the one before it. ``software`` is for people;
+    ``schema`` is a digest of what the node's state machines understand, where they say so.
     """
 
     cluster_id: str
@@ -34,6 +35,7 @@ class Identity:
     address: str
     incarnation: int
     software: str = ""
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

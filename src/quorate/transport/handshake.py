@@ -43,6 +43,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
     address: _Name
     incarnation: _Unsigned
     software: _Name
+    schema: _Name = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True):
@@ -53,6 +54,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True)
     address: _Name
     incarnation: _Unsigned
     software: _Name
+    schema: _Name = ""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=3, kw_only=True):
@@ -75,6 +77,7 @@ def hello_from(identity: Identity, versions: tuple[int, int] = VERSIONS) -> Hell
         address=identity.address,
         incarnation=identity.incarnation,
         software=identity.software,
+        schema=identity.schema,
     )
 
 
@@ -86,6 +89,7 @@ def welcome_from(identity: Identity, version: int) -> Welcome:
         address=identity.address,
         incarnation=identity.incarnation,
         software=identity.software,
+        schema=identity.schema,
     )
 
 
@@ -145,6 +149,7 @@ def introduce(receiver: Receiver, identity: Identity, peer: Hello | Welcome, dia
             address=peer.address,
             incarnation=peer.incarnation,
             software=peer.software,
+            schema=peer.schema,
             dialled=dialled,
         )
     )

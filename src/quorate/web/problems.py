@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from quorate.errors import (
     CommandFailed,
@@ -59,6 +60,11 @@ class Problem:
         headers = [*self._all_headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         status_line = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()
         return b"\r\n".join([status_line, *(b"%s: %s" % header for header in headers), b"", body])
+
+    def as_response(self) -> Response:
+        """It as Starlette's kind of response."""
+        headers = {name.decode(): value.decode() for name, value in self._all_headers()}
+        return Response(self.body(), self.status, headers)
 
     def _all_headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"content-type", PROBLEM_JSON), *self.headers]

@@ -55,8 +55,9 @@ class NodeServer:
             self._models = machines[MACHINE] = ModelsMachine(self._app.schemas)
         raft_config = config.raft_config()
         rng = Random()
-        self._transport = TcpTransport(identity_of(raft_config, rng), WIRE_CODEC, rng=rng)
-        self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng)
+        schema = self._app.schema_fingerprint
+        self._transport = TcpTransport(identity_of(raft_config, rng, schema=schema), WIRE_CODEC, rng=rng)
+        self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -105,7 +106,7 @@ class NodeServer:
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
         listener.setblocking(False)
         return listener
 

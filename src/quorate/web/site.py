@@ -10,7 +10,7 @@ import logging
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from quorate.app import App
@@ -20,7 +20,7 @@ from quorate.models.resource import ModelResource
 from quorate.node.node import Node
 from quorate.web.asgi import BodyIncomplete, BodyTooLarge, Receive, Scope, Send, read_body, send_response
 from quorate.web.docs import docs_routes
-from quorate.web.problems import PROBLEM_JSON, Problem, problem_of
+from quorate.web.problems import Problem, problem_of
 from quorate.web.status import StatusPages
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,12 @@ class Site:
         }
         pages = StatusPages(node, app)
         self._pages = Starlette(
-            routes=[Route("/status", pages.status), Route("/health", pages.health), *docs_routes(app)],
+            routes=[
+                Route("/", _to_docs),
+                Route("/status", pages.status),
+                Route("/health", pages.health),
+                *docs_routes(app),
+            ],
             exception_handlers={HTTPException: _http_problem},
         )
         self._pages.router.redirect_slashes = False
@@ -107,8 +112,14 @@ class Site:
         await Problem(307, f"node {self._node.leader} at {address} takes writes", headers=headers).send(send)
 
 
+async def _to_docs(request: Request) -> Response:
+    """Whoever opens the node's bare address wants to know what is here."""
+    return RedirectResponse("/docs")
+
+
 async def _http_problem(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405, as problems."""
     assert isinstance(error, HTTPException)
-    problem = Problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-    return Response(problem.body(), error.status_code, headers=error.headers, media_type=PROBLEM_JSON.decode())
+    headers = [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    return Problem(error.status_code, detail, headers=headers).as_response()

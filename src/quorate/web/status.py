@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from quorate._version import __version__
 from quorate.app import App
 from quorate.errors import ReadUnavailable
 from quorate.node.node import Node
+from quorate.web.problems import problem_of
 
 HEALTH_SECONDS_MAX = 1.0
 
@@ -39,11 +40,11 @@ class StatusPages:
         """``GET /status``: always 200, also while the node is joining or has lost its leader."""
         return JSONResponse(self.report())
 
-    async def health(self, request: Request) -> JSONResponse:
+    async def health(self, request: Request) -> Response:
         """``GET /health``: 200 if this node could serve a strong read just now, which takes a leader, a quorum
         that answers it, and a state that has caught up; 503 otherwise."""
         try:
             await self._node.read_barrier(timeout=HEALTH_SECONDS_MAX)
         except ReadUnavailable as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
+            return problem_of(error).as_response()
         return JSONResponse({"status": "ok", "node_id": self._node.node_id, "leader": self._node.leader})
