@@ -51,7 +51,7 @@ def test_parts_survive_the_trip(part: Any) -> None:
 
 
 def test_a_later_version_may_append_fields() -> None:
-    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", {"new": True}]
+    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", "", {"new": True}]
     decoded = decode_handshake(msgspec.msgpack.encode(hello))
     assert decoded == hello_from(THEIRS, (1, 9))
 
