@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,21 @@ def test_a_file_in_its_place_is_a_clear_error(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_directory_is_a_clear_error(tmp_path: Path) -> None:
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """A directory that may not be written to. Root may write anywhere, so it steps down for a while."""
     tmp_path.chmod(0o500)
-    for path in (tmp_path, tmp_path / "data"):
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield tmp_path
+    finally:
+        os.seteuid(user)
+
+
+def test_an_unwritable_directory_is_a_clear_error(unwritable: Path) -> None:
+    for path in (unwritable, unwritable / "data"):
         with pytest.raises(ConfigError, match="Permission denied"):
             DataDirectory(RealFileSystem(), path)
 
