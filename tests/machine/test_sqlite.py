@@ -67,6 +67,23 @@ def test_a_savepoint_undoes_its_block_only(path: Path) -> None:
     assert rows(path) == [("one", 1, 1), ("three", 3, 3)]
 
 
+def test_a_checkpoint_that_finds_the_file_busy_is_no_failure(path: Path) -> None:
+    class Busy:
+        def wal_checkpoint(self, mode: int) -> tuple[int, int]:
+            raise apsw.BusyError("database is locked")
+
+    state = SqliteState(path)
+    real = state._checkpointer
+    state._checkpointer = Busy()  # type: ignore[assignment]
+    assert state.sync() == 0
+    state._checkpointer = real
+    state.begin()
+    state.set_applied("one", 1, 1)
+    state.commit()
+    assert state.sync() > 0
+    state.close()
+
+
 def test_checkpoints_run_beside_a_writer(path: Path) -> None:
     state = SqliteState(path)
     with ThreadPoolExecutor(1) as pool:

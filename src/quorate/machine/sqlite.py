@@ -98,10 +98,14 @@ class SqliteState:
         """Make all that was committed durable (a checkpoint with fsync); returns the pages in SQLite's own log.
 
         That log starts anew, instead of growing, only with a commit behind a sync during which nothing was
-        committed. Blocking: call it from a thread, one at a time.
+        committed. Where the file is busy, nothing is moved and 0 returned: try again later. Blocking: call it from a
+        thread, one at a time.
         """
         with self._failing("checkpoint"):
-            pages, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            try:
+                pages, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.BusyError:
+                return 0  # it met a commit or another program's checkpoint; the Raft log still has everything
         return pages
 
     def close(self) -> None:
