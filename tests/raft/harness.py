@@ -130,7 +130,7 @@ class Cluster:
         self._offsets = offsets or [4 * position for position in range(size)]
         self._rng = rng or (lambda node_id: FixedTimeouts(self._offsets[node_id - 1]))
         self._checking = check
-        self.configuration = Configuration(frozenset(range(1, size + 1)))
+        self.configuration = Configuration.of(range(1, size + 1))
         self.invariants = Invariants()
         self.now = 0
         self.pool: list[Packet] = []

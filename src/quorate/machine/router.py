@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -77,8 +77,15 @@ class _Host:
 class Router:
     """All machines of one group. Used from the event loop's thread, but for :meth:`sync`."""
 
-    def __init__(self, machines: Mapping[str, StateMachine | DiskStateMachine]) -> None:
+    def __init__(
+        self,
+        machines: Mapping[str, StateMachine | DiskStateMachine],
+        *,
+        open_state: Callable[[Path], SqliteState] = SqliteState,
+    ) -> None:
+        """``open_state`` opens the group's SQLite file."""
         self.machines = dict(machines)
+        self._open_state = open_state
         self._hosts: dict[str, _Host] = {}
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
@@ -102,7 +109,7 @@ class Router:
             if not isinstance(machine, DiskStateMachine):
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
             if self._state is None:
-                self._state = SqliteState(state_path)
+                self._state = self._open_state(Path(state_path))
             applied, time_us = self._state.applied(name)
             last_times[applied] = time_us
             self._hosts[name] = _Host(name, machine, SqliteSessions(self._state, name), applied)

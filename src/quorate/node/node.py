@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +17,7 @@ from quorate.errors import ConfigError, CorruptLog, NodeStopped, NotLeader, Read
 from quorate.machine.contract import Machine
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
+from quorate.machine.sqlite import SqliteState
 from quorate.node.address_book import AddressBook
 from quorate.node.checkpoints import checkpoint_regularly
 from quorate.node.events import EventStream, NodeEvent
@@ -32,7 +34,7 @@ from quorate.storage.directory import DataDirectory, StoredIdentity
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
-from quorate.storage.writer import GroupCommitWriter, Writer
+from quorate.storage.writer import GroupCommitWriter, Writer, WriterFactory
 from quorate.transport.contract import Transport, WireMessage
 from quorate.transport.tcp import TcpTransport
 
@@ -52,8 +54,8 @@ class Node:
     """One member of a cluster: ``async with Node(config, machine=…) as node``.
 
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
-    (name → machine) several share the log. ``transport``, ``file_system``, ``rng`` and ``wall_clock_us`` are ports;
-    by default the node listens for its peers on its own address, and uses the real disk. Peers whose ``schema``
+    (name → machine) several share the log. ``transport``, ``file_system``, ``rng``, ``wall_clock_us``, ``open_state``
+    and ``make_writer`` are ports; by default the node listens for its peers on its own address, and uses the real disk. Peers whose ``schema``
     differs are refused: give it a digest of what the machines understand, if that can differ between nodes.
     """
 
@@ -68,6 +70,8 @@ class Node:
         rng: Random | None = None,
         wall_clock_us: Callable[[], int] = wall_clock_us,
         schema: str = "",
+        open_state: Callable[[Path], SqliteState] = SqliteState,
+        make_writer: WriterFactory = GroupCommitWriter,
     ) -> None:
         if machine is not None and machines is not None:
             raise ConfigError("give a node either machine or machines")
@@ -82,7 +86,8 @@ class Node:
         self._file_system = file_system or RealFileSystem()
         self._transport = transport
         self._events = EventStream()
-        self._router = Router(self._machines)
+        self._make_writer = make_writer
+        self._router = Router(self._machines, open_state=open_state)
         self._peers = Peers(
             AddressBook(config.node_id, config.members, {}), self._events, self._introduced, schema=schema
         )
@@ -182,7 +187,7 @@ class Node:
             )
         core = RaftCore(
             self.config.core_config(),
-            Configuration(voters),
+            Configuration.of(voters),
             recovered,
             store,
             self._rng,
@@ -200,7 +205,7 @@ class Node:
         def send(peer: int, messages: Sequence[WireMessage]) -> None:
             transport.send(peer, GROUP, messages)
 
-        self._writer = GroupCommitWriter(store, persisted, failed, asyncio.get_running_loop())
+        self._writer = self._make_writer(store, persisted, failed, asyncio.get_running_loop())
         group = Group(
             core,
             config=self.config,

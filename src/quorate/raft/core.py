@@ -279,7 +279,7 @@ class RaftCore:
             last_term=self.log.last_term,
             pre_vote=pre_vote,
         )
-        for peer in self.configuration.members:
+        for peer in self.configuration.ids:
             if peer != self.node_id and self.configuration.is_voter(peer):
                 self._send_durable(peer, request)
         own_vote = RequestVoteReply(term=request.term, granted=True, pre_vote=pre_vote)

@@ -14,7 +14,9 @@ class EntryKind(IntEnum):
     COMMANDS = 1
     """A batch of commands for the state machines; opaque to the core."""
     MEMBERSHIP = 2
-    """A configuration of the cluster."""
+    """A configuration of the cluster (:mod:`quorate.raft.membership`): in force from the moment it is in the log."""
+    WITNESSED = 3
+    """What a witness keeps in place of commands: where the entry is and its term, no payload."""
 
 
 @dataclass(slots=True)

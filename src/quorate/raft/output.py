@@ -19,16 +19,32 @@ class HardState:
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """Where a log begins: everything up to ``index`` (of ``term``) is in a snapshot, and in the log no more.
+
+    ``configuration`` is the encoded one that was in force there, from entry ``configuration_index``; it is empty
+    if that was the one the cluster began with (index 0).
+    """
+
+    index: int = 0
+    term: int = 0
+    configuration_index: int = 0
+    configuration: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """One request to make something durable. Writes are carried out whole and in the order of their tickets.
 
-    First ``hard_state`` (if not ``None``), then ``entries``: they replace everything in the log from
-    ``entries[0].index`` on. When both are durable, and not before, the driver calls ``core.persisted(ticket)``.
+    First ``hard_state`` (if not ``None``). Then ``floor`` (if not ``None``): a snapshot takes the place of the
+    whole log, which begins anew behind it. Then ``entries``: they replace everything in the log from
+    ``entries[0].index`` on. When all are durable, and not before, the driver calls ``core.persisted(ticket)``.
     """
 
     ticket: int
     hard_state: HardState | None = None
     entries: tuple[Entry, ...] = ()
+    floor: Floor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +89,10 @@ class Recovered:
     hard_state: HardState = HardState()
     last_index: int = 0
     term_starts: tuple[tuple[int, int], ...] = ()
-    """(first index, term) of each run of entries of one term, in ascending order: the whole log's terms."""
+    """(first index, term) of each run of entries of one term, in ascending order: all entries behind the floor."""
+    floor: Floor = Floor()
+    """``last_index`` is never below it."""
+    configurations: tuple[Entry, ...] = ()
+    """The MEMBERSHIP entries behind the floor, in ascending order."""
+    repairing: bool = False
+    """Whether this node has lost what it had promised: it must not vote until the cluster has taken it in anew."""

@@ -26,6 +26,8 @@ def majority_value(voters: Collection[int], values: Mapping[int, int]) -> int:
     >>> majority_value({1, 2, 3}, {1: 5, 2: 7})
     5
     """
+    if not voters:
+        return 0
     reached = sorted((values.get(voter, 0) for voter in voters), reverse=True)
     return reached[majority_size(voters) - 1]
 

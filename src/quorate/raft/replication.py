@@ -24,7 +24,7 @@ class Replication:
         self._term = term
         self.peers: dict[int, Progress] = {
             peer: self._new_progress(session)
-            for session, peer in enumerate(configuration.members, start=1)
+            for session, peer in enumerate(configuration.ids, start=1)
             if peer != config.node_id
         }
         self._own_match = 0

@@ -32,6 +32,20 @@ class Writer(Protocol):
         """Finish what was submitted and stop; blocks until then. Does not close the store. Safe to call twice."""
 
 
+class WriterFactory(Protocol):
+    """How a node makes its :class:`Writer`."""
+
+    def __call__(
+        self,
+        store: GroupStore,
+        on_persisted: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+        loop: AbstractEventLoop,
+    ) -> Writer:
+        """See :class:`Writer`."""
+        ...
+
+
 class GroupCommitWriter:
     """Persists in a thread of its own: one sync covers all writes that arrived while the last one ran."""
 

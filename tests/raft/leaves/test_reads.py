@@ -16,7 +16,7 @@ class Rig:
 
     def __init__(self, *, voters: int = 3, lease: bool = False) -> None:
         self.config = CoreConfig(node_id=1, lease_reads=lease)
-        self.reads = LeaderReads(self.config, Configuration(frozenset(range(1, voters + 1))), NO_OP)
+        self.reads = LeaderReads(self.config, Configuration.of(range(1, voters + 1)), NO_OP)
         self.peers = {node: Progress(node, 1, Inflights(1, 1)) for node in range(2, voters + 1)}
 
     def acknowledge(self, peer: int, sequence: int) -> None:

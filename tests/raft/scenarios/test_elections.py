@@ -150,8 +150,8 @@ def test_scenario_39_voting_does_not_depend_on_ones_own_configuration() -> None:
     Brings it back: in ``grants_vote``, refuse candidates that are not in the configuration.
     """
     for configuration in (
-        Configuration(frozenset({1, 2, 3})),
-        Configuration(frozenset({2, 3}), learners=frozenset({1})),
+        Configuration.of((1, 2, 3)),
+        Configuration.of((2, 3), learners=(1,)),
     ):
         disk = Disk()
         core = RaftCore(CoreConfig(node_id=1), configuration, disk.recovered, disk, FixedTimeouts(14))

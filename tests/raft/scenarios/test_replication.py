@@ -224,9 +224,7 @@ def test_scenario_48_a_state_machine_ahead_of_the_log_is_an_error_at_start() -> 
     """See the scenario above: the state's own applied index proves what was committed."""
     disk = Disk(HardState(1), entries([1]))
     with pytest.raises(ProtocolViolation, match="entry 2 is committed, but this log ends at 1"):
-        RaftCore(
-            CoreConfig(node_id=1), Configuration(frozenset({1})), disk.recovered, disk, FixedTimeouts(0), applied=2
-        )
+        RaftCore(CoreConfig(node_id=1), Configuration.of((1,)), disk.recovered, disk, FixedTimeouts(0), applied=2)
 
 
 def test_scenario_49_applied_never_passes_committed() -> None:
