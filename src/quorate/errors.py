@@ -15,6 +15,8 @@
     ├── ProposalError                the command has no result to return
     │   ├── NotApplied               it is certain that the command has no effect: retry freely
     │   │   ├── NotLeader            ... this node does not lead; ``leader`` may say who does
+    │   │   │   └── LeadershipMoving ... it is handing its leadership over: ask again in a moment
+    │   │   ├── MembershipConflict   ... another change of the membership is under way, or came first
     │   │   ├── ProposalDropped      ... too much is in flight, or the entry was overwritten
     │   │   ├── ProposalTooLarge     ... it will never fit; do not retry
     │   │   └── NodeStopped          ... this node is not running
@@ -68,7 +70,11 @@ class FrameError(TransportError):
 
 
 class HandshakeRefused(TransportError):
-    """The handshake ended in a refusal; the message says why."""
+    """The handshake ended in a refusal; the message says why, ``code`` (see the transport's) what can be done."""
+
+    def __init__(self, message: str = "", code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ProtocolViolation(QuorateError):
@@ -92,6 +98,18 @@ class NotLeader(NotApplied):
     def __init__(self, leader: int | None = None) -> None:
         super().__init__("there is no leader" if leader is None else f"node {leader} is the leader")
         self.leader = leader
+
+
+class LeadershipMoving(NotLeader):
+    """The leader takes nothing more, as it is handing its leadership over."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.args = ("the leadership is being handed over",)
+
+
+class MembershipConflict(NotApplied):
+    """The configuration is not the one that the change was made for, or cannot be changed at this moment."""
 
 
 class ProposalDropped(NotApplied):

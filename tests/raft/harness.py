@@ -157,6 +157,12 @@ class Cluster:
     def core(self, node_id: int) -> RaftCore:
         return self.servers[node_id].core
 
+    def session(self, leader: int, peer: int) -> int:
+        """The number of ``leader``'s replication to ``peer``: answers to another one do not count."""
+        replication = self.core(leader).replication
+        assert replication is not None, f"{leader} does not lead"
+        return replication.peers[peer].session
+
     # -- inputs, each followed by what the core asks for -------------------------------------------------
 
     def tick(self, *nodes: int, times: int = 1) -> None:

@@ -102,15 +102,17 @@ def test_5_1_an_answer_of_an_old_term_is_ignored() -> None:
     cluster.heal()
     index = cluster.propose(2)
     cluster.drop()
-    cluster.step(3, 2, AppendEntriesReply(term=1, session=3, match_index=index))
+    cluster.step(3, 2, AppendEntriesReply(term=1, session=cluster.session(2, 3), match_index=index))
     assert cluster.core(2).log.committed == index - 1
 
 
 def test_5_1_every_change_of_role_is_one_of_the_table() -> None:
-    """Figure 4 with PreVote: a leader comes only from a candidate, a candidate only from a pre-candidate."""
+    """Figure 4 with PreVote: a leader comes only from a candidate, a candidate from a pre-candidate (or is asked)."""
     sources = {after: {role for (role, _), target in TRANSITIONS.items() if target is after} for after in Role}
     assert sources[Role.LEADER] == {Role.CANDIDATE}
-    assert sources[Role.CANDIDATE] == {Role.PRE_CANDIDATE}
+    assert sources[Role.CANDIDATE] == {Role.PRE_CANDIDATE, Role.FOLLOWER}
+    asked = [event for (role, event), after in TRANSITIONS.items() if (role, after) == (Role.FOLLOWER, Role.CANDIDATE)]
+    assert asked == [Event.OFFICE_HANDED_OVER]
     assert sources[Role.PRE_CANDIDATE] == {Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}
     assert all(TRANSITIONS[role, Event.HIGHER_TERM] is Role.FOLLOWER for role in Role)
 
@@ -345,9 +347,10 @@ def test_5_4_2_figure_8_an_entry_of_an_old_term_is_not_committed_by_counting() -
     assert cluster.core(1).term == 4
     # Entry 2 of term 2 reaches S3, and nothing of term 4 does: on a majority, and not committed.
     for peer in (2, 3):
-        cluster.step(peer, 1, AppendEntriesReply(term=4, session=peer, match_index=2 if peer == 2 else 1))
+        match = 2 if peer == 2 else 1
+        cluster.step(peer, 1, AppendEntriesReply(term=4, session=cluster.session(1, peer), match_index=match))
     cluster[3].disk.entries.append(entry(2, 2))
-    cluster.step(3, 1, AppendEntriesReply(term=4, session=3, match_index=2))
+    cluster.step(3, 1, AppendEntriesReply(term=4, session=cluster.session(1, 3), match_index=2))
     replication = cluster.core(1).replication
     assert replication is not None
     assert replication.quorum_match() == 2

@@ -1,26 +1,27 @@
 """The Raft core: dispatches inputs to the roles' parts and gathers what they ask for.
 
 Inputs: :meth:`~RaftCore.step` (a peer's message), :meth:`~RaftCore.tick` (time), :meth:`~RaftCore.propose`,
-:meth:`~RaftCore.read_index`, :meth:`~RaftCore.persisted`, :meth:`~RaftCore.applied_to`,
-:meth:`~RaftCore.peer_lost`. After any number of them, :meth:`~RaftCore.ready` returns what is now to be done.
+:meth:`~RaftCore.read_index`, :meth:`~RaftCore.change_membership`, :meth:`~RaftCore.transfer_leadership`,
+:meth:`~RaftCore.persisted`, :meth:`~RaftCore.applied_to`, :meth:`~RaftCore.peer_lost`,
+:meth:`~RaftCore.install_snapshot`, :meth:`~RaftCore.snapshot_ended`, :meth:`~RaftCore.compact`,
+:meth:`~RaftCore.repaired`. After any number of them, :meth:`~RaftCore.ready` returns what is now to be done.
 Proposals made between two calls of ``ready`` travel together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
-from quorate.errors import NotLeader, ProposalDropped, ProtocolViolation
+from quorate.errors import NotLeader, ProtocolViolation
 from quorate.raft.config import CoreConfig
 from quorate.raft.election import Campaign, ElectionTimer, grants_vote
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.leadership import Leadership
 from quorate.raft.log import RaftLog
-from quorate.raft.membership import Configuration
+from quorate.raft.membership import Configuration, Member
 from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
-    Envelope,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -28,25 +29,15 @@ from quorate.raft.messages import (
     ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
-from quorate.raft.output import LogReader, Output, ReadReady, Recovered
+from quorate.raft.outbox import Outbox
+from quorate.raft.output import Floor, LogReader, Output, ReadReady, Recovered
 from quorate.raft.persistence import Persistence
 from quorate.raft.quorum import VoteResult
-from quorate.raft.reads import FollowerReads, LeaderReads
+from quorate.raft.reads import FollowerReads
 from quorate.raft.replication import Replication, accept_entries
 from quorate.raft.roles import TRANSITIONS, Event, Role
-
-
-class Leadership:
-    """What only a leader has. One object, dropped whole when the node steps down."""
-
-    def __init__(
-        self, config: CoreConfig, configuration: Configuration, log: RaftLog, term: int, no_op_index: int
-    ) -> None:
-        self.replication = Replication(config, configuration, log, term)
-        self.reads = LeaderReads(config, configuration, no_op_index)
-        self.heartbeat_elapsed = 0
-        self.quorum_check_elapsed = 0
 
 
 class RaftCore:
@@ -66,24 +57,26 @@ class RaftCore:
     ) -> None:
         """Continue from what storage ``recovered``.
 
-        ``applied`` is where the state machines continue, ``committed`` what they prove to be committed
-        (some may be further than others). ``now`` is the clock's reading, in ticks.
+        ``configuration`` is the one the cluster began with, in force until the log says otherwise. ``applied`` is
+        where the state machines continue, ``committed`` what they prove to be committed (some may be further than
+        others). ``now`` is the clock's reading, in ticks.
         """
         self.config = config
-        self.configuration = configuration
-        self.log = RaftLog(recovered, reader, cache_bytes_max=config.cache_bytes_max)
+        self.log = RaftLog(recovered, reader, cache_bytes_max=config.cache_bytes_max, initial=configuration)
         self.log.commit_to(max(applied, committed))
         self.log.handed_out = self.log.applied = applied
         self.role = Role.FOLLOWER
         self.leader: int | None = None
+        self.repairing = recovered.repairing
+        """Whether this node lost what it had promised: it votes for nobody, and what it says counts for nothing."""
         self._persistence = Persistence(recovered.hard_state, self.log)
+        self._outbox = Outbox(config.node_id, self._persistence)
         self._timer = ElectionTimer(config, rng)
         self._now = now
         self._ticked_at = now
         self._campaign: Campaign | None = None
         self._leadership: Leadership | None = None
         self._follower_reads = FollowerReads()
-        self._messages: list[Envelope] = []
         self._reads: list[ReadReady] = []
 
     # -- what can be asked -------------------------------------------------------------------------------
@@ -104,9 +97,20 @@ class RaftCore:
         return self._persistence.hard_state.voted_for
 
     @property
+    def configuration(self) -> Configuration:
+        """The configuration in force: the latest in the log, committed or not (§6)."""
+        return self.log.configurations.latest
+
+    @property
     def replication(self) -> Replication | None:
         """A leader's view of its peers; ``None`` on any other node."""
         return self._leadership.replication if self._leadership else None
+
+    @property
+    def successor(self) -> int | None:
+        """The node that this leader is handing its leadership to."""
+        transfer = self._leadership.transfer if self._leadership else None
+        return transfer.target if transfer else None
 
     # -- inputs ------------------------------------------------------------------------------------------
 
@@ -122,45 +126,42 @@ class RaftCore:
         if elapsed <= 0:
             return
         if self._leadership is not None:
-            self._tick_leader(self._leadership, elapsed)
-        elif self._timer.tick(elapsed) and self.configuration.is_voter(self.node_id):
+            self._end_leadership(self._leadership.tick(elapsed, self._now))
+        elif self._timer.tick(elapsed) and self._may_campaign:
             self._begin_campaign(pre_vote=True)
-
-    def _tick_leader(self, leadership: Leadership, elapsed: int) -> None:
-        leadership.quorum_check_elapsed += elapsed
-        if leadership.quorum_check_elapsed >= self.config.election_ticks_max:
-            leadership.quorum_check_elapsed = 0
-            if not self.configuration.quorum.includes(leadership.replication.take_active()):
-                self._become_follower(Event.QUORUM_LOST, self.term, None)
-                return
-        leadership.heartbeat_elapsed += elapsed
-        if leadership.heartbeat_elapsed >= self.config.heartbeat_ticks:
-            leadership.heartbeat_elapsed = 0
-            leadership.replication.nudge_all()
-            self._begin_heartbeat_round(leadership)
+            self._step_own_messages()
 
     def propose(self, payloads: Sequence[bytes]) -> int:
         """Append one entry per payload; returns the index of the first.
 
         They are committed if and when their entries come out of :meth:`ready` with the current term. Raises
-        :class:`NotLeader`, or :class:`ProposalDropped` while too much is uncommitted; then nothing was appended.
+        :class:`NotLeader`, or :class:`~quorate.errors.ProposalDropped` while too much is uncommitted; then nothing
+        was appended.
         """
-        leadership = self._leadership
-        if leadership is None:
+        return self._require_leadership().propose(payloads)
+
+    def change_membership(self, members: Iterable[Member], expected_index: int | None = None) -> int:
+        """Begin the change to ``members``; returns the index of its first entry (§6, joint consensus).
+
+        Where those who decide are others than before, the change passes through a joint configuration by itself.
+        ``expected_index`` is the entry of the configuration that the caller has looked at. Raises
+        :class:`NotLeader`, :class:`~quorate.errors.MembershipConflict` if that one is no longer in force or a change
+        is under way, and :class:`~quorate.errors.ConfigError` for members that cannot be.
+        """
+        return self._require_leadership().change_membership(members, expected_index)
+
+    def transfer_leadership(self, target: int | None = None) -> int:
+        """Hand the leadership to ``target``, or to the node that is fittest; returns which (thesis §3.10).
+
+        Nothing is proposed meanwhile. If the target does not take over within an election timeout, all goes on as
+        before. Raises :class:`NotLeader` or :class:`~quorate.errors.MembershipConflict`.
+        """
+        return self._require_leadership().hand_over(target)
+
+    def _require_leadership(self) -> Leadership:
+        if self._leadership is None:
             raise NotLeader(self.leader)
-        replication = leadership.replication
-        size = sum(len(payload) for payload in payloads)
-        bound = self.config.uncommitted_bytes_max
-        if replication.uncommitted_bytes and replication.uncommitted_bytes + size > bound:
-            raise ProposalDropped(f"{replication.uncommitted_bytes} bytes are uncommitted, the bound is {bound}")
-        first = self.log.last_index + 1
-        entries = [
-            Entry(first + offset, self.term, EntryKind.COMMANDS, payload) for offset, payload in enumerate(payloads)
-        ]
-        self.log.append(entries)
-        for entry in entries:
-            replication.proposed(entry)
-        return first
+        return self._leadership
 
     def read_index(self, token: int, now: int) -> None:
         """Ask for a linearizable read; its :class:`ReadReady` names ``token``, which must never be used again."""
@@ -169,30 +170,69 @@ class RaftCore:
             self._add_read(self._leadership, self.node_id, token, self._now)
         elif self.leader is not None:
             self._follower_reads.asked(token)
-            self._send(self.leader, ReadIndex(term=self.term, token=token))
+            self._outbox.send(self.leader, ReadIndex(term=self.term, token=token))
         else:
             self._reads.append(ReadReady(token, None))
 
     def persisted(self, ticket: int) -> None:
         """The write ``ticket`` and all before it are durable."""
-        for envelope in self._persistence.persisted(ticket):
-            if envelope.peer == self.node_id:
-                self.step(self.node_id, envelope.message)
-            else:
-                self._messages.append(envelope)
+        self._outbox.persisted(ticket)
+        self._step_own_messages()
 
     def applied_to(self, index: int) -> None:
-        """The driver has applied everything up to ``index``."""
+        """The driver has applied everything up to ``index``, or put a snapshot of that index in place."""
         self.log.applied_to(index)
+
+    def compact(self, index: int) -> Floor | None:
+        """Give up the log up to ``index``, as far as it is applied; the new floor, or ``None`` if it did not rise.
+
+        The state up to there must be durable outside of the log. The driver keeps the floor before it removes
+        anything.
+        """
+        return self.log.compact(index)
 
     def peer_lost(self, peer: int) -> None:
         """The way to ``peer`` broke: what was under way may be lost."""
-        if self._leadership is not None and peer in self._leadership.replication.peers:
-            progress = self._leadership.replication.peers[peer]
-            progress.probe_from(progress.match + 1)
+        if self._leadership is not None:
+            self._leadership.peer_lost(peer)
+
+    def snapshot_ended(self, peer: int, session: int) -> None:
+        """Bringing ``peer`` a snapshot, as asked in :class:`~quorate.raft.output.SnapshotWanted`, has ended."""
+        if self._leadership is not None:
+            self._leadership.replication.snapshot_ended(peer, session)
+
+    def install_snapshot(self, leader: int, term: int, session: int, floor: Floor) -> bool:
+        """A snapshot that ``leader`` sent in ``term`` is here, whole and verified (§7).
+
+        Returns whether it is to be installed: the next write then has the floor in it; once that is durable, the
+        driver puts the state in place and calls :meth:`applied_to` with its index. Nothing is handed out for
+        applying meanwhile. Otherwise it is of no use (any more), and to be discarded.
+        """
+        if term < self.term:
+            return False
+        if term > self.term:
+            self._become_follower(Event.HIGHER_TERM, term, leader)
+        self._hear_leader(leader)
+        known = floor.index <= self.log.committed
+        if not known and self.log.matches(floor.index, floor.term):
+            self.log.commit_to(floor.index)
+            known = True
+        if not known:
+            self._persistence.reset_log(floor)
+        reply = AppendEntriesReply(term=self.term, session=session, match_index=floor.index, repairing=self.repairing)
+        self._outbox.send_durable(leader, reply)
+        return not known
+
+    def repaired(self) -> None:
+        """The cluster has taken this node in anew, with the data that it has now: it may vote again."""
+        self.repairing = False
 
     def step(self, peer: int, message: Message) -> None:
-        """A message from ``peer`` (already authenticated as that member) arrived."""
+        """A message from ``peer`` (already authenticated as that node) arrived."""
+        self._step(peer, message)
+        self._step_own_messages()
+
+    def _step(self, peer: int, message: Message) -> None:
         if message.term > self.term:
             if not self._enter_higher_term(peer, message):
                 return
@@ -203,26 +243,34 @@ class RaftCore:
             case AppendEntries():
                 self._handle_append(peer, message)
             case AppendEntriesReply():
-                self._handle_append_reply(peer, message)
+                if self._leadership is not None:
+                    self._end_leadership(self._leadership.handle_append_reply(peer, message))
             case Heartbeat():
                 self._handle_heartbeat(peer, message)
             case HeartbeatReply():
-                self._handle_heartbeat_reply(peer, message)
+                if self._leadership is not None:
+                    self._leadership.handle_heartbeat_reply(peer, message)
             case RequestVote():
                 self._handle_vote_request(peer, message)
             case RequestVoteReply():
                 self._handle_vote_reply(peer, message)
+            case TimeoutNow():
+                self._handle_timeout_now(peer)
             case ReadIndex():
                 self._handle_read_request(peer, message)
             case ReadIndexReply():
                 self._handle_read_reply(message)
+
+    def _step_own_messages(self) -> None:
+        while (message := self._outbox.take_own()) is not None:
+            self._step(self.node_id, message)
 
     # -- terms -------------------------------------------------------------------------------------------
 
     def _enter_higher_term(self, peer: int, message: Message) -> bool:
         """Deal with a term above ours (§5.1); returns whether the message is still to be handled."""
         match message:
-            case RequestVote() if self._leader_is_protected:
+            case RequestVote(transfer=False) if self._leader_is_protected:
                 # A leader is at work: a node that cannot hear it must not depose it (thesis §4.2.3).
                 return False
             case RequestVote(pre_vote=True) | RequestVoteReply(pre_vote=True, granted=True):
@@ -241,11 +289,13 @@ class RaftCore:
         """Tell a node of an earlier term that its time is over (§5.1)."""
         match message:
             case AppendEntries() | Heartbeat():
-                reply = AppendEntriesReply(term=self.term, session=0, match_index=0, rejected=True)
-                self._send_durable(peer, reply)
+                reply = AppendEntriesReply(
+                    term=self.term, session=0, match_index=0, rejected=True, repairing=self.repairing
+                )
+                self._outbox.send_durable(peer, reply)
             case RequestVote():
                 refusal = RequestVoteReply(term=self.term, granted=False, pre_vote=message.pre_vote)
-                self._send_durable(peer, refusal)
+                self._outbox.send_durable(peer, refusal)
             case _:
                 pass  # an answer to a question of an earlier term: nobody waits for it any more
 
@@ -263,11 +313,24 @@ class RaftCore:
         self.leader = leader
         if term > self.term:
             self._persistence.set_hard_state(term, None)
+        self._restart_timer()
+
+    def _restart_timer(self) -> None:
+        """Begin to wait for a leader; longer where others come first by their priority."""
+        own = self.configuration.get(self.node_id)
+        priorities = [member.priority for member in self.configuration if self.configuration.may_lead(member.node_id)]
+        self._timer.yielding = own is not None and own.priority < max(priorities, default=0)
         self._timer.restart()
 
-    def _begin_campaign(self, *, pre_vote: bool) -> None:
-        """Ask everyone for a promise of their vote, or, that won, for the vote itself."""
-        self._enter_role(Event.TIMEOUT if pre_vote else Event.PRE_VOTE_WON)
+    @property
+    def _may_campaign(self) -> bool:
+        own = self.configuration.get(self.node_id)
+        return own is not None and own.priority > 0 and self.configuration.may_lead(self.node_id) and not self.repairing
+
+    def _begin_campaign(self, *, pre_vote: bool, transfer: bool = False) -> None:
+        """Ask everyone for a promise of their vote, or, that won (or told by the leader), for the vote itself."""
+        wanted_by = Event.TIMEOUT if pre_vote else Event.PRE_VOTE_WON
+        self._enter_role(Event.OFFICE_HANDED_OVER if transfer else wanted_by)
         self.leader = None
         self._timer.restart_campaign()
         self._campaign = Campaign(self.configuration.quorum)
@@ -278,33 +341,37 @@ class RaftCore:
             last_index=self.log.last_index,
             last_term=self.log.last_term,
             pre_vote=pre_vote,
+            transfer=transfer,
         )
         for peer in self.configuration.ids:
             if peer != self.node_id and self.configuration.is_voter(peer):
-                self._send_durable(peer, request)
+                self._outbox.send_durable(peer, request)
         own_vote = RequestVoteReply(term=request.term, granted=True, pre_vote=pre_vote)
-        self._send_durable(self.node_id, own_vote)
+        self._outbox.send_durable(self.node_id, own_vote)
 
     def _become_leader(self) -> None:
         self._enter_role(Event.VOTE_WON)
         self.leader = self.node_id
-        no_op = Entry(self.log.last_index + 1, self.term, EntryKind.NOOP, b"")
-        self._leadership = Leadership(self.config, self.configuration, self.log, self.term, no_op.index)
-        self.log.append([no_op])
-        self._begin_heartbeat_round(self._leadership)
+        self._leadership = Leadership(
+            self.config, self.log, self._persistence, self._outbox, term=self.term, now=self._now
+        )
+
+    def _end_leadership(self, reason: Event | None) -> None:
+        if reason is not None:
+            self._become_follower(reason, self.term, None)
 
     # -- elections ---------------------------------------------------------------------------------------
 
     def _handle_vote_request(self, peer: int, request: RequestVote) -> None:
-        if self._leader_is_protected:
+        if self.repairing or (self._leader_is_protected and not request.transfer):
             return
         granted = grants_vote(request, peer, self._persistence.hard_state, self.log)
         if granted and not request.pre_vote:
             self._persistence.set_hard_state(self.term, peer)
-            self._timer.restart()
+            self._restart_timer()
         # A refusal tells our own term, so that a candidate which lags behind learns it.
         term = request.term if granted else self.term
-        self._send_durable(peer, RequestVoteReply(term=term, granted=granted, pre_vote=request.pre_vote))
+        self._outbox.send_durable(peer, RequestVoteReply(term=term, granted=granted, pre_vote=request.pre_vote))
 
     def _handle_vote_reply(self, peer: int, vote: RequestVoteReply) -> None:
         campaign = self._campaign
@@ -320,6 +387,15 @@ class RaftCore:
         elif result is VoteResult.WON:
             self._become_leader()
 
+    def _handle_timeout_now(self, peer: int) -> None:
+        """The leader hands its office over. No pre-vote: the leader itself has seen that this node is fit."""
+        if self.role is Role.FOLLOWER and self.leader == peer and self._may_take_over:
+            self._begin_campaign(pre_vote=False, transfer=True)
+
+    @property
+    def _may_take_over(self) -> bool:
+        return self.configuration.may_lead(self.node_id) and not self.repairing
+
     # -- following ---------------------------------------------------------------------------------------
 
     def _hear_leader(self, peer: int) -> None:
@@ -332,48 +408,16 @@ class RaftCore:
 
     def _handle_append(self, peer: int, append: AppendEntries) -> None:
         self._hear_leader(peer)
-        self._send_durable(peer, accept_entries(self.log, append))
+        self._outbox.send_durable(peer, accept_entries(self.log, append, repairing=self.repairing))
 
     def _handle_heartbeat(self, peer: int, heartbeat: Heartbeat) -> None:
         self._hear_leader(peer)
         self.log.commit_to(heartbeat.commit)
         if heartbeat.sequence:
-            self._send(peer, HeartbeatReply(term=self.term, session=heartbeat.session, sequence=heartbeat.sequence))
-
-    # -- leading -----------------------------------------------------------------------------------------
-
-    def _begin_heartbeat_round(self, leadership: Leadership) -> None:
-        sequence = leadership.reads.begin_round(self._now)
-        for peer, progress in leadership.replication.peers.items():
-            self._send(peer, leadership.replication.heartbeat(progress, sequence))
-        leadership.reads.acknowledged(leadership.replication.peers)
-
-    def _handle_append_reply(self, peer: int, reply: AppendEntriesReply) -> None:
-        if self._leadership is None:
-            return
-        replication = self._leadership.replication
-        if peer == self.node_id:
-            replication.own_entries_durable(reply.match_index)
-        else:
-            replication.handle_reply(peer, reply)
-        self._maybe_commit(replication)
-
-    def _maybe_commit(self, replication: Replication) -> None:
-        """Commit what a quorum holds, but only by counting copies of an entry of this term (§5.4.2)."""
-        index = replication.quorum_match()
-        if index > self.log.committed and self.log.term(index) == self.term:
-            self.log.commit_to(index)
-            replication.committed(index)
-
-    def _handle_heartbeat_reply(self, peer: int, reply: HeartbeatReply) -> None:
-        leadership = self._leadership
-        progress = leadership.replication.peers.get(peer) if leadership else None
-        if leadership is None or progress is None or reply.session != progress.session:
-            return
-        progress.active = True
-        progress.round_acked = max(progress.round_acked, reply.sequence)
-        leadership.replication.nudge(progress)
-        leadership.reads.acknowledged(leadership.replication.peers)
+            reply = HeartbeatReply(
+                term=self.term, session=heartbeat.session, sequence=heartbeat.sequence, repairing=self.repairing
+            )
+            self._outbox.send(peer, reply)
 
     # -- reads -------------------------------------------------------------------------------------------
 
@@ -382,61 +426,43 @@ class RaftCore:
             # The present is not known here: this message may have lain unread while the whole process was stopped.
             self._add_read(self._leadership, peer, request.token, None)
         else:
-            self._send(peer, ReadIndexReply(term=self.term, token=request.token, index=0))
+            self._outbox.send(peer, ReadIndexReply(term=self.term, token=request.token, index=0))
 
     def _add_read(self, leadership: Leadership, origin: int, token: int, now: int | None) -> None:
         if not leadership.reads.add(origin, token, self.log.committed, now):
-            self._answer_read(origin, token, None)
+            self._decline_read(origin, token)
 
     def _handle_read_reply(self, reply: ReadIndexReply) -> None:
         if self._follower_reads.answered(reply.token):
             self._reads.append(ReadReady(reply.token, reply.index or None))
 
-    def _answer_read(self, origin: int, token: int, index: int | None) -> None:
+    def _decline_read(self, origin: int, token: int) -> None:
         if origin == self.node_id:
-            self._reads.append(ReadReady(token, index))
+            self._reads.append(ReadReady(token, None))
         else:
-            self._send(origin, ReadIndexReply(term=self.term, token=token, index=index or 0))
+            self._outbox.send(origin, ReadIndexReply(term=self.term, token=token, index=0))
 
     def _abandon_reads(self) -> None:
         for token in self._follower_reads.abandon():
             self._reads.append(ReadReady(token, None))
         if self._leadership is not None:
             for read in self._leadership.reads.abandon():
-                self._answer_read(read.origin, read.token, None)
+                self._decline_read(read.origin, read.token)
 
     # -- output ------------------------------------------------------------------------------------------
 
-    def _send(self, peer: int, message: Message) -> None:
-        self._messages.append(Envelope(peer, message))
-
-    def _send_durable(self, peer: int, message: Message) -> None:
-        """Send (or, to this node itself, step) once everything in memory now is durable."""
-        envelope = Envelope(peer, message)
-        if self._persistence.hold(envelope):
-            return
-        if peer == self.node_id:
-            self.step(peer, message)
-        else:
-            self._messages.append(envelope)
-
     def ready(self) -> Output:
         """Everything that is due. Call it after a batch of inputs; see :class:`Output` for what each part asks."""
-        leadership = self._leadership
-        if leadership is not None:
-            if leadership.reads.wants_round:
-                self._begin_heartbeat_round(leadership)
-            for read in leadership.reads.take_answerable(self.log.committed):
-                self._answer_read(read.origin, read.token, read.index)
-            self._messages.extend(leadership.replication.messages())
-            if self.log.written < self.log.last_index:
-                own = AppendEntriesReply(term=self.term, session=0, match_index=self.log.last_index)
-                self._send_durable(self.node_id, own)
+        if self._leadership is not None:
+            self._reads += self._leadership.prepare_output()
+            self._step_own_messages()
         output = Output(
             write=self._persistence.take_write(),
-            messages=self._messages,
+            messages=self._outbox.take(),
             committed=self.log.take_committed(self.config.apply_bytes_max),
             reads=self._reads,
         )
-        self._messages, self._reads = [], []
+        if self._leadership is not None:
+            output.snapshots, self._leadership.replication.snapshots = self._leadership.replication.snapshots, []
+        self._reads = []
         return output

@@ -15,6 +15,7 @@ class ElectionTimer:
     """Counts the ticks since this wait began, against a timeout drawn anew each time; and since a leader was heard.
 
     The second count is a promise: a leader's lease rests on it, so only time ends it, never a change of term.
+    While ``yielding``, every wait is longer by the width of the range, so that nodes of higher priority come first.
     """
 
     def __init__(self, config: CoreConfig, rng: Random) -> None:
@@ -23,6 +24,7 @@ class ElectionTimer:
         self._elapsed = 0
         self._since_leader = 0  # before the last crash one may have been heard: its lease must be respected
         self._just_heard = True
+        self.yielding = False
         self._timeout = self._draw(config.election_ticks_min, config.election_ticks_max)
 
     def _draw(self, low: int, high: int) -> int:
@@ -51,7 +53,8 @@ class ElectionTimer:
             return False
         self._elapsed += elapsed
         self._since_leader += elapsed
-        return self._elapsed >= self._timeout
+        extra = self._config.election_ticks_max - self._config.election_ticks_min if self.yielding else 0
+        return self._elapsed >= self._timeout + extra
 
     @property
     def leader_is_recent(self) -> bool:

@@ -52,6 +52,7 @@ class Configuration:
     members: tuple[Member, ...] = ()
     outgoing: frozenset[int] = frozenset()
     voters: frozenset[int] = field(init=False, repr=False, compare=False)
+    witnesses: frozenset[int] = field(init=False, repr=False, compare=False)
     quorum: Quorum = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +65,9 @@ class Configuration:
             raise ConfigError("a cluster needs at least one voter that may lead")
         if not self.outgoing.issubset(ids):
             raise ConfigError("the outgoing half names nodes that are no members")
+        witnesses = frozenset(each.node_id for each in self.members if each.role is MemberRole.WITNESS)
         object.__setattr__(self, "voters", voters)
+        object.__setattr__(self, "witnesses", witnesses)
         object.__setattr__(self, "quorum", Quorum((voters, self.outgoing) if self.outgoing else (voters,)))
 
     @classmethod
@@ -114,14 +117,9 @@ class Configuration:
         """Whether the node has a say in any half."""
         return node_id in self.voters or node_id in self.outgoing
 
-    def is_witness(self, node_id: int) -> bool:
-        """Whether the node receives no data."""
-        member = self.get(node_id)
-        return member is not None and member.role is MemberRole.WITNESS
-
     def may_lead(self, node_id: int) -> bool:
         """Whether the node may become, or be asked to become, the leader."""
-        return self.is_voter(node_id) and not self.is_witness(node_id)
+        return self.is_voter(node_id) and node_id not in self.witnesses
 
     # -- changing ----------------------------------------------------------------------------------------
 

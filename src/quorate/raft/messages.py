@@ -16,13 +16,15 @@ from quorate.raft.entry import Entry
 class RequestVote:
     """Ask for a vote (§5.2), or with ``pre_vote`` whether one would be given (thesis §9.6).
 
-    A pre-vote carries the term the sender *would* campaign in and changes nobody's state.
+    A pre-vote carries the term the sender *would* campaign in and changes nobody's state. With ``transfer`` the
+    leader itself has asked the sender to campaign, so nobody needs to protect that leader (thesis §4.2.3).
     """
 
     term: int
     last_index: int
     last_term: int
     pre_vote: bool = False
+    transfer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,8 @@ class AppendEntriesReply:
     """The log matches the leader's, durably, up to ``match_index``; or it does not (``rejected``).
 
     A rejection echoes ``previous_index`` and hints where logs may agree: the follower's log holds no entry of
-    a term above ``hint_term`` at or below ``hint_index`` (§5.3, last paragraphs).
+    a term above ``hint_term`` at or below ``hint_index`` (§5.3, last paragraphs). What a ``repairing`` node says
+    counts for no quorum: it may have promised something else before it lost its data.
     """
 
     term: int
@@ -61,6 +64,7 @@ class AppendEntriesReply:
     previous_index: int = 0
     hint_index: int = 0
     hint_term: int = 0
+    repairing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +79,22 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatReply:
-    """The sender still follows the leader of ``term`` and had received round ``sequence``."""
+    """The sender still follows the leader of ``term`` and had received round ``sequence``.
+
+    ``repairing`` is that of :class:`AppendEntriesReply`.
+    """
 
     term: int
     session: int
     sequence: int
+    repairing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutNow:
+    """The leader of ``term`` hands its office over: campaign at once (thesis §3.10)."""
+
+    term: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +121,7 @@ Message = (
     | AppendEntriesReply
     | Heartbeat
     | HeartbeatReply
+    | TimeoutNow
     | ReadIndex
     | ReadIndexReply
 )

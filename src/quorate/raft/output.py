@@ -58,6 +58,18 @@ class ReadReady:
     index: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotWanted:
+    """``peer`` lacks entries that are no longer in the log: bring it a snapshot of the state.
+
+    Once that has ended, well or not, the driver calls ``core.snapshot_ended(peer, session)``. A peer that still
+    lacks entries then is named anew, so the driver paces its attempts.
+    """
+
+    peer: int
+    session: int
+
+
 @dataclass(slots=True)
 class Output:
     """Everything that became due since the last call of ``ready()``."""
@@ -70,6 +82,8 @@ class Output:
     """To be applied, in this order, once each. They are durable here and on a quorum."""
     reads: list[ReadReady] = field(default_factory=list)
     """Reads of this node that may be answered now (or never)."""
+    snapshots: list[SnapshotWanted] = field(default_factory=list)
+    """Peers that need a snapshot."""
 
 
 class LogReader(Protocol):

@@ -1,4 +1,4 @@
-"""What must be durable before what: the term and the vote, the tickets of writes, the messages that wait for them.
+"""What must be durable before what: the term and the vote, the log, the messages that wait for them.
 
 A message that promises something (a vote, an acknowledgement) is handed in together with the state it
 promises; it comes out again only when the write holding that state was reported durable.
@@ -10,7 +10,7 @@ from collections import deque
 
 from quorate.raft.log import RaftLog
 from quorate.raft.messages import AppendEntriesReply, Envelope
-from quorate.raft.output import HardState, Write
+from quorate.raft.output import Floor, HardState, Write
 
 
 class Persistence:
@@ -20,6 +20,7 @@ class Persistence:
         self.hard_state = hard_state
         self._log = log
         self._hard_state_written = hard_state
+        self._floor: Floor | None = None
         self._next_ticket = 1
         self._under_way: deque[tuple[int, int]] = deque()  # (ticket, the log is durable up to here after it)
         self._held: deque[tuple[int, Envelope]] = deque()
@@ -30,9 +31,25 @@ class Persistence:
             raise AssertionError(f"term would go back from {self.hard_state.term} to {term}")
         self.hard_state = HardState(term, voted_for)
 
+    def reset_log(self, floor: Floor) -> None:
+        """A snapshot takes the place of the whole log, in memory now and on the disk with the next write."""
+        self._log.reset(floor)
+        self._floor = floor
+        # Whatever is on its way to the disk belongs to the old log.
+        self._under_way = deque((ticket, 0) for ticket, _ in self._under_way)
+
+    @property
+    def oldest_ticket(self) -> int | None:
+        """The write that has been under way longest, if any is."""
+        return self._under_way[0][0] if self._under_way else None
+
     @property
     def _dirty(self) -> bool:
-        return self.hard_state != self._hard_state_written or self._log.written < self._log.last_index
+        return (
+            self.hard_state != self._hard_state_written
+            or self._floor is not None
+            or self._log.written < self._log.last_index
+        )
 
     def hold(self, envelope: Envelope) -> bool:
         """Keep ``envelope`` until all that is in memory now is durable; ``False`` if it is already."""
@@ -73,7 +90,8 @@ class Persistence:
             if self._under_way and self._under_way[-1][1] >= first:
                 self._under_way = deque((ticket, min(last, first - 1)) for ticket, last in self._under_way)
             self._log.written = entries[-1].index
-        write = Write(self._next_ticket, hard_state, entries)
+        write = Write(self._next_ticket, hard_state, entries, self._floor)
+        self._floor = None
         self._under_way.append((write.ticket, self._log.written))
         self._hard_state_written = self.hard_state
         self._next_ticket += 1

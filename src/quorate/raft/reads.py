@@ -37,6 +37,7 @@ class LeaderReads:
         self._config = config
         self._configuration = configuration
         self._no_op_index = no_op_index
+        self._lease_allowed = config.lease_reads
         self._sequence = 0
         self._confirmed = 0
         self._rounds: deque[tuple[int, int]] = deque()  # (sequence, begun at) of rounds not yet confirmed
@@ -60,12 +61,21 @@ class LeaderReads:
 
     def _has_lease(self, commit: int, now: int | None) -> bool:
         return (
-            self._config.lease_reads
+            self._lease_allowed
             and now is not None
             and commit >= self._no_op_index
             and self._lease_from is not None
             and now < self._lease_from + self._config.lease_ticks
         )
+
+    def go_by(self, configuration: Configuration) -> None:
+        """Another configuration is in force: what a quorum of the former one promised is no lease any more."""
+        self._configuration = configuration
+        self._lease_from = None
+
+    def forgo_lease(self) -> None:
+        """Another node was asked to campaign, and may be elected while followers still keep their promise."""
+        self._lease_allowed = False
 
     @property
     def wants_round(self) -> bool:
@@ -84,7 +94,7 @@ class LeaderReads:
 
     def acknowledged(self, peers: dict[int, Progress]) -> None:
         """A round was begun or answered: see which rounds a quorum has answered by now (alone, a node is one)."""
-        answered = {peer: progress.round_acked for peer, progress in peers.items()}
+        answered = {peer: progress.round_acked for peer, progress in peers.items() if not progress.repairing}
         answered[self._config.node_id] = self._sequence
         self._confirmed = max(self._confirmed, self._configuration.quorum.reached(answered))
         while self._rounds and self._rounds[0][0] <= self._confirmed:

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 
 from quorate.raft.config import CoreConfig
-from quorate.raft.entry import Entry
+from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.inflights import Inflights
 from quorate.raft.log import RaftLog
 from quorate.raft.membership import Configuration
 from quorate.raft.messages import AppendEntries, AppendEntriesReply, Envelope, Heartbeat
+from quorate.raft.output import SnapshotWanted
 from quorate.raft.progress import Progress, ProgressState
 
 
 class Replication:
     """What a leader knows of its peers and what it sends them. It dies with the leadership."""
 
-    def __init__(self, config: CoreConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
+    def __init__(self, config: CoreConfig, log: RaftLog, term: int) -> None:
         self._config = config
-        self._configuration = configuration
         self._log = log
         self._term = term
-        self.peers: dict[int, Progress] = {
-            peer: self._new_progress(session)
-            for session, peer in enumerate(configuration.ids, start=1)
-            if peer != config.node_id
-        }
+        self._sessions = count(1)
+        self.configuration = Configuration()
+        self.peers: dict[int, Progress] = {}
+        self.snapshots: list[SnapshotWanted] = []
+        """Peers found to need a snapshot, to be told to the driver."""
         self._own_match = 0
         self._proposed: deque[tuple[int, int]] = deque()  # (index, bytes) proposed here and not yet committed
         self.uncommitted_bytes = 0
+        self.go_by(log.configurations.latest)
 
-    def _new_progress(self, session: int) -> Progress:
+    def go_by(self, configuration: Configuration) -> None:
+        """Another configuration is in force. Progress is kept for those who stay; who comes (back) starts anew."""
+        self.configuration = configuration
+        wanted = [peer for peer in configuration.ids if peer != self._config.node_id]
+        self.peers = {peer: self.peers.get(peer) or self._new_progress() for peer in wanted}
+
+    def _new_progress(self) -> Progress:
         window = Inflights(self._config.inflight_appends_max, self._config.inflight_bytes_max)
-        return Progress(session, self._log.last_index + 1, window)
+        return Progress(next(self._sessions), self._log.last_index + 1, window)
 
     # -- sending -----------------------------------------------------------------------------------------
 
@@ -41,7 +49,11 @@ class Replication:
         """Everything that may be sent now: entries within each window, and news of the commit index."""
         for peer, progress in self.peers.items():
             while self._wants_entries(progress):
-                yield Envelope(peer, self._append_message(progress))
+                if progress.next <= self._log.floor.index:
+                    progress.wait_for_snapshot()
+                    self.snapshots.append(SnapshotWanted(peer, progress.session))
+                    break
+                yield Envelope(peer, self._append_message(peer, progress))
             if progress.recheck:
                 progress.recheck = False
                 yield Envelope(peer, self._append_nothing(progress))
@@ -51,13 +63,15 @@ class Replication:
     def _wants_entries(self, progress: Progress) -> bool:
         return not progress.paused and (progress.state is ProgressState.PROBE or progress.next <= self._log.last_index)
 
-    def _append_message(self, progress: Progress) -> AppendEntries:
+    def _append_message(self, peer: int, progress: Progress) -> AppendEntries:
         entries = self._log.entries(
             progress.next,
             self._log.last_index + 1,
             self._config.append_bytes_max,
             self._config.append_entries_max,
         )
+        if peer in self.configuration.witnesses:
+            entries = [_witnessed(entry) for entry in entries]
         previous = progress.next - 1
         last = previous + len(entries)
         progress.sent(last, sum(len(entry.payload) for entry in entries))
@@ -90,8 +104,8 @@ class Replication:
         progress.nudge_due = False
         if progress.state is ProgressState.PROBE:
             progress.probe_sent = False
-        elif progress.match == progress.match_last_check < self._log.last_index:
-            progress.recheck = True
+        elif progress.state is ProgressState.REPLICATE:
+            progress.recheck = progress.match == progress.match_last_check < self._log.last_index
         progress.match_last_check = progress.match
 
     def nudge_all(self) -> None:
@@ -107,13 +121,26 @@ class Replication:
         if progress is None or reply.session != progress.session:
             return
         progress.active = True
+        progress.repairing = reply.repairing
         if reply.rejected:
             if progress.answers_current_send(reply.previous_index):
                 hint = min(reply.hint_index, reply.previous_index - 1)
                 agreed, _ = self._log.last_index_within_term(hint, reply.hint_term)
                 progress.probe_from(agreed + 1)
         elif reply.match_index <= self._log.last_index:
-            progress.matched(reply.match_index)
+            progress.matched(reply.match_index, self._log.floor.index)
+
+    def peer_lost(self, peer: int) -> None:
+        """The way to ``peer`` broke: what was sent may be lost. A snapshot is the driver's matter."""
+        progress = self.peers.get(peer)
+        if progress is not None and progress.state is not ProgressState.SNAPSHOT:
+            progress.probe_from(progress.match + 1)
+
+    def snapshot_ended(self, peer: int, session: int) -> None:
+        """The driver has brought ``peer`` a snapshot, or could not: find out what it has now."""
+        progress = self.peers.get(peer)
+        if progress is not None and progress.session == session and progress.state is ProgressState.SNAPSHOT:
+            progress.probe_from(progress.match + 1)
 
     def own_entries_durable(self, index: int) -> None:
         """This node's own log is durable up to ``index``: now it counts as its own follower."""
@@ -121,15 +148,15 @@ class Replication:
 
     def quorum_match(self) -> int:
         """The highest index that is durable on a quorum; it may commit only if it is of this term (§5.4.2)."""
-        matches = {peer: progress.match for peer, progress in self.peers.items()}
+        matches = {peer: progress.match for peer, progress in self.peers.items() if not progress.repairing}
         matches[self._config.node_id] = self._own_match
-        return self._configuration.quorum.reached(matches)
+        return self.configuration.quorum.reached(matches)
 
     def take_active(self) -> set[int]:
         """The nodes heard from since the last call, this one included."""
-        active = {peer for peer, progress in self.peers.items() if progress.active}
+        active = {peer for peer, progress in self.peers.items() if progress.active and not progress.repairing}
         for progress in self.peers.values():
-            progress.active = False
+            progress.was_active, progress.active = progress.active, False
         return active | {self._config.node_id}
 
     # -- the bound on uncommitted proposals --------------------------------------------------------------
@@ -145,7 +172,14 @@ class Replication:
             self.uncommitted_bytes -= self._proposed.popleft()[1]
 
 
-def accept_entries(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
+def _witnessed(entry: Entry) -> Entry:
+    """What a witness receives of an entry: its place and its term, and who is a member."""
+    if entry.kind is not EntryKind.COMMANDS:
+        return entry
+    return Entry(entry.index, entry.term, EntryKind.WITNESSED, b"")
+
+
+def accept_entries(log: RaftLog, message: AppendEntries, *, repairing: bool = False) -> AppendEntriesReply:
     """A follower's handling of AppendEntries (§5.3): check, append what is new, learn the commit index.
 
     An entry that is already there is left alone, so a late, shorter copy of an earlier message never cuts
@@ -158,21 +192,17 @@ def accept_entries(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
     else:
         entries, previous = message.entries, message.previous_index
         if not log.matches(previous, message.previous_term):
-            return _rejected(log, message)
+            return _rejected(log, message, repairing)
     for position, entry in enumerate(entries):
         if not log.matches(entry.index, entry.term):
             log.append(entries[position:])
             break
     match = previous + len(entries)
     log.commit_to(min(message.commit, match))
-    return _accepted(message, match)
+    return AppendEntriesReply(term=message.term, session=message.session, match_index=match, repairing=repairing)
 
 
-def _accepted(message: AppendEntries, match_index: int) -> AppendEntriesReply:
-    return AppendEntriesReply(term=message.term, session=message.session, match_index=match_index)
-
-
-def _rejected(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
+def _rejected(log: RaftLog, message: AppendEntries, repairing: bool) -> AppendEntriesReply:
     hint_index, hint_term = log.last_index_within_term(message.previous_index, message.previous_term)
     return AppendEntriesReply(
         term=message.term,
@@ -182,4 +212,5 @@ def _rejected(log: RaftLog, message: AppendEntries) -> AppendEntriesReply:
         previous_index=message.previous_index,
         hint_index=hint_index,
         hint_term=hint_term,
+        repairing=repairing,
     )

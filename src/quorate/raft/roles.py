@@ -28,12 +28,16 @@ class Event(Enum):
     LEADER_HEARD = "a leader of this term made itself known"
     HIGHER_TERM = "a message carried a higher term"
     QUORUM_LOST = "no quorum answered for an election timeout"
+    DISK_STALLED = "its own disk did not answer for two election timeouts"
+    OFFICE_HANDED_OVER = "the leader asked it to campaign"
+    REMOVED = "the cluster decided to go on without it as a voter"
 
 
 TRANSITIONS: dict[tuple[Role, Event], Role] = {
     (Role.FOLLOWER, Event.TIMEOUT): Role.PRE_CANDIDATE,
     (Role.FOLLOWER, Event.LEADER_HEARD): Role.FOLLOWER,
     (Role.FOLLOWER, Event.HIGHER_TERM): Role.FOLLOWER,
+    (Role.FOLLOWER, Event.OFFICE_HANDED_OVER): Role.CANDIDATE,
     (Role.PRE_CANDIDATE, Event.TIMEOUT): Role.PRE_CANDIDATE,
     (Role.PRE_CANDIDATE, Event.PRE_VOTE_WON): Role.CANDIDATE,
     (Role.PRE_CANDIDATE, Event.VOTE_LOST): Role.FOLLOWER,
@@ -46,4 +50,6 @@ TRANSITIONS: dict[tuple[Role, Event], Role] = {
     (Role.CANDIDATE, Event.HIGHER_TERM): Role.FOLLOWER,
     (Role.LEADER, Event.HIGHER_TERM): Role.FOLLOWER,
     (Role.LEADER, Event.QUORUM_LOST): Role.FOLLOWER,
+    (Role.LEADER, Event.DISK_STALLED): Role.FOLLOWER,
+    (Role.LEADER, Event.REMOVED): Role.FOLLOWER,
 }

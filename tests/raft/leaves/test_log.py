@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.errors import ProtocolViolation
+from quorate.raft.membership import Configuration
 from quorate.raft.entry import Entry
 from quorate.raft.log import RaftLog
 from quorate.raft.output import Recovered
@@ -20,7 +21,7 @@ UNBOUNDED = 1 << 40
 def log_of(terms: list[int], *, cache_bytes_max: int = 1 << 20) -> RaftLog:
     """A log that was recovered with entries of these terms: nothing is in memory."""
     disk = Disk(log=entries(terms))
-    return RaftLog(disk.recovered, disk, cache_bytes_max=cache_bytes_max)
+    return RaftLog(disk.recovered, disk, cache_bytes_max=cache_bytes_max, initial=Configuration.of((1,)))
 
 
 def hint(terms: list[int], index: int, term: int) -> tuple[int, int]:
@@ -36,7 +37,7 @@ class Model:
 
     def __init__(self) -> None:
         self.disk = Disk()
-        self.log = RaftLog(Recovered(), self.disk, cache_bytes_max=1500)
+        self.log = RaftLog(Recovered(), self.disk, cache_bytes_max=1500, initial=Configuration.of((1,)))
         self.list: list[Entry] = []
 
     def append(self, back: int, count: int, newer: bool, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quorate.raft.membership import Configuration
 from quorate.raft.log import RaftLog
 from quorate.raft.messages import AppendEntriesReply, Envelope, RequestVoteReply
 from quorate.raft.output import HardState, Recovered, Write
@@ -17,7 +18,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.disk = Disk()
-        self.log = RaftLog(Recovered(), self.disk, cache_bytes_max=1 << 20)
+        self.log = RaftLog(Recovered(), self.disk, cache_bytes_max=1 << 20, initial=Configuration.of((1,)))
         self.persistence = Persistence(HardState(), self.log)
         self.writes: list[Write] = []
 

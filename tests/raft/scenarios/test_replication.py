@@ -172,7 +172,7 @@ def test_scenario_14_only_entries_of_the_current_term_commit_by_counting() -> No
     cluster.campaign(1)
     while cluster.core(1).role is not Role.LEADER:
         cluster.deliver()
-    cluster.step(2, 1, AppendEntriesReply(term=3, session=2, match_index=2))
+    cluster.step(2, 1, AppendEntriesReply(term=3, session=cluster.session(1, 2), match_index=2))
     assert cluster.core(1).log.committed == 0
     cluster.settle()
     assert cluster.core(1).log.committed == 3
