@@ -1,26 +1,38 @@
-"""The durable side: a segmented log and the hard state of each group, over a small file-system port."""
+"""The durable side: a segmented log, the hard state and the snapshots of each group, over a file-system port."""
 
 from quorate.storage.directory import DataDirectory, StoredIdentity
 from quorate.storage.filesystem import File, FileLock, FileSystem
+from quorate.storage.incoming import Incoming
+from quorate.storage.manifest import MACHINES_PART, SQLITE_PART, Manifest, PartInfo
 from quorate.storage.memory import MemoryFileSystem
 from quorate.storage.real import RealFileSystem
+from quorate.storage.repair import quarantine
+from quorate.storage.snapshots import SnapshotDirectory
 from quorate.storage.store import GroupStore, StorageStats
-from quorate.storage.wal import SEGMENT_BYTES, Wal
+from quorate.storage.wal import ROTATE_BYTES, SEGMENT_BYTES, Wal
 from quorate.storage.writer import GroupCommitWriter, InlineWriter, Writer
 
 __all__ = [
+    "MACHINES_PART",
+    "ROTATE_BYTES",
     "SEGMENT_BYTES",
+    "SQLITE_PART",
     "DataDirectory",
     "File",
     "FileLock",
     "FileSystem",
     "GroupCommitWriter",
     "GroupStore",
+    "Incoming",
     "InlineWriter",
+    "Manifest",
     "MemoryFileSystem",
+    "PartInfo",
     "RealFileSystem",
+    "SnapshotDirectory",
     "StorageStats",
     "StoredIdentity",
     "Wal",
     "Writer",
+    "quarantine",
 ]

@@ -42,5 +42,6 @@ def announced_cut(fs: FileSystem, directory: Path) -> int | None:
 
 def withdraw_cut(fs: FileSystem, directory: Path) -> None:
     """The cut is done; durable on return, as new entries would be cut by it otherwise."""
-    fs.remove(directory / _NAME)
-    fs.sync_directory(directory)
+    if fs.exists(directory / _NAME):
+        fs.remove(directory / _NAME)
+        fs.sync_directory(directory)

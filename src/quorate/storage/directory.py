@@ -6,7 +6,11 @@
     <data>/identity.json                whose it is
     <data>/groups/<group>/hard_state    see quorate.storage.hard_state
     <data>/groups/<group>/log/          see quorate.storage.wal
+    <data>/groups/<group>/floor         where the log begins, see quorate.storage.floor
+    <data>/groups/<group>/snapshots/    see quorate.storage.snapshots
+    <data>/groups/<group>/repairing     only while the node is in repair, see quorate.storage.repair
     <data>/groups/<group>/state.sqlite  the state machines' own file
+    <data>/groups/damaged-<group>/      what the last repair has replaced
 """
 
 from __future__ import annotations
@@ -19,14 +23,26 @@ from quorate.errors import ConfigError, StorageError
 from quorate.storage.filesystem import FileSystem, read_bytes, write_atomically
 
 
+class KnownPeer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another member, as last seen: its ``address``, and the ``store`` it votes with (0: not known)."""
+
+    address: str
+    store: int = 0
+
+
 class StoredIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose data this is, and the members as last known here."""
+    """Whose data this is, what the cluster began with, and the peers as last known here."""
 
     cluster_id: str
     node_id: int
     address: str
-    members: dict[int, str]
-    """Node id → address, this node included."""
+    store: int = 0
+    """A random number for what this directory holds: lost data comes back under another one. 0: not drawn yet."""
+    members: dict[int, str] = {}
+    """Node id → address of those the cluster began with; empty while they are unknown, and on a ``joining`` node."""
+    joining: bool = False
+    """Whether this node was to be added to a cluster, and never begins one."""
+    peers: dict[int, KnownPeer] = {}
 
 
 class DataDirectory:
@@ -53,6 +69,10 @@ class DataDirectory:
     def state_path(self, group: int = 0) -> Path:
         """The SQLite file of the group's state machines."""
         return self.group_path(group) / "state.sqlite"
+
+    def snapshots_path(self, group: int = 0) -> Path:
+        """The directory of the group's :class:`~quorate.storage.snapshots.SnapshotDirectory`."""
+        return self.group_path(group) / "snapshots"
 
     def load_identity(self, node_id: int) -> StoredIdentity | None:
         """What :meth:`save_identity` left; ``None`` in a new directory.

@@ -10,8 +10,12 @@ used from different threads, and one file may be read in one thread while anothe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from quorate.errors import StorageError
 
 SECTOR_BYTES = 512
 """The unit that storage is trusted to write whole or not at all."""
@@ -108,3 +112,12 @@ def write_atomically(fs: FileSystem, path: Path, data: bytes) -> None:
         file.close()
     fs.rename(temporary, path)
     fs.sync_directory(path.parent)
+
+
+@contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Turn an :class:`OSError` into a :class:`StorageError` that says where it happened."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be used: {error}") from error

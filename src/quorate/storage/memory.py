@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from threading import Lock
 
 from quorate.errors import DataDirectoryLocked
 from quorate.storage.filesystem import SECTOR_BYTES
@@ -30,7 +31,7 @@ class _Change:
     image: bytes = b""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Inode:
     path: Path
     live: bytearray = field(default_factory=bytearray)
@@ -158,6 +159,7 @@ class MemoryFileSystem:
         self.boot = 0
         """How often this machine lost its processes: handles of an earlier boot are refused."""
         self._directories: set[Path] = set()
+        self._names_lock = Lock()
         self._names: dict[Path, _Inode] = {}
         self._durable_names: dict[Path, _Inode] = {}
         self._unsynced_names: list[dict[Path, _Inode | None]] = []
@@ -184,7 +186,8 @@ class MemoryFileSystem:
     def list_files(self, directory: Path) -> list[str]:
         if directory not in self._directories:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory))
-        return sorted(path.name for path in self._names if path.parent == directory)
+        with self._names_lock:
+            return sorted(path.name for path in self._names if path.parent == directory)
 
     def rename(self, source: Path, target: Path) -> None:
         self._change_names({source: None, target: self._inode(source)})
@@ -201,9 +204,10 @@ class MemoryFileSystem:
 
     def sync_directory(self, path: Path) -> None:
         self.about_to("sync", path)
-        for change in [change for change in self._unsynced_names if any(name.parent == path for name in change)]:
-            _apply(self._durable_names, change)
-            self._unsynced_names.remove(change)
+        with self._names_lock:
+            for change in [each for each in self._unsynced_names if any(name.parent == path for name in each)]:
+                _apply(self._durable_names, change)
+                self._unsynced_names.remove(change)
 
     def lock(self, path: Path) -> MemoryFileLock:
         if path in self._locks:
@@ -274,8 +278,9 @@ class MemoryFileSystem:
 
     def _change_names(self, change: dict[Path, _Inode | None]) -> None:
         self.about_to("rename", next(iter(change)))
-        _apply(self._names, change)
-        self._unsynced_names.append(change)
+        with self._names_lock:
+            _apply(self._names, change)
+            self._unsynced_names.append(change)
 
 
 def _apply(names: dict[Path, _Inode], change: dict[Path, _Inode | None]) -> None:

@@ -8,22 +8,23 @@
       is not, and the entry was never promised → a torn tail: cut
       is not, and the entry was durable        → corrupt: refuse to start, cut nothing
 
-Durable is what a sync mark further on says is (see :mod:`quorate.storage.marks`), and all of every segment but the
-last one: a segment is synced before the next one is made.
+Durable is what a sync mark further on says is (see :mod:`quorate.storage.marks`), what the log was compacted up to,
+and all of every segment but the last one: a segment is synced before the next one is made.
 """
 
 from __future__ import annotations
 
 import logging
 import struct
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from google_crc32c import value as crc32c
 
 from quorate.errors import CorruptLog
-from quorate.raft.entry import EntryKind
+from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.terms import TermRuns
-from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES
+from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES, decode_entries
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.marks import MARK_KIND, proven_behind
 from quorate.storage.segment import RESTORE_ADVICE, Segment, check_header
@@ -32,25 +33,39 @@ log = logging.getLogger(__name__)
 
 _RECORD = struct.Struct(">IIQQB")
 _ENTRY_KINDS = frozenset(EntryKind)
+_MEMBERSHIP = EntryKind.MEMBERSHIP.value
 
 
-def recover_segment(
-    fs: FileSystem, path: Path, group: int, terms: TermRuns, *, sealed: bool, cut: int | None
-) -> tuple[Segment, int]:
-    """Open and index the segment at ``path``, adding its entries' terms to ``terms``.
+@dataclass(slots=True)
+class Scan:
+    """What is known of a log before its segments are read one after the other, and what is found in them."""
+
+    group: int
+    cut: int | None
+    """The first entry that does not count any more, if a cut was announced."""
+    durable: int
+    """The entries up to here are known to have been durable."""
+    terms: TermRuns = field(default_factory=TermRuns)
+    configurations: list[Entry] = field(default_factory=list)
+    """The MEMBERSHIP entries, taken along so that nobody has to read the log for them."""
+
+
+def recover_segment(fs: FileSystem, path: Path, scan: Scan, *, sealed: bool) -> tuple[Segment, int]:
+    """Open and index the segment at ``path``, which is the next one of the log.
 
     Returns it with the highest index that its marks prove durable. A ``sealed`` segment has a successor, and so
-    was durable as a whole. Of the last one, a torn tail is cut off, and so are the entries from ``cut`` on, the
-    index of an announced cut. Raises :class:`CorruptLog`.
+    was durable as a whole. Of the last one, a torn tail is cut off, and so are the entries that an announced cut
+    concerns. Raises :class:`CorruptLog`.
 
     What is returned is durable, too: the process may have died before its last sync, or because of it.
     """
     file = fs.open(path)
     try:
         data = file.read_at(0, file.size)
-        first_index = check_header(data, path, group)
+        first_index = check_header(data, path, scan.group)
         segment = Segment(path, file, first_index)
-        proven, problem = _index_records(segment, data, terms, None if sealed else cut)
+        cut = None if sealed else scan.cut
+        proven, problem = _index_records(segment, data, scan, cut)
         if sealed:
             if segment.end != len(data):
                 raise _corrupt(segment, problem, "later segments follow")
@@ -58,21 +73,21 @@ def recover_segment(
             if cut == segment.last_index + 1:
                 segment.truncate()
                 data = data[: segment.end]
-            _settle_tail(segment, data, proven, problem)
+            _settle_tail(segment, data, proven, problem, scan.durable)
         return segment, proven
     except BaseException:
         file.close()
         raise
 
 
-def _index_records(segment: Segment, data: bytes, terms: TermRuns, cut: int | None) -> tuple[int, str]:
+def _index_records(segment: Segment, data: bytes, scan: Scan, cut: int | None) -> tuple[int, str]:
     """Index the intact records from the start of the segment on.
 
     Stops in front of entry ``cut``. Returns the highest index claimed by a mark among them, and what is wrong
     with the bytes behind them.
     """
     offset, end, proven, problem = segment.end, len(data), 0, ""
-    offsets, lengths = segment.offsets, segment.lengths
+    offsets, lengths, terms = segment.offsets, segment.lengths, scan.terms
     index = segment.first_index
     while index != cut:
         if end - offset < HEADER_BYTES:
@@ -92,6 +107,8 @@ def _index_records(segment: Segment, data: bytes, terms: TermRuns, cut: int | No
             offsets.append(offset)
             lengths.append(stop - offset)
             terms.extend(index, term)
+            if kind == _MEMBERSHIP:
+                scan.configurations += decode_entries(data[offset:stop])
             index += 1
         else:
             # Intact, so no power loss made it: someone wrote it.
@@ -101,11 +118,13 @@ def _index_records(segment: Segment, data: bytes, terms: TermRuns, cut: int | No
     return proven, problem
 
 
-def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str) -> None:
+def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str, durable: int) -> None:
     """Decide about the bytes behind the last intact record, and make what stays durable."""
     rest = data[segment.end :].rstrip(b"\0")
     if rest:
         claimed = proven_behind(data, segment.end)
+        if durable > segment.last_index:
+            raise _corrupt(segment, problem, f"entries up to {durable} were durable when the log was compacted")
         if claimed > segment.last_index:
             raise _corrupt(segment, problem, f"a later sync mark says that entries up to {claimed} were durable")
         log.warning(

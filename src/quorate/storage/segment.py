@@ -97,6 +97,10 @@ class Segment:
         position = index - self.first_index
         return self.offsets[position] + self.lengths[position] if position >= 0 else SEGMENT_HEADER_BYTES
 
+    def bytes_up_to(self, index: int) -> int:
+        """The bytes of the records up to that of entry ``index``, or of all of them if it is a later one."""
+        return self.end_of(min(index, self.last_index)) - SEGMENT_HEADER_BYTES
+
     def write(self, data: bytes, allocation_step_bytes: int) -> None:
         """Put ``data`` behind the last record; :attr:`end` moves only when it is indexed.
 

@@ -1,4 +1,4 @@
-"""The durable state of one Raft group: its hard state and its log."""
+"""The durable state of one Raft group: its hard state, its log and where that begins."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 
-from quorate.errors import CorruptLog, StorageError, StorageFailed
+from quorate.errors import CorruptLog, StorageFailed
 from quorate.raft.entry import Entry
-from quorate.raft.output import Recovered, Write
-from quorate.storage.filesystem import FileSystem
+from quorate.raft.output import Floor, Recovered, Write
+from quorate.raft.terms import TermRuns
+from quorate.storage.filesystem import FileSystem, reporting
+from quorate.storage.floor import StoredFloor, load_floor, save_floor
 from quorate.storage.hard_state import HardStateFile
-from quorate.storage.wal import SEGMENT_BYTES, Wal
+from quorate.storage.repair import RepairMarker, finish_quarantine, load_marker, remove_marker, save_marker
+from quorate.storage.segment import RESTORE_ADVICE
+from quorate.storage.wal import ROTATE_BYTES, SEGMENT_BYTES, Wal, begin_anew
 
 
 @dataclass(slots=True)
@@ -35,68 +40,160 @@ class StorageStats:
 class GroupStore:
     """Persists writes and reads entries back; implements :class:`~quorate.raft.output.LogReader`.
 
-    One thread at a time persists and marks; any thread may read. After the first failure everything but
-    :meth:`close` raises :class:`StorageFailed`: what a failed sync left on disk is unknown, and a second sync
-    that succeeds would not tell (the kernel may have dropped the pages).
+    One thread at a time persists and marks; any thread may read, and any may :meth:`compact` meanwhile. After the
+    first failure everything but :meth:`close` raises :class:`StorageFailed`: what a failed sync left on disk is
+    unknown, and a second sync that succeeds would not tell (the kernel may have dropped the pages).
     """
 
-    def __init__(self, hard_state: HardStateFile, wal: Wal) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: Path, hard_state: HardStateFile, wal: Wal, floor: Floor, repairing: bool
+    ) -> None:
+        self._fs = fs
+        self._directory = directory
         self._hard_state = hard_state
         self.wal = wal
+        self.floor = floor
+        """Where the log begins. It only ever rises."""
+        self.repairing = repairing
+        """Whether this node is marked as having lost what it had promised."""
         self.stats = StorageStats()
+        self._floor_lock = Lock()  # held while the floor moves, I/O included
         self._failure: str | None = None
 
     @classmethod
     def open(
-        cls, fs: FileSystem, group_directory: Path, *, group: int = 0, segment_bytes: int = SEGMENT_BYTES
+        cls,
+        fs: FileSystem,
+        group_directory: Path,
+        *,
+        group: int = 0,
+        segment_bytes: int = SEGMENT_BYTES,
+        rotate_bytes: int = ROTATE_BYTES,
     ) -> GroupStore:
         """The state in ``group_directory``, begun there if there is none. All of it is durable on return.
 
-        Raises :class:`CorruptLog` if something that was durable cannot be read, and :class:`StorageError`
-        if the directory cannot be used.
+        What a crash interrupted is finished first: a quarantine, or a log that begins anew behind a snapshot.
+        Raises :class:`CorruptLog` if something that was durable cannot be read or does not fit together, and
+        :class:`StorageError` if the directory cannot be used.
         """
-        try:
-            log_directory = group_directory / "log"
+        log_directory = group_directory / "log"
+        with reporting(group_directory):
             fs.make_directories(log_directory)
+            fs.sync_directory(group_directory)  # the last process may have died between a rename and this
+            marker = load_marker(fs, group_directory)
+            if marker is not None and marker.moving:
+                finish_quarantine(fs, group_directory)
             hard_state = HardStateFile(fs, group_directory / "hard_state")
             try:
-                wal = Wal.open(fs, log_directory, group=group, segment_bytes=segment_bytes)
+                stored = load_floor(fs, group_directory)
+                floor = stored.floor
+                if stored.resetting:
+                    begin_anew(fs, log_directory, group, floor.index + 1).file.close()
+                    save_floor(fs, group_directory, StoredFloor(floor))
+                wal = Wal.open(
+                    fs,
+                    log_directory,
+                    group=group,
+                    segment_bytes=segment_bytes,
+                    rotate_bytes=rotate_bytes,
+                    floor=floor,
+                )
             except BaseException:
                 hard_state.close()
                 raise
-        except OSError as error:
-            raise StorageError(f"{group_directory} cannot be used: {error}") from error
-        store = cls(hard_state, wal)
-        log_term = max((term for _, term in wal.term_starts), default=0)
-        if log_term > hard_state.state.term:
+        store = cls(fs, group_directory, hard_state, wal, floor, marker is not None)
+        problem = store._contradiction()
+        if problem is not None:
             store.close()
-            raise CorruptLog(
-                f"{group_directory}: the log has entries of term {log_term}, but hard_state says term "
-                f"{hard_state.state.term}: votes were lost. Replace this node by a new one, or restore a backup."
-            )
+            raise CorruptLog(f"{group_directory}: {problem}. {RESTORE_ADVICE}")
         return store
+
+    def _contradiction(self) -> str | None:
+        """What is wrong if the floor, the log and the hard state cannot belong together."""
+        wal, floor, term = self.wal, self.floor, self._hard_state.state.term
+        if not wal.first_index - 1 <= floor.index <= wal.last_index:
+            return (
+                f"the log has the entries {wal.first_index} to {wal.last_index}, but should go on "
+                f"behind entry {floor.index}: entries were lost"
+            )
+        behind = floor.index + 1 if floor.index < wal.last_index else floor.index
+        if wal.term(floor.index) != floor.term or wal.term(behind) < floor.term:
+            return (
+                f"entry {floor.index} should be of term {floor.term}, but the log has term "
+                f"{wal.term(floor.index)}, and term {wal.term(behind)} behind it"
+            )
+        log_term = wal.term(wal.last_index)
+        if log_term > term:
+            return f"the log has entries of term {log_term}, but hard_state says term {term}: votes were lost"
+        return None
 
     @property
     def recovered(self) -> Recovered:
-        """What the core continues from."""
-        return Recovered(self._hard_state.state, self.wal.last_index, self.wal.term_starts)
+        """What the core continues from; to be asked for before anything is persisted."""
+        floor = self.floor
+        terms = TermRuns(self.wal.term_starts)
+        terms.cut_before(floor.index + 1)
+        terms.cut(self.wal.last_index + 1)
+        return Recovered(
+            self._hard_state.state,
+            self.wal.last_index,
+            terms.starts,
+            floor,
+            tuple(entry for entry in self.wal.configurations if entry.index > floor.index),
+            self.repairing,
+        )
+
+    @property
+    def log_bytes(self) -> int:
+        """The bytes of the log on disk, without the space reserved ahead."""
+        return self.wal.size_bytes
 
     def persist(self, writes: Sequence[Write]) -> None:
         """Make ``writes``, in the order of their tickets, durable with one sync of the log; blocks until then.
 
         Raises :class:`StorageFailed` if that is impossible, and :class:`ValueError` for entries that cannot
-        follow the log.
+        follow the log, or a floor that is not above the present one.
         """
         with self._failing_for_good():
             self._save_hard_state(writes)
-            self._append(writes)
-            if any(write.entries for write in writes):
+            behind = self._install_floor(writes)
+            self._append(behind)
+            if any(write.entries for write in behind):
                 self._sync()
         stats = self.stats
         stats.batches += 1
         stats.writes += len(writes)
         stats.batch_writes_last = len(writes)
         stats.batch_writes_max = max(stats.batch_writes_max, len(writes))
+
+    def compact(self, floor: Floor) -> None:
+        """Let the log begin behind ``floor``, and give back what space that frees; blocks. Durable on return.
+
+        The caller promises that the entries up to there are committed and applied, and that the state machines
+        have them durably. A floor that is not above the present one is ignored. Raises :class:`StorageFailed`,
+        and :class:`ValueError` for a position that the log does not have durably.
+        """
+        with self._floor_lock, self._failing_for_good():
+            if floor.index <= self.floor.index:
+                return
+            if floor.index > self.wal.durable_index or self.wal.term(floor.index) != floor.term:
+                raise ValueError(f"the log has no durable entry {floor.index} of term {floor.term} to begin behind")
+            save_floor(self._fs, self._directory, StoredFloor(floor))
+            self.floor = floor
+            self.wal.cut_prefix(floor.index)
+
+    def mark_repairing(self, reason: str) -> None:
+        """Note durably that this node has lost what it had promised. Raises :class:`StorageFailed`."""
+        with self._failing_for_good():
+            if not self.repairing:
+                save_marker(self._fs, self._directory, RepairMarker(reason))
+                self.repairing = True
+
+    def repaired(self) -> None:
+        """The cluster has taken the node in anew: forget durably that it was in repair. As above."""
+        with self._failing_for_good():
+            remove_marker(self._fs, self._directory)
+            self.repairing = False
 
     def mark(self) -> None:
         """Let the log say what is durable; call it when there is nothing to persist for the moment."""
@@ -123,10 +220,30 @@ class GroupStore:
         if hard_states and hard_states[-1] != self._hard_state.state:
             self._hard_state.save(hard_states[-1])
 
+    def _install_floor(self, writes: Sequence[Write]) -> Sequence[Write]:
+        """Let the log begin anew behind the last floor among ``writes``.
+
+        Returns the writes whose entries are still to be written: those of the earlier ones would be removed again.
+        """
+        position = max((number for number, write in enumerate(writes) if write.floor is not None), default=-1)
+        floor = writes[position].floor if position >= 0 else None
+        if floor is None:
+            return writes
+        with self._floor_lock:
+            if floor.index <= self.floor.index:
+                raise ValueError(f"the log begins behind entry {self.floor.index}, it cannot begin at {floor.index}")
+            save_floor(self._fs, self._directory, StoredFloor(floor, resetting=True))
+            self.wal.reset(floor.index + 1, floor.term)
+            save_floor(self._fs, self._directory, StoredFloor(floor))
+            self.floor = floor
+        return writes[position:]
+
     def _append(self, writes: Sequence[Write]) -> None:
         """Append all entries, those that continue each other in one go."""
         run: list[Entry] = []
         for write in writes:
+            if write.entries and write.entries[0].index <= self.floor.index:
+                raise ValueError(f"entry {write.entries[0].index} cannot be replaced: the floor is {self.floor.index}")
             if run and write.entries and write.entries[0].index != run[-1].index + 1:
                 self.wal.append(run)
                 run = []

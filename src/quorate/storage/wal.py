@@ -10,55 +10,78 @@ from threading import Lock
 
 from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry
+from quorate.raft.output import Floor
 from quorate.raft.terms import TermRuns
 from quorate.records import HEADER_BYTES, encode_entry
 from quorate.storage.cut import announce_cut, announced_cut, withdraw_cut
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem
+from quorate.storage.floor import NO_FLOOR
 from quorate.storage.marks import MARK_BYTES, encode_mark
-from quorate.storage.recovery import recover_segment
+from quorate.storage.recovery import Scan, recover_segment
 from quorate.storage.segment import ALLOCATION_STEP_BYTES, RESTORE_ADVICE, SUFFIX, Segment, segment_name
 
-SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_BYTES = 16 * 1024 * 1024
+ROTATE_BYTES = 1024 * 1024
 
 
 class Wal:
     """The log on disk; implements :class:`~quorate.raft.output.LogReader`.
 
-    One thread at a time appends, marks and syncs. Other threads may :meth:`read` and :meth:`cut_prefix`
-    meanwhile, away from the entries that are just being replaced. An :class:`OSError` of a method that
-    writes leaves the log in an unknown state: open it anew.
+    One thread at a time appends, marks, syncs and resets. Others may :meth:`read` meanwhile, away from the
+    entries that are just being replaced, and one may :meth:`cut_prefix`, though not during a :meth:`reset`. An
+    :class:`OSError` of a method that writes leaves the log in an unknown state: open it anew.
     """
 
-    def __init__(self, fs: FileSystem, directory: Path, group: int, segment_bytes: int) -> None:
+    def __init__(self, fs: FileSystem, directory: Path, group: int, segment_bytes: int, rotate_bytes: int) -> None:
         self._fs = fs
         self._directory = directory
         self._group = group
         self._segment_bytes = segment_bytes
+        self._rotate_bytes = min(rotate_bytes, segment_bytes)
         self._step_bytes = min(ALLOCATION_STEP_BYTES, segment_bytes)
         self._lock = Lock()  # guards the list of segments, their indexes and the terms; never held during I/O
         self._segments: list[Segment] = []
         self._terms = TermRuns()
+        self._base_term = 0
+        self._outworn: Segment | None = None
         self._durable = 0
         self._marked = 0
+        self.configurations: tuple[Entry, ...] = ()
+        """The MEMBERSHIP entries that were in the log when it was opened, in ascending order."""
 
     @classmethod
-    def open(cls, fs: FileSystem, directory: Path, *, group: int = 0, segment_bytes: int = SEGMENT_BYTES) -> Wal:
+    def open(
+        cls,
+        fs: FileSystem,
+        directory: Path,
+        *,
+        group: int = 0,
+        segment_bytes: int = SEGMENT_BYTES,
+        rotate_bytes: int = ROTATE_BYTES,
+        floor: Floor = NO_FLOOR,
+    ) -> Wal:
         """The log in ``directory``, which exists; begun there if it is empty. All of it is durable on return.
 
-        A segment is closed and the next begun before it outgrows ``segment_bytes``, unless by a single entry.
-        Raises :class:`CorruptLog` if something that was durable cannot be read, and :class:`OSError`.
+        A segment is closed and the next begun before it outgrows ``segment_bytes``, unless by a single entry; and
+        after a :meth:`cut_prefix` that found ``rotate_bytes`` in it to be cut. The entries up to ``floor``
+        are known to have been durable. Raises :class:`CorruptLog` if something that was durable cannot be read,
+        and :class:`OSError`.
         """
-        wal = cls(fs, directory, group, segment_bytes)
+        wal = cls(fs, directory, group, segment_bytes, rotate_bytes)
+        wal._base_term = floor.term
         try:
-            wal._recover()
+            wal._recover(floor)
         except BaseException:
             wal.close()
             raise
         return wal
 
-    def _recover(self) -> None:
+    def _recover(self, floor: Floor) -> None:
         cut = announced_cut(self._fs, self._directory)
         names = self._segment_names(cut)
+        if floor.index and not names:
+            raise CorruptLog(f"{self._directory}: all entries behind entry {floor.index} are gone. {RESTORE_ADVICE}")
+        scan = Scan(self._group, cut, floor.index)
         for number, name in enumerate(names, start=1):
             if self._segments and name != segment_name(self.last_index + 1):
                 raise CorruptLog(
@@ -67,7 +90,7 @@ class Wal:
                 )
             path = self._directory / name
             sealed = number < len(names)
-            segment, proven = recover_segment(self._fs, path, self._group, self._terms, sealed=sealed, cut=cut)
+            segment, proven = recover_segment(self._fs, path, scan, sealed=sealed)
             self._segments.append(segment)
             self._marked = max(proven, segment.first_index - 1)
         if not names:
@@ -75,6 +98,8 @@ class Wal:
         self._fs.sync_directory(self._directory)
         if cut is not None:
             withdraw_cut(self._fs, self._directory)
+        self._terms = scan.terms
+        self.configurations = tuple(scan.configurations)
         self._durable = self.last_index
         self.mark()
 
@@ -100,10 +125,20 @@ class Wal:
         return self._segments[-1].last_index
 
     @property
+    def durable_index(self) -> int:
+        """The entries up to here are durable."""
+        return self._durable
+
+    @property
     def term_starts(self) -> tuple[tuple[int, int], ...]:
         """(first index, term) of each run of entries of one term, ascending."""
         with self._lock:
             return self._terms.starts
+
+    def term(self, index: int) -> int:
+        """The term of the entry at ``index``, which the log has, or which is the one before its first."""
+        with self._lock:
+            return self._terms.at(index) if index >= self.first_index else self._base_term
 
     @property
     def size_bytes(self) -> int:
@@ -123,6 +158,8 @@ class Wal:
         if entries[0].index <= self.last_index:
             self._cut_suffix(entries[0].index)
         active = self._segments[-1]
+        if active is self._outworn and active.last_index >= active.first_index:
+            active = self._rotate()
         room = self._segment_bytes - active.end - MARK_BYTES
         fitting: list[Entry] = []
         for entry in entries:
@@ -182,19 +219,40 @@ class Wal:
     def cut_prefix(self, up_to_index: int) -> None:
         """Remove the segments all of whose entries are at or below ``up_to_index``, but never the last one.
 
-        Raises :class:`OSError`.
+        If that one holds enough of such entries, the next append begins another one, so that a later cut can
+        remove it. Raises :class:`OSError`.
         """
         while True:
             with self._lock:
-                if len(self._segments) == 1 or self._segments[0].last_index > up_to_index:
+                segment = self._segments[0]
+                if len(self._segments) == 1 or segment.last_index > up_to_index:
+                    active = self._segments[-1]
+                    if active.bytes_up_to(up_to_index) >= self._rotate_bytes:
+                        self._outworn = active
                     return
-                segment = self._segments.pop(0)
+                self._base_term = self._terms.at(segment.last_index)
+                del self._segments[0]
                 segment.retire()
                 self._terms.cut_before(self.first_index)
                 self._terms.cut(self.last_index + 1)
             # One by one, durably: a power loss must not leave a hole between segments.
             self._fs.remove(segment.path)
             self._fs.sync_directory(self._directory)
+
+    def reset(self, first_index: int, base_term: int) -> None:
+        """Remove all entries and begin anew with ``first_index``, behind an entry of ``base_term``.
+
+        Durable on return; stopped half way, any of the old segments may be left. Raises :class:`OSError`.
+        """
+        segment = begin_anew(self._fs, self._directory, self._group, first_index)
+        with self._lock:
+            retired, self._segments = self._segments, [segment]
+            self._terms = TermRuns()
+            self._base_term = base_term
+            self._outworn = None
+            self._durable = self._marked = first_index - 1
+            for old in retired:
+                old.retire()
 
     def close(self) -> None:
         """Close the files; what was not synced may be lost. Safe to call twice."""
@@ -207,7 +265,7 @@ class Wal:
         index = entries[0].index
         if not self.first_index <= index <= self.last_index + 1:
             raise ValueError(f"entry {index} cannot follow a log of {self.first_index} to {self.last_index}")
-        term = self._terms.at(index - 1)
+        term = self.term(index - 1)
         for expected, entry in enumerate(entries, start=index):
             if entry.index != expected or entry.term < term:
                 raise ValueError(
@@ -265,3 +323,12 @@ class Wal:
         self._durable = min(self._durable, index - 1)
         if self._marked >= index:
             self._marked = 0  # that mark is gone, and what the ones before it prove is not remembered
+
+
+def begin_anew(fs: FileSystem, directory: Path, group: int, first_index: int) -> Segment:
+    """Remove the log in ``directory`` and make an empty one, whose first entry will be ``first_index``; durably."""
+    for name in fs.list_files(directory):
+        if name.endswith((SUFFIX, TEMPORARY_SUFFIX)):
+            fs.remove(directory / name)
+    withdraw_cut(fs, directory)  # it would be about entries that are gone
+    return Segment.create(fs, directory, group, first_index)
