@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
-from quorate.testing.transport_suite import TransportHarness
+from quorate.testing.transport_suite import Station, TransportHarness, until
 from quorate.transport import (
     Codec,
     Identity,
+    Lane,
     LinkFaults,
     MemoryNetwork,
     MemoryTransport,
     TcpOptions,
     TcpTransport,
 )
+from quorate.transport.link import Link
 
 
 class TcpHarness(TransportHarness):
@@ -37,10 +40,16 @@ class TcpHarness(TransportHarness):
         return address
 
     async def make(self, identity: Identity, faults: LinkFaults) -> TcpTransport:
-        transport = TcpTransport(identity, Codec(), options=self.options, faults=faults)
+        options = self.options
+        if self.bulk_idle_seconds is not None:
+            options = replace(options, bulk_idle_seconds=self.bulk_idle_seconds)
+        transport = TcpTransport(identity, Codec(), options=options, faults=faults)
         sock = self._reserved.pop(identity.address, None) or _bound(int(identity.address.rpartition(":")[2]))
         await transport.listen(sock=sock)
         return transport
+
+    async def until_bulk_closed(self, station: Station, peer: int) -> None:
+        await until(lambda: not link_of(station, peer).outlet(Lane.BULK).is_open)
 
 
 class MemoryHarness(TransportHarness):
@@ -55,6 +64,14 @@ class MemoryHarness(TransportHarness):
 
     async def make(self, identity: Identity, faults: LinkFaults) -> MemoryTransport:
         return MemoryTransport(self.network, identity, Codec(), faults=faults)
+
+
+def link_of(station: Station, peer: int) -> Link:
+    """The link over which a TCP transport reaches ``peer``."""
+    assert isinstance(station.transport, TcpTransport)
+    link = station.transport._dialler.route(peer)
+    assert link is not None
+    return link
 
 
 def _bound(port: int) -> socket.socket:

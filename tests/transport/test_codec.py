@@ -131,7 +131,7 @@ def test_a_bad_registry_is_refused(kinds: dict[int, Any], error: type[Exception]
         CODEC.extended(kinds)
 
 
-VOTE = [1, 0, 7, 5, 4, False]
+VOTE = [1, 0, 7, 5, 4, False, False]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class TestMemory(TransportSuite):
 class TestMemoryWithoutCodecAndWithDelay(TransportSuite):
     @pytest.fixture
     async def harness(self) -> AsyncIterator[TransportHarness]:
-        network = MemoryNetwork(through_codec=False, delay_seconds=0.001, retry_seconds=0.005)
+        network = MemoryNetwork(through_codec=False, delay_seconds=0.001, bulk_delay_seconds=0.05, retry_seconds=0.005)
         async with MemoryHarness(network) as harness:
             yield harness
 

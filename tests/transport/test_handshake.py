@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.errors import FrameError, HandshakeRefused
-from quorate.transport import PREFACE, Identity
+from quorate.transport import PREFACE, Announcement, Identity, Lane, Refusal, RefusalCode
 from quorate.transport.framing import FrameSplitter
 from quorate.transport.handshake import (
     HANDSHAKE_BYTES_MAX,
@@ -22,7 +22,9 @@ from quorate.transport.handshake import (
     encode_handshake,
     hello_from,
     is_ourselves,
+    lane_of,
     refusal,
+    refusal_in,
     welcome_from,
 )
 
@@ -45,15 +47,42 @@ def test_the_preface_cannot_be_text_or_tls() -> None:
     assert PREFACE[0] != 0x16
 
 
-@pytest.mark.parametrize("part", [hello_from(OURS, (1, 3)), welcome_from(OURS, 2), refusal("because")])
+@pytest.mark.parametrize("part", [hello_from(OURS, (1, 3)), welcome_from(OURS, 2), refusal("because", 3)])
 def test_parts_survive_the_trip(part: Any) -> None:
     assert decode_handshake(body_of(encode_handshake(part))) == part
 
 
 def test_a_later_version_may_append_fields() -> None:
-    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", "", {"new": True}]
+    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", "", 1, "a:1", 5, 6, False, True, {"new": True}]
     decoded = decode_handshake(msgspec.msgpack.encode(hello))
-    assert decoded == hello_from(THEIRS, (1, 9))
+    announcement = Announcement(store=5, configuration_index=6, member=False, repairing=True)
+    assert decoded == hello_from(THEIRS, (1, 9), announcement, lane=Lane.BULK, dialled="a:1")
+
+
+def test_what_an_earlier_version_does_not_say_has_its_default() -> None:
+    hello = decode_handshake(msgspec.msgpack.encode([1, 1, 1, "c", 2, "b:2", 22, "two"]))
+    assert hello == hello_from(THEIRS)
+    welcome = decode_handshake(msgspec.msgpack.encode([2, 1, 2, "b:2", 22, "two"]))
+    assert isinstance(welcome, Welcome)
+    assert (welcome.lanes, welcome.store, welcome.member, welcome.repairing) == (1, 0, True, False)
+    assert decode_handshake(msgspec.msgpack.encode([3, "no"])) == refusal("no")
+
+
+def test_a_code_that_is_not_known_is_any_other_reason() -> None:
+    assert refusal_in(HandshakeRefused("gone", 2)) == Refusal("gone", RefusalCode.REMOVED)
+    assert refusal_in(HandshakeRefused("later", 99)) == Refusal("later", RefusalCode.OTHER)
+
+
+def test_a_lane_that_is_not_known_is_refused() -> None:
+    hello = decode_handshake(msgspec.msgpack.encode([1, 1, 1, "c", 2, "b:2", 22, "two", "", 7]))
+    assert isinstance(hello, Hello)
+    with pytest.raises(HandshakeRefused, match="lane 7; known are 0 to 1"):
+        lane_of(hello)
+
+
+def test_a_long_dialled_address_is_shortened() -> None:
+    part = hello_from(OURS, dialled="x" * 1000)
+    assert decode_handshake(body_of(encode_handshake(part))) == part
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from quorate.errors import ConfigError, TransportError
 from quorate.testing.transport_suite import Recorder, Station, heartbeat, until
-from quorate.transport import LinkState
+from quorate.transport import Lane, LinkState
 
 from .harnesses import MemoryHarness
 
@@ -109,6 +109,37 @@ async def test_lost_messages_depend_on_the_seed_alone(memory: MemoryHarness) -> 
     first = await arrived(1)
     assert first == await arrived(1) != await arrived(2)
     assert 50 < len(first) < 180
+
+
+async def test_both_lanes_share_one_fate_for_a_seed(memory: MemoryHarness) -> None:
+    async def arrived(seed: int) -> list[tuple[int, int]]:
+        async with MemoryHarness() as harness:
+            a, b = await harness.pair()
+            harness.network._rng = random.Random(seed)
+            harness.network.drop_probability, harness.network.bulk_delay_seconds = 0.4, 0.001
+            for n in range(100):
+                a.transport.send(2, 0, [heartbeat(n)])
+                a.transport.send(2, 1, [heartbeat(n)], lane=Lane.BULK)
+            await until(lambda: len(b.recorder.messages) == 200 - a.dropped(2))
+            # Sorted, for how the lanes interleave is a matter of the clock.
+            return sorted((group, getattr(message, "sequence")) for _, group, message in b.recorder.messages)  # noqa: B009
+
+    first = await arrived(1)
+    assert first == await arrived(1) != await arrived(2)
+
+
+async def test_a_partition_takes_what_is_in_flight_on_both_lanes(memory: MemoryHarness) -> None:
+    nodes = await mesh(memory, 2)
+    for lane in Lane:
+        nodes[1].transport.send(2, 0, [heartbeat(1)], lane=lane)
+        assert nodes[1].transport.backlog_bytes(2, lane) > 0
+    memory.network.partition([1], [2])
+    assert [nodes[1].transport.backlog_bytes(2, lane) for lane in Lane] == [0, 0]
+    memory.network.heal()
+    await until(lambda: nodes[1].connected_to(2))
+    nodes[1].transport.send(2, 0, [heartbeat(2)], lane=Lane.BULK)
+    await until(lambda: nodes[2].recorder.messages)
+    assert nodes[2].recorder.from_peer(1) == [heartbeat(2)]
 
 
 async def test_a_slow_network_is_a_bounded_one(memory: MemoryHarness) -> None:

@@ -74,6 +74,15 @@ class TestDelayLine:
         line.clear()
         assert len(line) == 0
 
+    async def test_a_few_at_a_time_leave_others_their_turns(self) -> None:
+        slow, quick, ran = DelayLine(items_per_turn=1), DelayLine(), list[str]()
+        for n in range(3):
+            slow.put(0.0, lambda n=n: ran.append(f"slow {n}"))  # type: ignore[misc]
+        for n in range(2):
+            quick.put(0.0, lambda n=n: ran.append(f"quick {n}"))  # type: ignore[misc]
+        await until(lambda: len(ran) == 5)
+        assert ran == ["slow 0", "quick 0", "quick 1", "slow 1", "slow 2"]
+
     async def test_it_may_be_cleared_and_used_from_a_callback(self) -> None:
         line, ran = DelayLine(), list[str]()
 

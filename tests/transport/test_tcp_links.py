@@ -17,6 +17,7 @@ from quorate.transport import (
     PREFACE,
     Codec,
     Identity,
+    Lane,
     LinkState,
     PeerStats,
     TcpOptions,
@@ -58,9 +59,7 @@ async def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
         assert stats.dropped > 0
         assert stats.dropped + stats.frames_sent == 500
         assert stats.connected
-        link = a.transport._dialler.route(2)  # type: ignore[attr-defined]
-        queued = link._connection._transport.get_write_buffer_size()
-        assert queued <= 1024 * 1024 + 10 * 66_000
+        assert a.transport.backlog_bytes(2, Lane.PROMPT) <= 1024 * 1024 + 10 * 66_000
     for writer in deaf:
         writer.close()
     server.close()

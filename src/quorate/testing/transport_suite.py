@@ -13,12 +13,7 @@ pytest-asyncio in auto mode::
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
@@ -31,129 +26,34 @@ from quorate.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from quorate.transport.contract import Identity, Introduction, LinkState, LinkStatus, Transport, WireMessage
-from quorate.transport.faults import Direction, LinkFaults
+from quorate.testing.transport_harness import Recorder, Station, TransportHarness, heartbeat, open_bulk, until
+from quorate.transport.contract import (
+    Announcement,
+    Lane,
+    LinkState,
+    LinkStatus,
+    Refusal,
+    RefusalCode,
+    WireMessage,
+)
+from quorate.transport.faults import Direction
 
-WAIT_SECONDS = 20.0
-"""Longer than anything here takes; a condition that is not met by then never will be."""
-
-
-async def until(condition: Callable[[], object], *, seconds: float = WAIT_SECONDS) -> None:
-    """Return once ``condition()`` holds; raise :class:`AssertionError` if it does not in ``seconds``."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not condition():
-        assert loop.time() < deadline, "the condition was not met in time"
-        await asyncio.sleep(0.001)
-
-
-class Recorder:
-    """A receiver that remembers everything it is told, and turns away whom it is asked to."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[int, int, WireMessage]] = []
-        self.events: list[tuple[str, int]] = []
-        self.introductions: list[Introduction] = []
-        self.refuse: Callable[[Introduction], str | None] = lambda introduction: None
-        self.calls = 0
-
-    def received(self, peer: int, group: int, message: WireMessage) -> None:
-        self.calls += 1
-        self.messages.append((peer, group, message))
-
-    def connected(self, peer: int) -> None:
-        self.calls += 1
-        self.events.append(("connected", peer))
-
-    def disconnected(self, peer: int) -> None:
-        self.calls += 1
-        self.events.append(("disconnected", peer))
-
-    def introduced(self, introduction: Introduction) -> str | None:
-        self.calls += 1
-        self.introductions.append(introduction)
-        return self.refuse(introduction)
-
-    def from_peer(self, peer: int) -> list[WireMessage]:
-        """The messages that came from ``peer``."""
-        return [message for sender, _, message in self.messages if sender == peer]
+__all__ = [
+    "Recorder",
+    "Station",
+    "TransportHarness",
+    "TransportSuite",
+    "every_message",
+    "heartbeat",
+    "open_bulk",
+    "until",
+]
 
 
-class Station:
-    """A transport, its receiver and its faults."""
-
-    def __init__(self, transport: Transport, recorder: Recorder, faults: LinkFaults) -> None:
-        self.transport = transport
-        self.recorder = recorder
-        self.faults = faults
-
-    @property
-    def address(self) -> str:
-        return self.transport.identity.address
-
-    def connected_to(self, peer: int) -> bool:
-        stats = self.transport.stats().get(peer)
-        return stats is not None and stats.connected
-
-    def dropped(self, peer: int) -> int:
-        stats = self.transport.stats().get(peer)
-        return 0 if stats is None else stats.dropped
-
-    def link_to(self, address: str) -> LinkStatus:
-        return self.transport.links()[address]
-
-
-class TransportHarness(ABC):
-    """Makes transports of one kind that can reach each other."""
-
-    def __init__(self) -> None:
-        self._stations: list[Station] = []
-        self._incarnations = itertools.count(1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await asyncio.gather(*(station.transport.stop() for station in self._stations))
-
-    @abstractmethod
-    async def new_address(self) -> str:
-        """An address that nobody uses."""
-
-    @abstractmethod
-    async def make(self, identity: Identity, faults: LinkFaults) -> Transport:
-        """A transport, not started, that can be reached at ``identity.address`` once it is."""
-
-    async def open(
-        self, node_id: int, *, address: str | None = None, cluster_id: str = "suite", recorder: Recorder | None = None
-    ) -> Station:
-        """A started transport. Each has another incarnation."""
-        identity = Identity(
-            cluster_id=cluster_id,
-            node_id=node_id,
-            address=address or await self.new_address(),
-            incarnation=next(self._incarnations),
-            software="suite",
-        )
-        faults = LinkFaults(random.Random(node_id))
-        station = Station(await self.make(identity, faults), recorder or Recorder(), faults)
-        self._stations.append(station)
-        await station.transport.start(station.recorder)
-        return station
-
-    async def pair(self) -> tuple[Station, Station]:
-        """Nodes 1 and 2, of which 1 is connected to 2."""
-        a, b = await self.open(1), await self.open(2)
-        a.transport.dial(b.address)
-        await until(lambda: a.connected_to(2))
-        return a, b
-
-
-def heartbeat(sequence: int) -> Heartbeat:
-    """One of many messages that can be told apart."""
-    return Heartbeat(term=1, session=2, sequence=sequence, commit=3)
+def chunk(sequence: int, bytes_: int = 1024 * 1024) -> AppendEntries:
+    """One of many large messages that can be told apart."""
+    entry = Entry(sequence + 1, 1, EntryKind.COMMANDS, bytes(bytes_))
+    return AppendEntries(term=1, session=1, previous_index=sequence, previous_term=0, commit=0, entries=(entry,))
 
 
 def every_message() -> list[WireMessage]:
@@ -180,6 +80,20 @@ def every_message() -> list[WireMessage]:
         HeartbeatReply(term=7, session=1, sequence=3),
         ReadIndex(term=7, token=top),
         ReadIndexReply(term=7, token=0, index=12),
+    ]
+
+
+def announced(station: Station, node_id: int) -> list[Announcement]:
+    """What a node announced about itself to ``station``, each time it presented itself."""
+    return [
+        Announcement(
+            store=each.store,
+            configuration_index=each.configuration_index,
+            member=each.member,
+            repairing=each.repairing,
+        )
+        for each in station.recorder.introductions
+        if each.node_id == node_id
     ]
 
 
@@ -310,14 +224,16 @@ class TransportSuite:
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert "'suite'" in (a.link_to(b.address).last_error or "")
         assert "'other'" in (a.link_to(b.address).last_error or "")
-        assert a.recorder.calls == b.recorder.calls == 0
+        assert a.recorder.introductions == b.recorder.introductions == []
+        assert a.recorder.events == b.recorder.events == []
 
     async def test_two_nodes_with_one_id_refuse_each_other(self, harness: TransportHarness) -> None:
         a, b = await harness.open(1), await harness.open(1)
         a.transport.dial(b.address)
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert "two nodes are configured with id 1" in (a.link_to(b.address).last_error or "")
-        assert a.recorder.calls == b.recorder.calls == 0
+        assert a.recorder.introductions == b.recorder.introductions == []
+        assert a.recorder.events == b.recorder.events == []
 
     async def test_an_own_address_is_recognised_and_left_alone(self, harness: TransportHarness) -> None:
         a = await harness.open(1)
@@ -331,7 +247,8 @@ class TransportSuite:
         a.transport.dial(b.address)
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert a.link_to(b.address).last_error == "node 1 is not a member"
-        assert a.recorder.calls == 0
+        assert a.recorder.introductions == []
+        assert a.recorder.events == []
         b.recorder.refuse = lambda introduction: None
         await until(lambda: a.connected_to(2))
         assert a.link_to(b.address) == LinkStatus(b.address, LinkState.CONNECTED, 2)
@@ -346,15 +263,230 @@ class TransportSuite:
         a.transport.send(2, 0, [heartbeat(1)])
         assert a.dropped(2) == 1
 
-    async def test_a_second_address_of_a_connected_node_is_refused(self, harness: TransportHarness) -> None:
+    async def test_a_refusal_reaches_the_node_that_was_refused_each_time(self, harness: TransportHarness) -> None:
+        a, b = await harness.open(1), await harness.open(2)
+        refusal = Refusal("node 1 was removed", RefusalCode.REMOVED)
+        b.recorder.refuse = lambda introduction: refusal
+        a.transport.dial(b.address)
+        await until(lambda: len(a.recorder.refusals) >= 2)
+        b.recorder.refuse = lambda introduction: "no"
+        await until(lambda: a.recorder.refusals[-1] != (b.address, refusal))
+        assert a.recorder.refusals[0] == (b.address, refusal)
+        assert a.recorder.refusals[-1] == (b.address, Refusal("no", RefusalCode.OTHER))
+        assert b.recorder.refusals == []
+
+    async def test_our_own_refusal_is_not_told_to_us(self, harness: TransportHarness) -> None:
+        a, b = await harness.open(1), await harness.open(2)
+        a.recorder.refuse = lambda introduction: Refusal("not you", RefusalCode.OTHER_DATA)
+        a.transport.dial(b.address)
+        await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
+        assert a.recorder.refusals == []
+
+    async def test_a_refused_node_may_hang_up_at_once(self, harness: TransportHarness) -> None:
+        a, b = await harness.open(1), await harness.open(2)
+        b.recorder.refuse = lambda introduction: "no"
+        a.recorder.when_refused = a.transport.hang_up
+        a.transport.dial(b.address)
+        await until(lambda: a.recorder.refusals)
+        assert a.transport.links() == {}
+        a.recorder.when_refused = lambda address: None
+        a.transport.dial(b.address)
+        b.recorder.refuse = lambda introduction: None
+        await until(lambda: a.connected_to(2))
+        assert a.recorder.events == [("connected", 2)]
+
+    async def test_announcements_go_both_ways_and_are_asked_for_anew(self, harness: TransportHarness) -> None:
+        a, b = await harness.open(1), await harness.open(2)
+        a.recorder.announces = Announcement(store=2**64 - 1, configuration_index=7, member=False, repairing=True)
+        a.transport.dial(b.address)
+        await until(lambda: a.connected_to(2))
+        assert announced(b, 1) == [a.recorder.announces]
+        assert announced(a, 2) == [Announcement()]
+        first = a.recorder.announces
+        a.recorder.announces = Announcement(configuration_index=8)
+        b.recorder.announces = Announcement(store=5)
+        a.transport.hang_up(b.address)
+        a.transport.dial(b.address)
+        await until(lambda: len(a.recorder.events) == 3)
+        assert announced(b, 1) == [first, a.recorder.announces]
+        assert announced(a, 2) == [Announcement(), b.recorder.announces]
+
+    # -- a node at two addresses, and links that change at runtime ---------------------------------------
+
+    async def test_of_two_addresses_of_a_node_the_newest_is_the_way_and_the_other_a_spare(
+        self, harness: TransportHarness
+    ) -> None:
         a, b = await harness.pair()
-        twin = await harness.open(2)
-        a.transport.dial(twin.address)
-        await until(lambda: a.link_to(twin.address).state is LinkState.REFUSED)
-        assert "already reached" in (a.link_to(twin.address).last_error or "")
+        moved = await harness.open(2)
+        a.transport.dial(moved.address)
+        await until(lambda: a.link_to(moved.address).state is LinkState.CONNECTED)
+        a.transport.send(2, 0, [heartbeat(1)])
+        await until(lambda: moved.recorder.messages)
+        await moved.transport.stop()
+        await until(lambda: a.link_to(moved.address).state is not LinkState.CONNECTED)
+        assert a.connected_to(2)
+        a.transport.send(2, 0, [heartbeat(2)])
+        await until(lambda: b.recorder.messages)
+        assert (moved.recorder.from_peer(1), b.recorder.from_peer(1)) == ([heartbeat(1)], [heartbeat(2)])
+        assert a.recorder.events == [("connected", 2)]
+        await b.transport.stop()
+        await until(lambda: len(a.recorder.events) == 2)
+        assert a.recorder.events == [("connected", 2), ("disconnected", 2)]
+        assert not a.connected_to(2)
+
+    async def test_losing_the_spare_is_no_loss(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        moved = await harness.open(2)
+        a.transport.dial(moved.address)
+        await until(lambda: a.link_to(moved.address).state is LinkState.CONNECTED)
+        await b.transport.stop()
+        await until(lambda: a.link_to(b.address).state is not LinkState.CONNECTED)
+        a.transport.send(2, 0, [heartbeat(1)])
+        await until(lambda: moved.recorder.messages)
+        assert a.connected_to(2)
+        assert a.recorder.events == [("connected", 2)]
+
+    async def test_a_peer_changes_its_address(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        address = await harness.new_address()
+        a.transport.dial(address)
+        await b.transport.stop()
+        await until(lambda: len(a.recorder.events) == 2)
+        moved = await harness.open(2, address=address)
+        a.transport.hang_up(b.address)
+        await until(lambda: a.connected_to(2))
+        a.transport.send(2, 0, [heartbeat(1)])
+        await until(lambda: moved.recorder.messages)
+        assert list(a.transport.links()) == [address]
+        assert a.recorder.events == [("connected", 2), ("disconnected", 2), ("connected", 2)]
+
+    async def test_hanging_up_either_of_two_addresses_leaves_the_other(self, harness: TransportHarness) -> None:
+        for old in (True, False):
+            a, b = await harness.open(1), await harness.open(2)
+            moved = await harness.open(2)
+            for station in (b, moved):
+                a.transport.dial(station.address)
+                await until(lambda a=a, to=station: a.link_to(to.address).state is LinkState.CONNECTED)  # type: ignore[misc]
+            gone, left = (b, moved) if old else (moved, b)
+            a.transport.hang_up(gone.address)
+            a.transport.send(2, 0, [heartbeat(1)])
+            await until(lambda left=left: left.recorder.messages)  # type: ignore[misc]
+            assert gone.recorder.messages == []
+            assert a.connected_to(2)
+            assert a.recorder.events == [("connected", 2)]
+            await a.transport.stop()
+            assert a.recorder.events == [("connected", 2), ("disconnected", 2)]
+
+    async def test_dialling_and_hanging_up_while_running(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        c = await harness.open(3)
+        for _ in range(3):
+            a.transport.dial(c.address)
+            await until(lambda: a.connected_to(3))
+            a.transport.hang_up(c.address)
+            assert not a.connected_to(3)
+        a.transport.dial(c.address)
+        a.transport.hang_up(c.address)
+        a.transport.dial(c.address)
+        await until(lambda: a.connected_to(3))
+        a.transport.send(3, 0, [heartbeat(1)])
+        a.transport.send(2, 0, [heartbeat(2)])
+        await until(lambda: b.recorder.messages and c.recorder.messages)
+        of_three = [what for what, peer in a.recorder.events if peer == 3]
+        assert of_three == ["connected", "disconnected"] * 3 + ["connected"]
+        assert ("disconnected", 2) not in a.recorder.events
+
+    # -- lanes -------------------------------------------------------------------------------------------
+
+    async def test_each_lane_keeps_its_order(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        await open_bulk(a, b)
+        for first in range(0, 2000, 50):
+            a.transport.send(2, 0, [heartbeat(n) for n in range(first, first + 50)], lane=Lane.BULK)
+            a.transport.send(2, 1, [heartbeat(n) for n in range(first, first + 50)])
+        await until(lambda: len(b.recorder.messages) >= 4000)
+        for group in (0, 1):
+            arrived = [message for _, of, message in b.recorder.messages if of == group]
+            assert arrived == [heartbeat(n) for n in range(2000)]
+        assert a.recorder.events == [("connected", 2)]
+        assert b.recorder.events == []
+
+    async def test_what_is_large_does_not_hold_up_what_is_urgent(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        await open_bulk(a, b)
+        chunks = [chunk(n) for n in range(24)]
+        a.transport.send(2, 0, chunks, lane=Lane.BULK)
+        a.transport.send(2, 0, [heartbeat(1)])
+        await until(lambda: len(b.recorder.messages) >= 25)
+        arrived = b.recorder.from_peer(1)
+        assert [message for message in arrived if message != heartbeat(1)] == chunks
+        assert arrived[-1] != heartbeat(1)
+
+    async def test_a_sender_can_pace_itself_by_the_backlog(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        await open_bulk(a, b)
+        assert a.transport.backlog_bytes(77, Lane.BULK) == 0
+        bound, highest, sent, dropped = 4 * 1024 * 1024, 0, 0, a.dropped(2)
+        a.faults.delay(2, 0.001)
+        while sent < 48:
+            while sent < 48 and a.transport.backlog_bytes(2, Lane.BULK) < bound:
+                a.transport.send(2, 0, [chunk(sent)], lane=Lane.BULK)
+                sent += 1
+            highest = max(highest, a.transport.backlog_bytes(2, Lane.BULK))
+            assert a.transport.backlog_bytes(2, Lane.PROMPT) == 0
+            await asyncio.sleep(0)
+        await until(lambda: len(b.recorder.messages) >= 48)
+        assert b.recorder.from_peer(1) == [chunk(n) for n in range(48)]
+        assert 0 < highest < bound + 1.1 * 1024 * 1024
+        assert a.transport.backlog_bytes(2, Lane.BULK) == 0
+        assert a.dropped(2) == dropped
+
+    async def test_bulk_works_again_after_a_reconnection(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        await open_bulk(a, b)
+        await b.transport.stop()
+        await until(lambda: not a.connected_to(2))
+        before = a.dropped(2)
+        a.transport.send(2, 0, [chunk(1)], lane=Lane.BULK)
+        assert a.dropped(2) == before + 1
+        again = await harness.open(2, address=b.address)
+        await until(lambda: a.connected_to(2))
+        await open_bulk(a, again)
+        a.transport.hang_up(b.address)
+        a.transport.send(2, 0, [chunk(2)], lane=Lane.BULK)
+        assert a.transport.backlog_bytes(2, Lane.BULK) == 0
+        a.transport.dial(b.address)
+        await until(lambda: a.connected_to(2))
+        await open_bulk(a, again)
+        assert a.recorder.events == [("connected", 2), ("disconnected", 2)] * 2 + [("connected", 2)]
+
+    async def test_an_idle_bulk_lane_opens_again_and_nobody_was_told(self, harness: TransportHarness) -> None:
+        harness.bulk_idle_seconds = 0.05
+        a, b = await harness.pair()
+        for _ in range(2):
+            await open_bulk(a, b)
+            await harness.until_bulk_closed(a, 2)
         a.transport.send(2, 0, [heartbeat(1)])
         await until(lambda: b.recorder.messages)
         assert a.recorder.events == [("connected", 2)]
+        assert a.link_to(b.address) == LinkStatus(b.address, LinkState.CONNECTED, 2)
+
+    async def test_faults_are_for_both_lanes(self, harness: TransportHarness) -> None:
+        a, b = await harness.pair()
+        await open_bulk(a, b)
+        for node, peer, direction in ((a, 2, Direction.OUTGOING), (b, 1, Direction.INCOMING)):
+            node.faults.cut(peer, direction)
+            a.transport.send(2, 0, [heartbeat(1)])
+            a.transport.send(2, 0, [heartbeat(2)], lane=Lane.BULK)
+            await until(lambda node=node: node.faults.fired["cut"] == 2)  # type: ignore[misc]
+            node.faults.heal()
+        a.faults.delay(2, 0.0, jitter_seconds=0.05)
+        for n in range(50):
+            a.transport.send(2, 0, [heartbeat(n)], lane=Lane.BULK)
+        a.faults.heal()
+        a.transport.send(2, 0, [heartbeat(50)], lane=Lane.BULK)
+        await until(lambda: len(b.recorder.messages) >= 51)
+        assert b.recorder.from_peer(1) == [heartbeat(n) for n in range(51)]
 
     async def test_nothing_is_told_after_stop(self, harness: TransportHarness) -> None:
         a, b = await harness.pair()

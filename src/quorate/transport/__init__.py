@@ -2,12 +2,16 @@
 
 from quorate.transport.codec import NODE_KINDS_MIN, RAFT_KINDS, Codec
 from quorate.transport.contract import (
+    Announcement,
     Identity,
     Introduction,
+    Lane,
     LinkState,
     LinkStatus,
     PeerStats,
     Receiver,
+    Refusal,
+    RefusalCode,
     Transport,
     WireMessage,
 )
@@ -22,10 +26,12 @@ __all__ = [
     "NODE_KINDS_MIN",
     "PREFACE",
     "RAFT_KINDS",
+    "Announcement",
     "Codec",
     "Direction",
     "Identity",
     "Introduction",
+    "Lane",
     "LinkFaults",
     "LinkState",
     "LinkStatus",
@@ -33,6 +39,8 @@ __all__ = [
     "MemoryTransport",
     "PeerStats",
     "Receiver",
+    "Refusal",
+    "RefusalCode",
     "TcpOptions",
     "TcpTransport",
     "Transport",

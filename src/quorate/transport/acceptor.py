@@ -10,7 +10,7 @@ from typing import cast
 
 from quorate.errors import FrameError, HandshakeRefused, TransportError
 from quorate.transport.codec import Codec
-from quorate.transport.contract import Identity, Receiver
+from quorate.transport.contract import Announcement, Identity, Lane, Receiver, RefusalCode
 from quorate.transport.delay_line import DelayLine
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.framing import HEADER_BYTES, FrameSplitter
@@ -18,11 +18,13 @@ from quorate.transport.handshake import (
     HANDSHAKE_BYTES_MAX,
     PREFACE,
     Hello,
+    Welcome,
     choose_version,
     decode_handshake,
     encode_handshake,
     introduce,
     is_ourselves,
+    lane_of,
     refusal,
     welcome_from,
 )
@@ -33,9 +35,16 @@ from quorate.transport.stats import StatsBook
 
 log = logging.getLogger(__name__)
 
+_CONNECTIONS_PER_PEER_MAX = 16
+"""Two lanes to each of a few addresses of ours; whoever opens more loses the oldest."""
+
 
 class Acceptor:
-    """Every accepted connection of a transport. At most one per peer: a newer one replaces it."""
+    """Every accepted connection of a transport.
+
+    At most one per peer, lane and address that was dialled, and all of a peer from one process: a newer connection
+    replaces those it contradicts.
+    """
 
     def __init__(
         self,
@@ -56,7 +65,7 @@ class Acceptor:
         self.receiver: Receiver | None = None
         self._connections: set[Accepted] = set()
         self._strangers: set[Accepted] = set()
-        self._by_peer: dict[int, Accepted] = {}
+        self._by_peer: dict[int, list[Accepted]] = {}
         self._reported = News()
         self._emptied = asyncio.Event()
 
@@ -68,29 +77,47 @@ class Acceptor:
         self._strangers.add(connection)
         return True
 
-    def admit(self, connection: Accepted, hello: Hello) -> int:
-        """The protocol version to speak with the sender of ``hello``, unless ``HandshakeRefused`` turns it away."""
+    def admit(self, connection: Accepted, hello: Hello) -> Welcome:
+        """How to welcome the sender of ``hello``, unless ``HandshakeRefused`` turns it away."""
         version = choose_version(self.identity, hello, self.options.versions)
+        lane = lane_of(hello)
         self._strangers.discard(connection)
         if is_ourselves(self.identity, hello):  # the dialling side of us hangs up when it reads the welcome
-            return version
+            return welcome_from(self.identity, version, Announcement())
         if self.receiver is None:
             raise HandshakeRefused("the node is stopping")
-        introduce(self.receiver, self.identity, hello, None)
-        # The older connection may be half-open, or an earlier incarnation's: nothing may come out of it any more.
-        if (older := self._by_peer.get(hello.node_id)) is not None:
-            older.abort()
-        self._by_peer[hello.node_id] = connection
-        self._heard_from(hello.node_id, hello.address)
-        return version
+        introduce(self.receiver, self.identity, hello, None, lane)
+        self._replace(connection, hello)
+        if lane is Lane.PROMPT:
+            self._heard_from(hello.node_id, hello.address)
+        return welcome_from(self.identity, version, self.receiver.announcement())
 
     def closed(self, connection: Accepted) -> None:
         self._connections.discard(connection)
         self._strangers.discard(connection)
-        if connection.peer is not None and self._by_peer.get(connection.peer) is connection:
-            del self._by_peer[connection.peer]
+        self._forget(connection)
         if not self._connections:
             self._emptied.set()
+
+    def _replace(self, connection: Accepted, hello: Hello) -> None:
+        """Let nothing come any more out of older connections that may be half-open, or an earlier process's."""
+        connection.hello = hello
+        older = self._by_peer.get(hello.node_id, [])
+        kept = [each for each in older if not _contradict(each.hello, hello)]
+        kept = kept[max(0, len(kept) + 1 - _CONNECTIONS_PER_PEER_MAX) :]
+        self._by_peer[hello.node_id] = [*kept, connection]
+        for each in older:
+            if each not in kept:
+                each.abort()
+
+    def _forget(self, connection: Accepted) -> None:
+        if connection.hello is None:
+            return
+        others = self._by_peer.get(connection.hello.node_id, [])
+        if connection in others:
+            others.remove(connection)
+        if not others:
+            self._by_peer.pop(connection.hello.node_id, None)
 
     def warn(self, transport: asyncio.BaseTransport, what: str, reason: str) -> None:
         """Log what was done to a connection, once for each origin and reason: peers try again and again."""
@@ -108,11 +135,19 @@ class Acceptor:
             await self._emptied.wait()
 
 
+def _contradict(older: Hello | None, newer: Hello) -> bool:
+    """Whether a node that says ``newer`` cannot have a living connection that began with ``older``."""
+    if older is None or older.incarnation != newer.incarnation:
+        return True
+    return (older.lane, older.dialled) == (newer.lane, newer.dialled)
+
+
 class Accepted(asyncio.Protocol):
     """One accepted connection: preface and hello in, welcome out, then frames one way."""
 
     def __init__(self, acceptor: Acceptor) -> None:
         self.peer: int | None = None
+        self.hello: Hello | None = None
         self._acceptor = acceptor
         self._transport: asyncio.Transport | None = None
         self._open = False
@@ -145,6 +180,8 @@ class Accepted(asyncio.Protocol):
                     self._deliver(self.peer, body)
                 if not self._open:  # what the frame set off may have closed us
                     return
+        except HandshakeRefused as error:
+            self._refuse(str(error), error.code)
         except TransportError as error:
             if self.peer is None:
                 self._refuse(str(error))
@@ -172,14 +209,14 @@ class Accepted(asyncio.Protocol):
         hello = decode_handshake(body)
         if not isinstance(hello, Hello):
             raise FrameError(f"{type(hello).__name__} where a hello should be")
-        version = self._acceptor.admit(self, hello)
+        welcome = self._acceptor.admit(self, hello)
         if not self._open or self._transport is None:
             return
         self.peer = hello.node_id
         self._splitter.frame_bytes_max = self._acceptor.options.frame_bytes_max
         if self._deadline is not None:
             self._deadline.cancel()
-        self._transport.write(encode_handshake(welcome_from(self._acceptor.identity, version)))
+        self._transport.write(encode_handshake(welcome))
 
     def _deliver(self, peer: int, body: bytes) -> None:
         acceptor = self._acceptor
@@ -200,11 +237,11 @@ class Accepted(asyncio.Protocol):
     def _out_of_time(self) -> None:
         self._refuse(f"the handshake took more than {self._acceptor.options.handshake_seconds:g} s")
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str, code: int = RefusalCode.OTHER) -> None:
         self._shut()
         if self._transport is not None:
             self._acceptor.warn(self._transport, "refused a connection", reason)
-            self._transport.write(encode_handshake(refusal(reason)))
+            self._transport.write(encode_handshake(refusal(reason, code)))
             self._transport.close()
 
     def _give_up(self, peer: int, reason: str) -> None:

@@ -27,6 +27,7 @@ from quorate.raft.messages import (
     ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from quorate.records import decode_entries, encode_entry
 from quorate.transport.contract import WireMessage
@@ -41,6 +42,7 @@ RAFT_KINDS: Mapping[int, type[WireMessage]] = MappingProxyType(
         6: HeartbeatReply,
         7: ReadIndex,
         8: ReadIndexReply,
+        9: TimeoutNow,
     }
 )
 """The core's messages. The numbers are on the wire: never renumber, never reuse."""

@@ -5,13 +5,19 @@ same connection. Not guaranteed: that it arrives. The consensus above is built f
 
 A connection is one-way. A node *dials* the addresses it wants to send to; what those nodes have to say comes over
 the connections that they dial.
+
+A link to a peer has two lanes (:class:`Lane`), with an order in each and none between them, so that what is large
+never stands in the way of what is urgent. A link is up when its prompt lane is.
+
+A node may be reached at two dialled addresses for a while, as when it moves from one to the other. What is sent
+leaves over the link that came up last; the other is a spare, which takes over when the first is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, ClassVar, Protocol
 
 
@@ -38,15 +44,64 @@ class Identity:
     schema: str = ""
 
 
+class Lane(Enum):
+    """Which of a link's connections a message takes. The numbers are on the wire: never renumber, never reuse."""
+
+    PROMPT = 0
+    """For what is small or urgent. It is kept up as long as its address is dialled."""
+    BULK = 1
+    """For what is large and can be repeated, as pieces of a snapshot. Opened when it is used, closed when it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a node says about itself that changes while it runs; as of the moment of the handshake."""
+
+    store: int = 0
+    """64 bits that tell the contents of the data directory the node votes with from any other; 0: it does not say."""
+    configuration_index: int = 0
+    """The log index of the cluster configuration that the node goes by; 0 for the one it began with."""
+    member: bool = True
+    """False while it waits to be added to a cluster."""
+    repairing: bool = False
+    """True while it brings back what its data directory lost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction(Identity):
     """A node that presented itself.
 
     ``dialled`` is the address at which we reached it, or ``None`` when it is the one that dialled us. It can
-    differ from ``address``, which is what the node announces.
+    differ from ``address``, which is what the node announces. ``lane`` is what the connection is for; the rest is
+    the node's :class:`Announcement`.
     """
 
     dialled: str | None = None
+    lane: Lane = Lane.PROMPT
+    store: int = 0
+    configuration_index: int = 0
+    member: bool = True
+    repairing: bool = False
+
+
+class RefusalCode(IntEnum):
+    """Why a handshake was refused, where the refused node can do something about it. The numbers are on the wire."""
+
+    OTHER = 0
+    NOT_A_MEMBER = 1
+    """The cluster does not know the node."""
+    REMOVED = 2
+    """The node was a member, and is not any more."""
+    OTHER_DATA = 3
+    """The node comes with another data directory than the one it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No; ``reason`` says why in words for people, ``code`` for programs."""
+
+    reason: str
+    code: RefusalCode = RefusalCode.OTHER
 
 
 class LinkState(Enum):
@@ -98,17 +153,23 @@ class Receiver(Protocol):
         """``peer`` sent ``message`` to our replica of ``group``."""
 
     def connected(self, peer: int) -> None:
-        """Our connection to ``peer`` is up: what is sent from now on may arrive."""
+        """The first link to ``peer`` is up: what is sent from now on may arrive."""
 
     def disconnected(self, peer: int) -> None:
-        """Our connection to ``peer`` went down; what was in flight may be lost."""
+        """The last link to ``peer`` went down; what was in flight may be lost."""
 
-    def introduced(self, introduction: Introduction) -> str | None:
-        """A node presented itself: return ``None`` to accept it, or the reason to refuse it.
+    def announcement(self) -> Announcement:
+        """What we say about ourselves at this moment. Asked for each handshake, whoever dialled."""
 
-        Called for every connection, whoever dialled. Here a node learns which id lives at an address, and
-        refuses strangers, an id that changed at an address, or an id claimed by two addresses.
+    def introduced(self, introduction: Introduction) -> Refusal | str | None:
+        """A node presented itself: return ``None`` to accept it, or the refusal (a mere reason is one too).
+
+        Called for every connection, whoever dialled, bulk lanes included. Here a node learns which id lives at an
+        address, and refuses strangers, an id that changed at an address, or an id claimed by two addresses.
         """
+
+    def refused(self, address: str, refusal: Refusal) -> None:
+        """The node at the dialled ``address`` refused us. Told each time; the address is tried again until hung up."""
 
 
 class Transport(Protocol):
@@ -128,12 +189,19 @@ class Transport(Protocol):
         """
 
     def hang_up(self, address: str) -> None:
-        """Give up the connection to ``address``. Idempotent; at once nothing more is sent over it."""
+        """Give up the link to ``address``, both lanes. Idempotent; at once nothing more is sent over it."""
 
-    def send(self, peer: int, group: int, messages: Sequence[WireMessage]) -> None:
-        """Send ``messages`` to ``peer``'s replica of ``group``, in order.
+    def send(self, peer: int, group: int, messages: Sequence[WireMessage], *, lane: Lane = Lane.PROMPT) -> None:
+        """Send ``messages`` to ``peer``'s replica of ``group``, in the order of ``lane``.
 
-        Never blocks, and never raises because of the network: what cannot be sent is dropped and counted.
+        Never blocks, and never raises because of the network: what cannot be sent is dropped and counted. So is
+        what opens a bulk lane that was closed: who sends there repeats what is not answered.
+        """
+
+    def backlog_bytes(self, peer: int, lane: Lane) -> int:
+        """How much of what was sent to ``peer`` still waits to leave; 0 without a connection.
+
+        Who sends more than a little at a time sends only while this is below a bound of its own.
         """
 
     def stats(self) -> Mapping[int, PeerStats]:

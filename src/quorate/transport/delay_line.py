@@ -10,11 +10,13 @@ from collections.abc import Callable
 class DelayLine:
     """Runs callbacks after their delays, never one before another that was put earlier.
 
-    Timers of an event loop do not promise this: two that are due at the same time may fire in any order.
+    Timers of an event loop do not promise this: two that are due at the same time may fire in any order. With
+    ``items_per_turn``, no more than that come out in one turn of the loop, so that others get theirs in between.
     """
 
-    def __init__(self, items_max: int = 65536) -> None:
+    def __init__(self, items_max: int = 65536, items_per_turn: int | None = None) -> None:
         self._items_max = items_max
+        self._items_per_turn = items_per_turn or items_max
         self._items: deque[tuple[float, Callable[[], None]]] = deque()
         self._timer: asyncio.Handle | None = None
 
@@ -55,7 +57,7 @@ class DelayLine:
         now, fired = loop.time(), self._timer
         try:
             # Only what was there at the beginning: a callback that puts another must not keep the loop for itself.
-            for _ in range(len(self._items)):
+            for _ in range(min(len(self._items), self._items_per_turn)):
                 if not self._items or self._items[0][0] > now:
                     break
                 self._items.popleft()[1]()

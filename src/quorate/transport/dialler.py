@@ -7,15 +7,15 @@ import random
 from collections.abc import Mapping
 
 from quorate.errors import HandshakeRefused
-from quorate.transport.contract import Identity, LinkStatus, Receiver
-from quorate.transport.handshake import Welcome, introduce
+from quorate.transport.contract import Identity, Lane, LinkStatus, Receiver
+from quorate.transport.handshake import Hello, Welcome, hello_from, introduce, refusal_in
 from quorate.transport.link import Link
 from quorate.transport.options import TcpOptions
 from quorate.transport.stats import StatsBook
 
 
 class Dialler:
-    """One link per wanted address, at most one of them up for each node."""
+    """One link per wanted address; of those that are up to one node, the newest is the way to it."""
 
     def __init__(self, identity: Identity, options: TcpOptions, rng: random.Random, stats: StatsBook) -> None:
         self._identity = identity
@@ -24,7 +24,10 @@ class Dialler:
         self._stats = stats
         self._receiver: Receiver | None = None
         self._links: dict[str, Link] = {}
-        self._routes: dict[int, Link] = {}
+        self._routes: dict[int, list[Link]] = {}
+        """The links that are up, by peer, the newest last; never an empty list."""
+        self._told: set[int] = set()
+        """The peers that the receiver takes for connected."""
         self._closing: set[asyncio.Task[None]] = set()
 
     def start(self, receiver: Receiver) -> None:
@@ -45,9 +48,9 @@ class Dialler:
         link = self._links.pop(address, None)
         if link is None:
             return
-        if link.status.peer is not None and self._routes.get(link.status.peer) is link:
-            self._unroute(link.status.peer)
-        if (task := link.stop()) is not None:
+        if link.status.peer is not None:
+            self._unroute(link, link.status.peer)
+        for task in link.stop():
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -58,8 +61,8 @@ class Dialler:
                 link.dial_soon()
 
     def route(self, peer: int) -> Link | None:
-        """The link that is up to ``peer``."""
-        return self._routes.get(peer)
+        """The link to send to ``peer`` over: the one that came up last."""
+        return links[-1] if (links := self._routes.get(peer)) else None
 
     def statuses(self) -> Mapping[str, LinkStatus]:
         return {address: link.status for address, link in self._links.items()}
@@ -73,32 +76,47 @@ class Dialler:
 
     # -- what links report (see LinkOwner) ---------------------------------------------------------------
 
-    def reached(self, link: Link, welcome: Welcome) -> None:
-        """Ask the receiver, and refuse a second way to one node."""
-        other = self._routes.get(welcome.node_id)
-        if other is not None:
-            raise HandshakeRefused(
-                f"node {welcome.node_id} is already reached at {other.status.address}: "
-                f"{link.status.address} is another address of it, or another node with its id"
-            )
+    def hello(self, link: Link, lane: Lane) -> Hello:
+        """How to present ourselves, with what the receiver announces at this moment."""
         assert self._receiver is not None
-        introduce(self._receiver, self._identity, welcome, link.status.address)
+        announcement = self._receiver.announcement()
+        return hello_from(self._identity, self._options.versions, announcement, lane=lane, dialled=link.status.address)
+
+    def reached(self, link: Link, welcome: Welcome, lane: Lane) -> None:
+        """Ask the receiver."""
+        assert self._receiver is not None
+        introduce(self._receiver, self._identity, welcome, link.status.address, lane)
+        if self._links.get(link.status.address) is not link:  # the receiver may hang up rather than refuse
+            raise HandshakeRefused("hung up")
+
+    def refused(self, link: Link, error: HandshakeRefused) -> None:
+        """Tell the receiver, unless the address was hung up meanwhile."""
+        assert self._receiver is not None
+        if self._links.get(link.status.address) is link:
+            self._receiver.refused(link.status.address, refusal_in(error))
 
     def up(self, link: Link, peer: int) -> None:
         """Route messages for ``peer`` over ``link``."""
         assert self._receiver is not None
-        self._routes[peer] = link
+        self._routes.setdefault(peer, []).append(link)
         self._stats[peer].connected = True
-        self._receiver.connected(peer)
+        if peer not in self._told:
+            self._told.add(peer)
+            self._receiver.connected(peer)
 
     def down(self, link: Link, peer: int, reason: str) -> None:
         """Stop routing over ``link``."""
         assert self._receiver is not None
-        if self._routes.get(peer) is link:
-            self._unroute(peer)
+        self._unroute(link, peer)
         self._stats[peer].last_error = reason
-        self._receiver.disconnected(peer)
+        if peer not in self._routes and peer in self._told:
+            self._told.discard(peer)
+            self._receiver.disconnected(peer)
 
-    def _unroute(self, peer: int) -> None:
-        del self._routes[peer]
-        self._stats[peer].connected = False
+    def _unroute(self, link: Link, peer: int) -> None:
+        links = self._routes.get(peer, [])
+        if link in links:
+            links.remove(link)
+        if not links:
+            self._routes.pop(peer, None)
+            self._stats[peer].connected = False

@@ -5,7 +5,9 @@ The dialling side sends :data:`PREFACE` and a frame with :class:`Hello`; the acc
 neither ASCII nor the start of a TLS record, so that a port shared with text protocols can tell peers apart.
 
 Hello and answer are msgpack arrays like all bodies, but open-ended: a later version may append fields, and an
-earlier one must still understand enough to refuse politely.
+earlier one must still understand enough to refuse politely. What is not there has its default: a node that says
+nothing of lanes keeps none apart, and must not be dialled for a bulk lane, for it would take that connection for
+the prompt one come back.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from typing import Annotated
 import msgspec
 
 from quorate.errors import FrameError, HandshakeRefused
-from quorate.transport.contract import Identity, Introduction, Receiver
+from quorate.transport.contract import (
+    Announcement,
+    Identity,
+    Introduction,
+    Lane,
+    Receiver,
+    Refusal,
+    RefusalCode,
+)
 from quorate.transport.framing import encode_frame
 
 PREFACE = b"\xf5QUORATE"
@@ -29,12 +39,17 @@ HANDSHAKE_BYTES_MAX = 64 * 1024
 
 _Version = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Unsigned = Annotated[int, msgspec.Meta(ge=0)]
-_Name = Annotated[str, msgspec.Meta(max_length=256)]
+_NAME_CHARACTERS_MAX = 256
 _REASON_CHARACTERS_MAX = 1024
+_Name = Annotated[str, msgspec.Meta(max_length=_NAME_CHARACTERS_MAX)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
-    """The dialling node, and the versions it speaks."""
+    """The dialling node, the versions it speaks, and what the connection is for.
+
+    ``lane`` is the number of a :class:`~quorate.transport.contract.Lane`. ``dialled`` is the address that led here:
+    of two connections from one process, for one lane and over one address, the second has replaced the first.
+    """
 
     version_min: _Version
     version_max: _Version
@@ -44,10 +59,16 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
     incarnation: _Unsigned
     software: _Name
     schema: _Name = ""
+    lane: _Unsigned = Lane.PROMPT.value
+    dialled: _Name = ""
+    store: _Unsigned = 0
+    configuration_index: _Unsigned = 0
+    member: bool = True
+    repairing: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True):
-    """The accepting node, and the version it chose."""
+    """The accepting node, the version it chose, and how many lanes it keeps apart."""
 
     version: _Version
     node_id: _Unsigned
@@ -55,20 +76,34 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True)
     incarnation: _Unsigned
     software: _Name
     schema: _Name = ""
+    lanes: _Unsigned = 1
+    store: _Unsigned = 0
+    configuration_index: _Unsigned = 0
+    member: bool = True
+    repairing: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=3, kw_only=True):
-    """No; and why, in words for the log."""
+    """No; and why, in words for the log and as a number for programs."""
 
     reason: Annotated[str, msgspec.Meta(max_length=_REASON_CHARACTERS_MAX)]
+    code: _Unsigned = RefusalCode.OTHER.value
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Hello | Welcome | Refused] = msgspec.msgpack.Decoder(Hello | Welcome | Refused)
 
 
-def hello_from(identity: Identity, versions: tuple[int, int] = VERSIONS) -> Hello:
+def hello_from(
+    identity: Identity,
+    versions: tuple[int, int] = VERSIONS,
+    announcement: Announcement | None = None,
+    *,
+    lane: Lane = Lane.PROMPT,
+    dialled: str = "",
+) -> Hello:
     """How the node ``identity`` presents itself."""
+    announced = announcement or Announcement()
     return Hello(
         version_min=versions[0],
         version_max=versions[1],
@@ -78,11 +113,18 @@ def hello_from(identity: Identity, versions: tuple[int, int] = VERSIONS) -> Hell
         incarnation=identity.incarnation,
         software=identity.software,
         schema=identity.schema,
+        lane=lane.value,
+        dialled=dialled[:_NAME_CHARACTERS_MAX],
+        store=announced.store,
+        configuration_index=announced.configuration_index,
+        member=announced.member,
+        repairing=announced.repairing,
     )
 
 
-def welcome_from(identity: Identity, version: int) -> Welcome:
+def welcome_from(identity: Identity, version: int, announcement: Announcement | None = None) -> Welcome:
     """How the node ``identity`` accepts a hello."""
+    announced = announcement or Announcement()
     return Welcome(
         version=version,
         node_id=identity.node_id,
@@ -90,12 +132,34 @@ def welcome_from(identity: Identity, version: int) -> Welcome:
         incarnation=identity.incarnation,
         software=identity.software,
         schema=identity.schema,
+        lanes=len(Lane),
+        store=announced.store,
+        configuration_index=announced.configuration_index,
+        member=announced.member,
+        repairing=announced.repairing,
     )
 
 
-def refusal(reason: str) -> Refused:
+def refusal(reason: str, code: int = RefusalCode.OTHER) -> Refused:
     """A refusal whose reason fits into its frame."""
-    return Refused(reason=reason[:_REASON_CHARACTERS_MAX])
+    return Refused(reason=reason[:_REASON_CHARACTERS_MAX], code=code)
+
+
+def refusal_in(error: HandshakeRefused) -> Refusal:
+    """What a refusal says; a code that we do not know is :attr:`RefusalCode.OTHER`."""
+    try:
+        code = RefusalCode(error.code)
+    except ValueError:
+        code = RefusalCode.OTHER
+    return Refusal(str(error), code)
+
+
+def lane_of(hello: Hello) -> Lane:
+    """What the connection is for; :class:`HandshakeRefused` if we do not know such a lane."""
+    try:
+        return Lane(hello.lane)
+    except ValueError:
+        raise HandshakeRefused(f"a connection for lane {hello.lane}; known are 0 to {len(Lane) - 1}") from None
 
 
 def encode_handshake(part: Hello | Welcome | Refused) -> bytes:
@@ -140,9 +204,11 @@ def check_welcome(identity: Identity, welcome: Welcome, versions: tuple[int, int
     _refuse_twin(identity, welcome)
 
 
-def introduce(receiver: Receiver, identity: Identity, peer: Hello | Welcome, dialled: str | None) -> None:
+def introduce(
+    receiver: Receiver, identity: Identity, peer: Hello | Welcome, dialled: str | None, lane: Lane = Lane.PROMPT
+) -> None:
     """Present ``peer`` to the receiver of the node ``identity``; :class:`HandshakeRefused` if it is turned away."""
-    reason = receiver.introduced(
+    answer = receiver.introduced(
         Introduction(
             cluster_id=identity.cluster_id,  # the handshake has made sure that they are the same
             node_id=peer.node_id,
@@ -151,10 +217,17 @@ def introduce(receiver: Receiver, identity: Identity, peer: Hello | Welcome, dia
             software=peer.software,
             schema=peer.schema,
             dialled=dialled,
+            lane=lane,
+            store=peer.store,
+            configuration_index=peer.configuration_index,
+            member=peer.member,
+            repairing=peer.repairing,
         )
     )
-    if reason is not None:
-        raise HandshakeRefused(reason)
+    if isinstance(answer, Refusal):
+        raise HandshakeRefused(answer.reason, answer.code)
+    if answer is not None:
+        raise HandshakeRefused(answer)
 
 
 def _refuse_twin(identity: Identity, peer: Hello | Welcome) -> None:

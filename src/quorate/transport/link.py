@@ -1,20 +1,22 @@
-"""The dialling half: one connection to each wanted address, brought back whenever it is lost."""
+"""The dialling half: a link to each wanted address, brought back whenever it is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 from quorate.errors import HandshakeRefused, TransportError
-from quorate.transport.contract import Identity, LinkState, LinkStatus
-from quorate.transport.delay_line import DelayLine
-from quorate.transport.dialled import Dialled
-from quorate.transport.handshake import Welcome, check_welcome, is_ourselves
+from quorate.transport.bulk import BulkLane
+from quorate.transport.contract import Identity, Lane, LinkState, LinkStatus
+from quorate.transport.dialled import Dialled, dialled
+from quorate.transport.handshake import Hello, Welcome, check_welcome, is_ourselves
 from quorate.transport.options import TcpOptions
+from quorate.transport.outlet import Outlet
 from quorate.transport.sockets import describe, split_address
 
 log = logging.getLogger(__name__)
@@ -23,8 +25,14 @@ log = logging.getLogger(__name__)
 class LinkOwner(Protocol):
     """What a link asks of its transport."""
 
-    def reached(self, link: Link, welcome: Welcome) -> None:
+    def hello(self, link: Link, lane: Lane) -> Hello:
+        """How to present ourselves now."""
+
+    def reached(self, link: Link, welcome: Welcome, lane: Lane) -> None:
         """A node answered; raise :class:`HandshakeRefused` if it is not to be talked to."""
+
+    def refused(self, link: Link, error: HandshakeRefused) -> None:
+        """A node answered that it does not want to talk to us."""
 
     def up(self, link: Link, peer: int) -> None:
         """The link can carry messages to ``peer``."""
@@ -34,7 +42,7 @@ class LinkOwner(Protocol):
 
 
 class Link:
-    """Keeps a connection to one address for as long as its task runs."""
+    """Keeps a connection to one address for as long as its task runs, and a second one while that is of use."""
 
     def __init__(
         self, address: str, identity: Identity, options: TcpOptions, rng: random.Random, owner: LinkOwner
@@ -45,8 +53,9 @@ class Link:
         self._options = options
         self._rng = rng
         self._owner = owner
-        self._connection: Dialled | None = None
-        self._held = DelayLine()
+        self._prompt = Outlet(options.queue_bytes_max)
+        self._bulk = BulkLane(address, options, rng, self._connect_bulk)
+        self._found: Welcome | None = None
         self._failures = 0
         self._dial_now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -55,28 +64,25 @@ class Link:
         """Begin to dial."""
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"dial {self.status.address}")
 
-    def stop(self) -> asyncio.Task[None] | None:
-        """Begin to close, leaving what was sent last a moment to leave; the task that ends when all is closed."""
+    def stop(self) -> set[asyncio.Task[None]]:
+        """Begin to close, leaving what was sent last a moment to leave; the tasks that end when all is closed."""
+        self._prompt.close()
         if self._task is not None:
             self._task.cancel()
-        return self._task
+        return {task for task in (self._task, self._bulk.stop()) if task is not None}
 
     def dial_soon(self) -> None:
         """There is a reason to believe that the address answers by now: cut the pause short."""
         self._dial_now.set()
 
-    def write(self, frames: Sequence[bytes]) -> bool:
-        """Send frames with one write; false if they were dropped."""
-        return self._connection is not None and self._connection.write(b"".join(frames))
+    def outlet(self, lane: Lane) -> Outlet:
+        """Where a lane's frames leave, closed or not."""
+        return self._prompt if lane is Lane.PROMPT else self._bulk
 
-    def hold(self, seconds: float, callback: Callable[[], None]) -> bool:
-        """Run ``callback`` after a delay, unless the connection goes down before; false if too many wait."""
-        return self._connection is not None and self._held.put(seconds, callback)
-
-    @property
-    def holds(self) -> bool:
-        """Whether delayed frames wait, which later ones must not overtake."""
-        return len(self._held) > 0
+    def wanted(self, lane: Lane) -> None:
+        """There was something to send on a lane that is closed."""
+        if lane is Lane.BULK and self._found is not None and _keeps_bulk_apart(self._found):
+            self._bulk.dial()
 
     async def _keep(self) -> None:
         options = self._options
@@ -101,37 +107,55 @@ class Link:
 
     async def _connect_and_stay(self) -> None:
         """One connection from its dialling to its loss; raises what prevented or ended it."""
-        connection: Dialled | None = None
-        try:
-            async with asyncio.timeout(self._options.handshake_seconds):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Dialled(self._identity, self._options), self._host, self._port
-                )
-                answer = await connection.until_answered()
-            check_welcome(self._identity, answer, self._options.versions)
-            if is_ourselves(self._identity, answer):
-                self.status.state, self.status.peer = LinkState.OURSELVES, answer.node_id
+        async with self._connect(Lane.PROMPT) as (connection, welcome):
+            if is_ourselves(self._identity, welcome):
+                self.status.state, self.status.peer = LinkState.OURSELVES, welcome.node_id
                 return
-            self._owner.reached(self, answer)
-            await self._stay(connection, answer.node_id)
-        finally:
-            if connection is not None:
-                await connection.finish(self._options.close_seconds)
+            self._owner.reached(self, welcome, Lane.PROMPT)
+            await self._stay(connection, welcome)
 
-    async def _stay(self, connection: Dialled, peer: int) -> None:
-        status, loop = self.status, asyncio.get_running_loop()
+    @asynccontextmanager
+    async def _connect(self, lane: Lane) -> AsyncIterator[tuple[Dialled, Welcome]]:
+        hello = partial(self._owner.hello, self, lane)
+        welcomed = False
+        try:
+            async with dialled(self._host, self._port, hello, self._options) as (connection, welcome):
+                welcomed = True
+                check_welcome(self._identity, welcome, self._options.versions)
+                yield connection, welcome
+        except HandshakeRefused as error:
+            if not welcomed:
+                self._owner.refused(self, error)
+            raise
+
+    @asynccontextmanager
+    async def _connect_bulk(self) -> AsyncIterator[tuple[Dialled, Welcome]]:
+        async with self._connect(Lane.BULK) as (connection, welcome):
+            found = self._found
+            # An address may have changed hands between the two connections: the lanes of a link lead to one process.
+            if found is None or (welcome.node_id, welcome.incarnation) != (found.node_id, found.incarnation):
+                raise HandshakeRefused(f"node {welcome.node_id} there is not the process that the link is up to")
+            self._owner.reached(self, welcome, Lane.BULK)
+            yield connection, welcome
+
+    async def _stay(self, connection: Dialled, welcome: Welcome) -> None:
+        status, loop, peer = self.status, asyncio.get_running_loop(), welcome.node_id
         status.state, status.peer, status.last_error = LinkState.CONNECTED, peer, None
         log.info("connected to node %d at %s", peer, status.address)
+        if not _keeps_bulk_apart(welcome):
+            log.warning("node %d at %s knows no bulk lane: nothing large can be sent to it", peer, status.address)
         began = loop.time()
-        self._connection = connection
+        self._found = welcome
+        self._prompt.open(connection)
         reason = "hung up"
         try:
             self._owner.up(self, peer)
             lost = await connection.until_lost()
             reason = describe(lost)
         finally:
-            self._connection = None
-            self._held.clear()
+            self._found = None
+            self._prompt.close()
+            self._bulk.stop()
             status.state = LinkState.CONNECTING
             # One that stayed proves the address; one that comes and goes must earn longer and longer pauses.
             if loop.time() - began >= self._options.backoff_seconds_max:
@@ -147,3 +171,8 @@ class Link:
         if reason != status.last_error:
             status.last_error = reason
             log.warning("%s %s: %s", "refused by" if refused else "no connection to", status.address, reason)
+
+
+def _keeps_bulk_apart(welcome: Welcome) -> bool:
+    """Whether the node may be dialled for a bulk lane: an older one would take it for the prompt lane come back."""
+    return welcome.lanes > Lane.BULK.value

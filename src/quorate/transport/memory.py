@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
 from quorate.errors import ConfigError, HandshakeRefused, TransportError
+from quorate.raft.entry import Entry
 from quorate.transport.codec import Codec
 from quorate.transport.contract import (
+    Announcement,
     Identity,
+    Lane,
     LinkState,
     LinkStatus,
     PeerStats,
@@ -27,11 +30,14 @@ from quorate.transport.delay_line import DelayLine
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.handshake import (
     VERSIONS,
+    Hello,
+    Welcome,
     check_welcome,
     choose_version,
     hello_from,
     introduce,
     is_ourselves,
+    refusal_in,
     welcome_from,
 )
 from quorate.transport.memory_network import MemoryNetwork
@@ -43,7 +49,8 @@ log = logging.getLogger(__name__)
 class MemoryTransport:
     """The :class:`~quorate.transport.contract.Transport` inside a :class:`MemoryNetwork`.
 
-    An address is any string that is not empty; it is in use from :meth:`start` to :meth:`stop`.
+    An address is any string that is not empty; it is in use from :meth:`start` to :meth:`stop`. Both lanes of a link
+    are there when it is up; what is sent on the bulk lane arrives one message per turn of the loop.
     """
 
     def __init__(
@@ -64,7 +71,10 @@ class MemoryTransport:
         self._stopped = False
         self._stats = StatsBook()
         self._links: dict[str, _Link] = {}
-        self._routes: dict[int, _Link] = {}
+        self._routes: dict[int, list[_Link]] = {}
+        """The links that are up, by peer, the newest last; never an empty list."""
+        self._told: set[int] = set()
+        """The peers that the receiver takes for connected."""
 
     @property
     def identity(self) -> Identity:
@@ -88,26 +98,32 @@ class MemoryTransport:
                 self._network.changed()
 
     def hang_up(self, address: str) -> None:
-        """Give up the connection to ``address``, with what is in flight on it."""
+        """Give up the link to ``address``, with what is in flight on it."""
         if (link := self._links.pop(address, None)) is not None:
             self._take_down(link, "hung up")
 
-    def send(self, peer: int, group: int, messages: Sequence[WireMessage]) -> None:
+    def send(self, peer: int, group: int, messages: Sequence[WireMessage], *, lane: Lane = Lane.PROMPT) -> None:
         """Send ``messages``, or drop and count them."""
         stats = self._stats[peer]
-        link = self._routes.get(peer)
+        link = self._route(peer)
         if link is None or link.target is None:
             stats.dropped += len(messages)
             return
         for message in messages:
             body = self._codec.encode(group, message) if self._network.through_codec else None
             arrive = partial(link.target.arrive, self._identity.node_id, group, message, body)
-            seconds = self._seconds_to(peer, link.target)
-            if seconds is None or not link.line.put(seconds, arrive):
+            seconds = self._seconds_to(peer, link.target, lane)
+            size = _payload_bytes(message) if body is None else len(body)
+            if seconds is None or not link.lanes[lane].put(seconds, arrive, size):
                 stats.dropped += 1
             else:
                 stats.frames_sent += 1
                 stats.bytes_sent += len(body or b"")
+
+    def backlog_bytes(self, peer: int, lane: Lane) -> int:
+        """What was sent to ``peer`` and has not arrived; without the codec, only its binary fields count."""
+        link = self._route(peer)
+        return 0 if link is None else link.lanes[lane].backlog_bytes
 
     def stats(self) -> Mapping[int, PeerStats]:
         """Counters per peer id. Bytes are those of message bodies, or zero without the codec."""
@@ -147,7 +163,7 @@ class MemoryTransport:
             target = self._network.member(link.address)
             if target is None or link.target is not None or link.status.state is LinkState.OURSELVES:
                 continue
-            if not self._network.can_connect(self._identity.node_id, target.identity.node_id):
+            if not self._wanted(link) or not self._network.can_connect(self._identity.node_id, target.identity.node_id):
                 continue
             try:
                 self._connect(link, target)
@@ -156,15 +172,15 @@ class MemoryTransport:
                 link.refused(str(error))
         return refused
 
-    def admit(self, dialler: Identity, versions: tuple[int, int]) -> int:
-        """The accepting side of a handshake: the version, or :class:`HandshakeRefused`."""
-        hello = hello_from(dialler, versions)
+    def admit(self, hello: Hello) -> Welcome:
+        """The accepting side of a handshake: the welcome, or :class:`HandshakeRefused`."""
         version = choose_version(self._identity, hello, self._versions)
         if self._receiver is None:
             raise HandshakeRefused("the node is stopping")
-        if not is_ourselves(self._identity, hello):
-            introduce(self._receiver, self._identity, hello, None)
-        return version
+        if is_ourselves(self._identity, hello):
+            return welcome_from(self._identity, version, Announcement())
+        introduce(self._receiver, self._identity, hello, None)
+        return welcome_from(self._identity, version, self._receiver.announcement())
 
     def arrive(self, peer: int, group: int, message: WireMessage, body: bytes | None) -> None:
         """A message came from another transport."""
@@ -184,8 +200,8 @@ class MemoryTransport:
             self._stats[peer].dropped += 1
         return seconds
 
-    def _seconds_to(self, peer: int, target: MemoryTransport) -> float | None:
-        network = self._network.seconds_for(self._identity.node_id, peer)
+    def _seconds_to(self, peer: int, target: MemoryTransport, lane: Lane) -> float | None:
+        network = self._network.seconds_for(self._identity.node_id, peer, lane)
         ours = 0.0 if self._faults is None else self._faults.judge(peer, Direction.OUTGOING)
         if network is None or ours is None:
             return None
@@ -194,35 +210,82 @@ class MemoryTransport:
         return None if theirs is None else network + ours + theirs
 
     def _connect(self, link: _Link, target: MemoryTransport) -> None:
-        welcome = welcome_from(target.identity, target.admit(self._identity, self._versions))
+        if self._receiver is None:
+            return
+        hello = hello_from(self._identity, self._versions, self._receiver.announcement(), dialled=link.address)
+        try:
+            welcome = target.admit(hello)
+        except HandshakeRefused as error:
+            self._receiver.refused(link.address, refusal_in(error))
+            raise
         check_welcome(self._identity, welcome, self._versions)
         peer = target.identity.node_id
         if is_ourselves(self._identity, welcome):
             link.status.state, link.status.peer = LinkState.OURSELVES, peer
             return
-        if peer in self._routes:
-            raise HandshakeRefused(f"node {peer} is already reached at {self._routes[peer].address}")
-        if self._receiver is None:
-            return
         introduce(self._receiver, self._identity, welcome, link.address)
+        # What the receivers did meanwhile may have made an end of it.
+        if not self._wanted(link) or self._network.member(link.address) is not target:
+            return
         link.connected(target)
-        self._routes[peer] = link
+        self._routes.setdefault(peer, []).append(link)
         self._stats[peer].connected = True
-        self._receiver.connected(peer)
+        if peer not in self._told:
+            self._told.add(peer)
+            self._receiver.connected(peer)
+
+    def _wanted(self, link: _Link) -> bool:
+        return self._links.get(link.address) is link
+
+    def _route(self, peer: int) -> _Link | None:
+        return links[-1] if (links := self._routes.get(peer)) else None
 
     def _take_down(self, link: _Link, reason: str) -> None:
         if link.target is None:
             return
         peer = link.target.identity.node_id
         link.lost(reason)
-        del self._routes[peer]
-        self._stats[peer].connected = False
+        self._routes[peer].remove(link)
+        if not self._routes[peer]:
+            del self._routes[peer]
+            self._stats[peer].connected = False
         self._stats[peer].last_error = reason
         asyncio.get_running_loop().call_soon(self._tell_disconnected, peer)
 
     def _tell_disconnected(self, peer: int) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and peer not in self._routes and peer in self._told:
+            self._told.discard(peer)
             self._receiver.disconnected(peer)
+
+
+def _payload_bytes(message: WireMessage) -> int:
+    """About what a message would weigh if it were encoded: its binaries, and those of its entries."""
+    values = [getattr(message, name) for name in message.__dataclass_fields__]
+    binaries = [value for value in values if isinstance(value, bytes)]
+    entries = (entry for value in values if isinstance(value, tuple) for entry in value if isinstance(entry, Entry))
+    return sum(map(len, binaries)) + sum(len(entry.payload) for entry in entries)
+
+
+class _Flight:
+    """What is on its way on one lane of a link."""
+
+    def __init__(self, items_per_turn: int | None = None) -> None:
+        self.backlog_bytes = 0
+        self._line = DelayLine(items_per_turn=items_per_turn)
+
+    def put(self, seconds: float, arrive: Callable[[], None], size_bytes: int) -> bool:
+        if not self._line.put(seconds, partial(self._land, arrive, size_bytes)):
+            return False
+        self.backlog_bytes += size_bytes
+        return True
+
+    def clear(self) -> None:
+        self._line.clear()
+        self.backlog_bytes = 0
+
+    def _land(self, arrive: Callable[[], None], size_bytes: int) -> None:
+        self.backlog_bytes -= size_bytes
+        arrive()
 
 
 class _Link:
@@ -232,7 +295,7 @@ class _Link:
         self.address = address
         self.status = LinkStatus(address)
         self.target: MemoryTransport | None = None
-        self.line = DelayLine()
+        self.lanes = {Lane.PROMPT: _Flight(), Lane.BULK: _Flight(items_per_turn=1)}
 
     def connected(self, target: MemoryTransport) -> None:
         self.target = target
@@ -241,7 +304,8 @@ class _Link:
 
     def lost(self, reason: str) -> None:
         self.target = None
-        self.line.clear()
+        for flight in self.lanes.values():
+            flight.clear()
         self.status.state, self.status.last_error = LinkState.CONNECTING, reason
 
     def refused(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from quorate.errors import TransportError
+from quorate.transport.contract import Lane
 
 if TYPE_CHECKING:
     from quorate.transport.memory import MemoryTransport
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class MemoryNetwork:
     """Where :class:`MemoryTransport` s find each other, and the faults between them.
 
-    ``delay_seconds`` holds every message back, ``drop_probability`` loses some (drawn from ``rng``); both may be
-    changed at any time. With ``through_codec`` off, messages are handed over as they are. Refused handshakes are
-    tried again every ``retry_seconds``.
+    ``delay_seconds`` holds every message back, ``bulk_delay_seconds`` those on bulk lanes for longer by that much, and
+    ``drop_probability`` loses some (drawn from ``rng``); all may be changed at any time. With ``through_codec`` off,
+    messages are handed over as they are. Refused handshakes are tried again every ``retry_seconds``.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class MemoryNetwork:
         *,
         rng: random.Random | None = None,
         delay_seconds: float = 0.0,
+        bulk_delay_seconds: float = 0.0,
         drop_probability: float = 0.0,
         through_codec: bool = True,
         retry_seconds: float = 0.05,
     ) -> None:
         self.delay_seconds = delay_seconds
+        self.bulk_delay_seconds = bulk_delay_seconds
         self.drop_probability = drop_probability
         self.through_codec = through_codec
         self._rng = rng or random.Random()
@@ -70,13 +73,13 @@ class MemoryNetwork:
         self._cut.clear()
         self.changed()
 
-    def seconds_for(self, source: int, target: int) -> float | None:
+    def seconds_for(self, source: int, target: int, lane: Lane = Lane.PROMPT) -> float | None:
         """How long a message that leaves now is held back, or ``None`` if it gets lost."""
         if (source, target) in self._cut:
             return None
         if self.drop_probability > 0 and self._rng.random() < self.drop_probability:
             return None
-        return self.delay_seconds
+        return self.delay_seconds + (self.bulk_delay_seconds if lane is Lane.BULK else 0.0)
 
     def parted(self, a: int, b: int) -> bool:
         """Whether no connection between two nodes can be."""

@@ -15,7 +15,9 @@ class TcpOptions:
     frame_bytes_max: int = FRAME_BYTES_MAX
     """The largest frame sent or accepted, header included."""
     queue_bytes_max: int = 32 * 1024 * 1024
-    """While more than this waits to be written to a peer, messages to it are dropped."""
+    """While more than this waits to be written on a lane of a peer, messages for it are dropped."""
+    bulk_idle_seconds: float = 30.0
+    """A bulk lane that was not used for this long is closed; the next message for it opens another."""
     handshake_seconds: float = 5.0
     """A connection that is not welcomed after this time is given up, by both sides."""
     handshakes_max: int = 256

@@ -1,4 +1,4 @@
-"""Messages over TCP: one connection each way between every two nodes."""
+"""Messages over TCP: one connection each way between every two nodes, and a second one for bulk while it is used."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import logging
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 
 from quorate.errors import TransportError
 from quorate.transport.acceptor import Accepted, Acceptor
 from quorate.transport.codec import Codec
-from quorate.transport.contract import Identity, LinkStatus, PeerStats, Receiver, WireMessage
+from quorate.transport.contract import Identity, Lane, LinkStatus, PeerStats, Receiver, WireMessage
 from quorate.transport.dialler import Dialler
 from quorate.transport.faults import Direction, LinkFaults
 from quorate.transport.framing import encode_frame
-from quorate.transport.link import Link
 from quorate.transport.listener import Listener, bind
 from quorate.transport.options import TcpOptions
 from quorate.transport.stats import StatsBook
@@ -92,33 +90,36 @@ class TcpTransport:
             self._dialler.dial(address)
 
     def hang_up(self, address: str) -> None:
-        """Give up the connection to ``address``; what was sent still has a moment to leave."""
+        """Give up the link to ``address``; what was sent still has a moment to leave."""
         self._dialler.hang_up(address)
 
-    def send(self, peer: int, group: int, messages: Sequence[WireMessage]) -> None:
+    def send(self, peer: int, group: int, messages: Sequence[WireMessage], *, lane: Lane = Lane.PROMPT) -> None:
         """Send ``messages`` with one write, or drop and count them."""
         stats = self._stats[peer]
         link = self._dialler.route(peer)
         if link is None:
             stats.dropped += len(messages)
             return
-        encode, frame_bytes_max = self._codec.encode, self._options.frame_bytes_max
-        frames: list[bytes] = []
-        for message in messages:
-            frame = encode_frame(encode(group, message))
-            if len(frame) <= frame_bytes_max:
-                frames.append(frame)
-            else:  # the peer would close the connection over it, and lose more than this
-                stats.dropped += 1
-                stats.last_error = f"a {type(message).__name__} of {len(frame)} bytes is over the frame limit"
-                log.error("not sent to node %d: %s", peer, stats.last_error)
-        if self._faults is None or (self._faults.quiet and not link.holds):
-            _transmit(link, stats, frames)
+        outlet = link.outlet(lane)
+        if not outlet.is_open:
+            link.wanted(lane)
+            stats.dropped += len(messages)
+            return
+        frames = self._frames(peer, group, messages)
+        if self._faults is None or (self._faults.quiet and not outlet.holds):
+            outlet.write(frames, stats)
             return
         for frame in frames:
             seconds = self._faults.judge(peer, Direction.OUTGOING)
-            if seconds is None or not link.hold(seconds, partial(_transmit, link, stats, (frame,))):
+            if seconds is None:
                 stats.dropped += 1
+            else:
+                outlet.hold(seconds, frame, stats)
+
+    def backlog_bytes(self, peer: int, lane: Lane) -> int:
+        """What was sent to ``peer`` and its socket has not taken."""
+        link = self._dialler.route(peer)
+        return 0 if link is None else link.outlet(lane).backlog_bytes
 
     def stats(self) -> Mapping[int, PeerStats]:
         """Counters per peer id."""
@@ -138,10 +139,17 @@ class TcpTransport:
         await self._acceptor.stop()
         await self._dialler.stop()
 
-
-def _transmit(link: Link, stats: PeerStats, frames: Sequence[bytes]) -> None:
-    if link.write(frames):
-        stats.frames_sent += len(frames)
-        stats.bytes_sent += sum(map(len, frames))
-    else:
-        stats.dropped += len(frames)
+    def _frames(self, peer: int, group: int, messages: Sequence[WireMessage]) -> list[bytes]:
+        """The messages as frames, without those that are too large: these are dropped, counted and logged."""
+        encode, frame_bytes_max = self._codec.encode, self._options.frame_bytes_max
+        frames: list[bytes] = []
+        for message in messages:
+            frame = encode_frame(encode(group, message))
+            if len(frame) <= frame_bytes_max:
+                frames.append(frame)
+            else:  # the peer would close the connection over it, and lose more than this
+                stats = self._stats[peer]
+                stats.dropped += 1
+                stats.last_error = f"a {type(message).__name__} of {len(frame)} bytes is over the frame limit"
+                log.error("not sent to node %d: %s", peer, stats.last_error)
+        return frames
