@@ -41,7 +41,9 @@ class Script(StateMachine):
         return b"\n".join(self.seen)
 
     def restore(self, data: bytes) -> None:
-        self.seen = data.split(b"\n")
+        if data == b"rubbish":
+            raise ValueError("not a snapshot")
+        self.seen = data.split(b"\n") if data else []
 
 
 class Ledger(DiskStateMachine):
@@ -96,3 +98,11 @@ def entry(index: int, *commands: bytes | Command, time_us: int = 0, term: int = 
 
 def no_op(index: int) -> Entry:
     return Entry(index, 1, EntryKind.NOOP, b"")
+
+
+def membership(index: int) -> Entry:
+    return Entry(index, 1, EntryKind.MEMBERSHIP, b"the machines do not look into it")
+
+
+def witnessed(index: int) -> Entry:
+    return Entry(index, 1, EntryKind.WITNESSED, b"")

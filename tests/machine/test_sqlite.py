@@ -75,13 +75,34 @@ def test_a_checkpoint_that_finds_the_file_busy_is_no_failure(path: Path) -> None
     state = SqliteState(path)
     real = state._checkpointer
     state._checkpointer = Busy()  # type: ignore[assignment]
-    assert state.sync() == 0
+    assert state.sync() == (0, False)
     state._checkpointer = real
     state.begin()
     state.set_applied("one", 1, 1)
     state.commit()
-    assert state.sync() > 0
+    synced = state.sync()
+    assert synced.complete
+    assert synced.pages > 0
     state.close()
+
+
+def test_a_checkpoint_of_a_closed_file_is_not_complete(path: Path) -> None:
+    state = SqliteState(path)
+    state.close()
+    assert state.sync() == (0, False)
+
+
+def test_a_file_that_another_program_has_open_must_not_be_replaced(path: Path) -> None:
+    state = SqliteState(path)
+    other = apsw.Connection(str(path))
+    other.execute("SELECT * FROM quorate_applied").fetchall()
+    state.close()
+    with pytest.raises(StorageFailed, match="another program"):
+        state.check_released()
+    other.close()
+    state = SqliteState(path)
+    state.close()
+    state.check_released()
 
 
 def test_checkpoints_run_beside_a_writer(path: Path) -> None:

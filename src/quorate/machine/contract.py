@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -71,9 +71,10 @@ def _uuid7_bits(time_us: int, counter: int, seed: int) -> int:
 
 
 class StateMachine(ABC):
-    """A state machine in memory: a restart rebuilds it from the log.
+    """A state machine in memory: a restart rebuilds it from the last snapshot and the log behind it.
 
-    ``snapshot`` and ``restore`` are part of the contract for the day when the log is cut; nothing calls them yet.
+    ``snapshot`` is called on the event loop, while everything else waits: a state whose bytes take more than a few
+    milliseconds to make belongs into a :class:`DiskStateMachine`.
     """
 
     @abstractmethod
@@ -88,11 +89,18 @@ class StateMachine(ABC):
 
     @abstractmethod
     def snapshot(self) -> bytes:
-        """The whole state as bytes. Called between two commands."""
+        """The whole state as bytes, equal on every node that has applied the same entries.
+
+        Called on the event loop, between two entries. Changes nothing.
+        """
 
     @abstractmethod
     def restore(self, data: bytes) -> None:
-        """Replace the state by that of a snapshot."""
+        """Replace the state, whatever it is, by that of a snapshot: ``data`` is what :meth:`snapshot` returned on
+        some node, perhaps one that runs an older version of the program.
+
+        May raise only for data that no version of this machine has made: the node stops then.
+        """
 
 
 class DiskStateMachine(ABC):
@@ -100,11 +108,21 @@ class DiskStateMachine(ABC):
 
     The router writes the machine's applied index in the same transaction as its data, so after a crash
     the machine opens at an index of its own and only the entries behind it are applied again.
+
+    A snapshot is a copy of that file. One that is installed takes the file's place while the node runs: the machine
+    is closed, and opened again on the new file, in which its tables are those of another node.
     """
+
+    local_tables: ClassVar[frozenset[str]] = frozenset()
+    """Tables of this machine that may differ between nodes which have applied the same entries."""
 
     @abstractmethod
     def open(self, state: SqliteState) -> None:
-        """Create or check the tables. Raises :class:`~quorate.errors.ConfigError` if they do not fit."""
+        """Create or check the tables. Raises :class:`~quorate.errors.ConfigError` if they do not fit.
+
+        May be called again after :meth:`close`, with another file: nothing that was read from the earlier one, no
+        connection, cursor, count or cache, may be used from then on.
+        """
 
     @abstractmethod
     def apply(self, command: bytes, context: ApplyContext) -> object:
@@ -115,7 +133,11 @@ class DiskStateMachine(ABC):
         """
 
     def close(self) -> None:
-        """Called once, before the file is closed."""
+        """Called once for each :meth:`open`, before the file is closed.
+
+        Whatever the machine itself has opened on the file must be closed by then, for the file may be replaced: SQLite
+        does not survive that under an open connection.
+        """
 
 
 Machine = StateMachine | DiskStateMachine

@@ -2,150 +2,198 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 
-import apsw
-
-from quorate.errors import (
-    CommandFailed,
-    ConfigError,
-    ProtocolViolation,
-    RequestIdReused,
-    StorageError,
-    StorageFailed,
-)
+from quorate.errors import CommandFailed, ConfigError, CorruptLog, ProtocolViolation, StorageError, StorageFailed
+from quorate.machine.capture import Capture, SavedMachine, SavedMachines, check_applied, decode_machines
 from quorate.machine.commands import Command, decode_batch
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
-from quorate.machine.outcome import decode_outcome, encode_outcome
-from quorate.machine.sessions import MemorySessions, Sessions, SqliteSessions, fingerprint_of
-from quorate.machine.sqlite import SqliteState
+from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
+from quorate.machine.sessions import MemorySessions, SqliteSessions
+from quorate.machine.sqlite import SqliteState, Synced
 from quorate.raft.entry import Entry, EntryKind
-
-log = logging.getLogger(__name__)
-
-_NOT_REFUSALS = (OSError, MemoryError, apsw.Error)
-"""What other nodes need not run into when they apply the same command: this node cannot go on."""
-
-
-class _Host:
-    """One machine with its sessions and the index up to which it has applied the log."""
-
-    def __init__(self, name: str, machine: StateMachine | DiskStateMachine, sessions: Sessions, applied: int) -> None:
-        self.name = name
-        self.machine = machine
-        self.applied = applied
-        self._sessions = sessions
-
-    def apply(self, command: Command, context: ApplyContext) -> object:
-        """The command's outcome: the machine's result, or the :class:`CommandFailed` that refuses it."""
-        if command.request_id is None:
-            return self._run(command.body, context)
-        fingerprint = fingerprint_of(command.body)
-        remembered = self._sessions.find(command.request_id)
-        if remembered is not None:
-            if remembered[0] != fingerprint:
-                return RequestIdReused(f"request id {command.request_id!r} was used for another command")
-            return decode_outcome(remembered[1])
-        outcome = self._run(command.body, context)
-        self._sessions.remember(command.request_id, fingerprint, encode_outcome(outcome), context.time_us)
-        return outcome
-
-    def _run(self, body: bytes, context: ApplyContext) -> object:
-        try:
-            return self.machine.apply(body, context)
-        except CommandFailed as refusal:
-            return refusal
-        except (StorageError, ProtocolViolation):
-            raise
-        except apsw.ConstraintError as error:  # depends on nothing but the state: a refusal on every node
-            return self._refused(error, context)
-        except _NOT_REFUSALS as error:
-            raise StorageFailed(f"machine {self.name!r} cannot apply entry {context.index}: {error}") from error
-        except Exception as error:
-            return self._refused(error, context)
-
-    def _refused(self, error: Exception, context: ApplyContext) -> CommandFailed:
-        log.warning("machine %r refused entry %d: %r", self.name, context.index, error, exc_info=error)
-        failure = CommandFailed(f"{type(error).__name__}: {error}")
-        failure.__cause__ = error
-        return failure
 
 
 class Router:
-    """All machines of one group. Used from the event loop's thread, but for :meth:`sync`."""
+    """All machines of one group. Used from the event loop's thread, but for :meth:`sync` and :meth:`check_copy`."""
 
     def __init__(
         self,
         machines: Mapping[str, StateMachine | DiskStateMachine],
         *,
         open_state: Callable[[Path], SqliteState] = SqliteState,
+        witness: bool = False,
     ) -> None:
-        """``open_state`` opens the group's SQLite file."""
+        """``open_state`` opens the group's SQLite file. A ``witness`` opens nothing and gives its machines nothing."""
         self.machines = dict(machines)
         self._open_state = open_state
-        self._hosts: dict[str, _Host] = {}
+        self._witness = witness
+        self._state_path = Path()
+        self._hosts: dict[str, MemoryHost | DiskHost] = {}
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
         self._last_time_us = 0
         self._last_index = 0
+        self._flushed_index = 0
+        self._synced_index = 0
+        self._marking_synced = Lock()
+        self._saved_index = 0
         self._broken = False
         self.unflushed = 0
         """Commands applied since the last :meth:`flush`."""
 
-    def open(self, state_path: Path | str) -> None:
+    # -- opening and closing -----------------------------------------------------------------------------
+
+    def open(self, state_path: Path | str, machines: bytes = b"") -> None:
         """Open every machine. The SQLite file is made only if a machine keeps its state in it.
 
-        Whatever it raises, :meth:`close` cleans up.
+        With ``machines`` (see :attr:`Capture.machines`) those in memory continue where that was captured, instead of
+        at 0. Ends with a :meth:`sync`, so what the file holds counts as durable from the start: that blocks for an
+        fsync, and longer after a crash. Whatever this raises, :meth:`close` cleans up.
+
+        Raises :class:`ConfigError` for machines that are no machines or not those in ``machines``,
+        :class:`StorageError` for what cannot be read.
         """
+        self._state_path = Path(state_path)
+        if not self._witness:
+            self._open_machines(decode_machines(machines))
+
+    def _open_machines(self, saved: SavedMachines) -> None:
+        if saved.machines:
+            saved.check_names(self._names(StateMachine))
+        states = {machine.name: machine for machine in saved.machines}
         last_times: dict[int, int] = {}
+        self._hosts = {}
         for name, machine in self.machines.items():
             if isinstance(machine, StateMachine):
-                self._hosts[name] = _Host(name, machine, MemorySessions(), 0)
-                last_times[0] = 0
-                continue
-            if not isinstance(machine, DiskStateMachine):
+                self._hosts[name] = _host_in_memory(name, machine, states.get(name), saved.index)
+                last_times[saved.index] = saved.time_us
+            elif isinstance(machine, DiskStateMachine):
+                applied, time_us = self._open_on_disk(name, machine)
+                last_times[applied] = time_us
+            else:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
-            if self._state is None:
-                self._state = self._open_state(Path(state_path))
-            applied, time_us = self._state.applied(name)
-            last_times[applied] = time_us
-            self._hosts[name] = _Host(name, machine, SqliteSessions(self._state, name), applied)
-            self._opened.append(machine)
-            machine.open(self._state)
-        self._last_time_us = last_times[self.applied] if last_times else 0
-        self._last_index = self.applied
+        self._last_index = self.applied if last_times else 0
+        self._last_time_us = last_times.get(self._last_index, 0)
+        self._flushed_index = min((host.flushed for host in self._on_disk), default=0)
+        with self._marking_synced:
+            self._synced_index = 0
+        self._saved_index = saved.index
+        self.unflushed = 0
+        self.sync()
+
+    def _open_on_disk(self, name: str, machine: DiskStateMachine) -> tuple[int, int]:
+        if self._state is None:
+            self._state = self._open_state(self._state_path)
+        applied, time_us = self._state.applied(name)
+        self._hosts[name] = DiskHost(name, machine, SqliteSessions(self._state, name), applied)
+        self._opened.append(machine)
+        machine.open(self._state)
+        return applied, time_us
+
+    def _names(self, kind: type) -> set[str]:
+        return {name for name, machine in self.machines.items() if isinstance(machine, kind)}
+
+    def close(self, *, flush: bool = True) -> None:
+        """Flush, unless told not to, and close. Everything is closed whatever fails, and then that is raised."""
+        with ExitStack() as closing:
+            if self._state is not None:
+                closing.callback(self._state.close)
+            for machine in self._opened:
+                closing.callback(machine.close)
+            try:
+                if flush and not self._broken:
+                    self.flush()
+            finally:
+                self._opened, self._state = [], None
+
+    # -- how far it got ----------------------------------------------------------------------------------
+
+    @property
+    def _in_memory(self) -> list[MemoryHost]:
+        return [host for host in self._hosts.values() if isinstance(host, MemoryHost)]
+
+    @property
+    def _on_disk(self) -> list[DiskHost]:
+        return [host for host in self._hosts.values() if isinstance(host, DiskHost)]
 
     @property
     def applied(self) -> int:
-        """Up to here every machine has applied the log: replay continues behind it."""
-        return min((host.applied for host in self._hosts.values()), default=0)
+        """Up to here every machine has applied the log: replay continues behind it.
+
+        For a witness, and for a router without machines, up to here entries were handed in.
+        """
+        if self._witness:
+            return self._last_index
+        return min((host.applied for host in self._hosts.values()), default=self._last_index)
 
     @property
     def applied_by_any(self) -> int:
         """Up to here some machine has applied the log, which proves that it is committed."""
-        return max((host.applied for host in self._hosts.values()), default=0)
+        if self._witness:
+            return self._last_index
+        return max((host.applied for host in self._hosts.values()), default=self._last_index)
+
+    @property
+    def durable_index(self) -> int:
+        """Up to here every machine's state is durable without any log: in the file, or in what was saved of it.
+
+        On disk that is what had been flushed when the last complete :meth:`sync` began; in memory what was reported
+        to :meth:`machines_saved`; with both, the lower. A witness has no state to lose: all that it was given.
+        """
+        if self._witness or not self._hosts:
+            return self._last_index
+        return min(
+            self._saved_index if isinstance(host, MemoryHost) else self._synced_index for host in self._hosts.values()
+        )
+
+    def machines_saved(self, index: int) -> None:
+        """A capture's ``machines``, of this ``index``, are durable: a restart will hand them to :meth:`open`."""
+        self._saved_index = max(self._saved_index, index)
+
+    # -- applying ----------------------------------------------------------------------------------------
 
     def apply(self, entry: Entry) -> list[object]:
-        """Apply one committed entry, in log order; returns one outcome per command in it.
+        """Apply one committed entry, in log order; returns one outcome per command in it, a witness none.
 
-        Raises :class:`StorageFailed` when a machine's state can no longer be trusted: the node must stop. Then,
-        as after any other exception, an entry may be half applied, and nothing is committed any more.
+        Raises :class:`StorageFailed` when a machine's state can no longer be trusted, and
+        :class:`ProtocolViolation` for what a witness alone may be given: the node must stop. Then, as after any
+        other exception, an entry may be half applied, and nothing is committed any more.
         """
-        if self._broken:
-            raise StorageFailed("the state machines failed before")
+        self._check_working()
         try:
-            outcomes = self._apply_batch(entry) if entry.kind is EntryKind.COMMANDS else []
-        except _NOT_REFUSALS as error:
+            outcomes = self._apply(entry)
+        except NOT_REFUSALS as error:
             self._broken = True
             raise StorageFailed(f"cannot apply entry {entry.index}: {error}") from error
         except BaseException:
             self._broken = True
             raise
         self._last_index = entry.index
+        if not self._witness:  # the machines of a witness stay where they were
+            for host in self._hosts.values():
+                if host.applied < entry.index:
+                    host.applied = entry.index
         return outcomes
+
+    def _check_working(self) -> None:
+        if self._broken:
+            raise StorageFailed("the state machines failed before")
+
+    def _apply(self, entry: Entry) -> list[object]:
+        if self._witness:
+            return []
+        match entry.kind:
+            case EntryKind.COMMANDS:
+                return self._apply_batch(entry)
+            case EntryKind.WITNESSED:
+                raise ProtocolViolation(f"entry {entry.index} came without its commands, which only a witness may miss")
+            case EntryKind.NOOP | EntryKind.MEMBERSHIP:
+                return []
 
     def _apply_batch(self, entry: Entry) -> list[object]:
         batch = decode_batch(entry.payload)
@@ -167,35 +215,148 @@ class Router:
             return None  # a replay for another machine's sake; nobody waits for this answer
         return host.apply(command, context)
 
+    def become_witness(self) -> None:
+        """From now on apply nothing. What was applied is flushed; reads of the machines find what was there then."""
+        self.flush()
+        self._witness = True
+
+    # -- durability --------------------------------------------------------------------------------------
+
     def flush(self) -> None:
         """Commit what was applied, with the applied index, to the SQLite file: it survives this process.
 
         After a failure, :class:`StorageFailed` included that this raises, the file stays as it was committed last.
         """
-        if self._state is not None and self.unflushed and not self._broken:
+        self._check_working()
+        behind = [host for host in self._on_disk if host.flushed < host.applied]
+        if self._state is not None and (self.unflushed or behind):
             self._broken = True  # unless all of this succeeds
-            for host in self._hosts.values():
-                if isinstance(host.machine, DiskStateMachine) and host.applied < self._last_index:
-                    host.applied = self._last_index
-                    self._state.set_applied(host.name, host.applied, self._last_time_us)
+            self._state.begin()
+            for host in behind:
+                self._state.set_applied(host.name, host.applied, self._last_time_us)
             self._state.commit()
             self._broken = False
+            for host in behind:
+                host.flushed = host.applied
+            self._flushed_index = min(host.flushed for host in self._on_disk)
         self.unflushed = 0
 
-    def sync(self) -> int:
+    def sync(self) -> Synced:
         """Make what was flushed durable; see :meth:`SqliteState.sync`. Blocks for an fsync; may run in a thread."""
-        state = self._state
-        return state.sync() if state is not None else 0
+        state, flushed = self._state, self._flushed_index  # a flush that comes now may or may not be included
+        if state is None:
+            return Synced(0, self._witness or not self._names(DiskStateMachine))
+        synced = state.sync()
+        with self._marking_synced:
+            if synced.complete and state is self._state:
+                self._synced_index = max(self._synced_index, flushed)
+        return synced
 
-    def close(self, *, flush: bool = True) -> None:
-        """Flush, unless told not to, and close. Everything is closed whatever fails, and then that is raised."""
-        with ExitStack() as closing:
-            if self._state is not None:
-                closing.callback(self._state.close)
-            for machine in self._opened:
-                closing.callback(machine.close)
-            try:
-                if flush:
-                    self.flush()
-            finally:
-                self._opened, self._state = [], None
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    @property
+    def is_level(self) -> bool:
+        """Whether all machines have applied the same entries: not while some of them replay what others have."""
+        return self.applied == self.applied_by_any
+
+    def capture(self) -> Capture:
+        """Flush, and keep this moment of all machines for a snapshot. On the event loop, between two entries.
+
+        Takes the machines' own ``snapshot()`` and some microseconds. Raises :class:`StorageFailed` when the node must
+        stop, and :class:`StorageError` when there is just nothing to capture: of a witness, before the first entry,
+        while the machines are not :attr:`level <is_level>`, or where a machine cannot make its snapshot.
+        """
+        self._check_working()
+        if self._witness or not self._last_index or not self.is_level:
+            raise StorageError("there is no state to capture now")
+        self.flush()
+        saved = [_saved(host) for host in self._in_memory]
+        pinned = self._state.pin() if self._state is not None else None
+        return Capture(SavedMachines(self._last_index, self._last_time_us, saved), pinned)
+
+    def check_copy(self, path: Path | None, machines: bytes, index: int) -> None:
+        """Whether a snapshot is fit for :meth:`replace_state`. ``path``: where its copy of the file is, if it has one.
+
+        Blocking, for a thread, and without effect. Raises :class:`CorruptLog` for what is no snapshot of this
+        ``index`` or is damaged, :class:`ConfigError` when it is one of other machines than these.
+        """
+        saved = decode_machines(machines)
+        saved.check_names(self._names(StateMachine))
+        if saved.machines and saved.index != index:
+            raise CorruptLog(f"the snapshot's state machines stand at entry {saved.index} instead of {index}")
+        on_disk = self._names(DiskStateMachine)
+        if (path is None) is bool(on_disk):
+            which = "none here does" if path is not None else "some here do"
+            held = "has" if path is not None else "has no"
+            raise ConfigError(f"the snapshot {held} state machines that keep their state in a file, but {which}")
+        if path is not None:
+            state = self._state
+            if state is None:
+                raise StorageFailed("the state is not open")
+            check_applied({name: at for name, (at, _) in state.examine(path).items()}, on_disk, index)
+
+    def replace_state(self, switch: Callable[[], None], machines: bytes) -> None:
+        """Continue with another node's snapshot, which :meth:`check_copy` has found fit.
+
+        Closes every machine and the file, calls ``switch``, which puts the snapshot's file into its place, and opens
+        everything again. Blocking; a :meth:`sync` in a thread before it spares it the work of one. Captures are
+        closed with the file.
+
+        Raises :class:`ConfigError` for other machines than these, before anything was done. Whatever fails
+        otherwise raises :class:`StorageError` and leaves the router broken: the node must stop.
+        """
+        self._check_working()
+        if self._witness:
+            raise StorageError("a witness has no state to replace")
+        saved = decode_machines(machines)
+        saved.check_names(self._names(StateMachine))
+        self._broken = True
+        try:
+            state = self._state
+            self.close(flush=False)
+            if state is not None:
+                state.check_released()
+            switch()
+            self._open_machines(saved)
+            if not self.is_level:
+                raise CorruptLog("the snapshot's state machines stand at different entries")
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageFailed(f"the state cannot be replaced by a snapshot's: {error}") from error
+        self._broken = False
+
+    def digest(self) -> str:
+        """Equal on all nodes that have applied the same entries, all machines included; empty for a witness.
+
+        Reads the whole state, on the event loop, which takes seconds for a million rows: for tests and simulations.
+        Raises :class:`StorageError` while the machines are not :attr:`level <is_level>`.
+        """
+        self._check_working()
+        if self._witness:
+            return ""
+        if not self.is_level:
+            raise StorageError("the state machines have not applied the same entries yet")
+        machines = sorted((_saved(host) for host in self._in_memory), key=lambda saved: saved.name)
+        digest = blake2b(SavedMachines(0, self._last_time_us, machines).encode(), digest_size=16)
+        if self._state is not None:
+            local = frozenset[str]().union(*(host.machine.local_tables for host in self._on_disk))
+            self._state.digest_into(digest, local)
+        return digest.hexdigest()
+
+
+def _host_in_memory(name: str, machine: StateMachine, saved: SavedMachine | None, index: int) -> MemoryHost:
+    if saved is None:
+        return MemoryHost(name, machine, MemorySessions(), 0)
+    try:
+        machine.restore(saved.state)
+    except Exception as error:
+        raise CorruptLog(f"machine {name!r} cannot be restored from its snapshot: {error!r}") from error
+    return MemoryHost(name, machine, MemorySessions(saved.requests), index)
+
+
+def _saved(host: MemoryHost) -> SavedMachine:
+    try:
+        return SavedMachine(host.name, host.machine.snapshot(), host.sessions.requests())
+    except Exception as error:
+        raise StorageError(f"machine {host.name!r} cannot make its snapshot: {error!r}") from error

@@ -6,7 +6,8 @@ where the machine's own state is kept, so both always agree about what was appli
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Protocol
 
@@ -30,32 +31,48 @@ class Sessions(Protocol):
         ...
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
-        """Keep the outcome; the oldest give way beyond ``REQUESTS_MAX`` or after ``RETENTION_US``."""
+        """Keep the outcome of a request that is not remembered yet.
+
+        The oldest give way beyond ``REQUESTS_MAX`` or after ``RETENTION_US``.
+        """
         ...
+
+
+Request = tuple[str, bytes, bytes, int]
+"""A remembered request: its id, the command's fingerprint, the encoded outcome, log time in µs."""
 
 
 class MemorySessions:
     """For machines in memory, so bounded by bytes too."""
 
-    def __init__(self) -> None:
-        self._requests: OrderedDict[str, tuple[bytes, bytes, int]] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, requests: Iterable[Request] = ()) -> None:
+        """``requests``, oldest first, are what :meth:`requests` gave elsewhere."""
+        self._oldest_first = deque(requests)
+        self._by_id = {request[0]: request for request in self._oldest_first}
+        self._bytes = sum(len(request[2]) for request in self._oldest_first)
+
+    def requests(self) -> list[Request]:
+        """All that is remembered, oldest first. Takes about a millisecond where ``REQUESTS_MAX`` are remembered."""
+        return list(self._oldest_first)
 
     def find(self, request_id: str) -> tuple[bytes, bytes] | None:
         """See :class:`Sessions`."""
-        remembered = self._requests.get(request_id)
-        return remembered[:2] if remembered else None
+        remembered = self._by_id.get(request_id)
+        return remembered[1:3] if remembered else None
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
         """See :class:`Sessions`."""
-        self._requests[request_id] = (fingerprint, outcome, time_us)
+        request = (request_id, fingerprint, outcome, time_us)
+        self._oldest_first.append(request)
+        self._by_id[request_id] = request
         self._bytes += len(outcome)
-        while self._requests:
-            _, oldest, oldest_time_us = next(iter(self._requests.values()))
-            bounded = len(self._requests) <= REQUESTS_MAX and self._bytes <= OUTCOME_BYTES_MAX
+        while self._oldest_first:
+            oldest_id, _, oldest, oldest_time_us = self._oldest_first[0]
+            bounded = len(self._oldest_first) <= REQUESTS_MAX and self._bytes <= OUTCOME_BYTES_MAX
             if bounded and oldest_time_us > time_us - RETENTION_US:
                 break
-            self._requests.popitem(last=False)
+            self._oldest_first.popleft()
+            del self._by_id[oldest_id]
             self._bytes -= len(oldest)
 
 

@@ -8,13 +8,18 @@ the entries behind it are applied again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import apsw
 
 from quorate.errors import StorageFailed
+from quorate.machine.copies import Pinned, examine_copy
+from quorate.machine.digest import Hash, digest_tables
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS quorate_applied (
@@ -27,23 +32,43 @@ CACHE_KIB = 64 * 1024
 BUSY_MS = 5000
 
 
+PIN_CACHE_KIB = 1024  # a copy reads every page once
+
+
+class Synced(NamedTuple):
+    """What :meth:`SqliteState.sync` has done."""
+
+    pages: int
+    """How many pages SQLite's own log holds."""
+    complete: bool
+    """Whether all that was committed before it began is durable in the file itself."""
+
+
 class SqliteState:
     """The open file. ``connection`` is for the machines; transactions are the router's business.
 
-    Every method raises :class:`StorageFailed` for what SQLite reports.
+    Every method raises :class:`StorageFailed` for what SQLite reports. A state that is kept elsewhere overrides
+    :meth:`connect` and the methods under "the file".
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
+        self._in_transaction = False
+        self._pins: list[Pinned] = []
+        self._syncing = Lock()
+        self._closed = False
         with self._failing("open"):
-            self.connection = _connect(self.path)
+            self.connection = self.connect()
             try:
                 self.connection.execute(SCHEMA)
-                self._checkpointer = _connect(self.path)  # kept open: a sync must not fail for want of a descriptor
+                self._checkpointer = self.connect()  # kept open: a sync must not fail for want of a descriptor
             except BaseException:
                 self.connection.close()
                 raise
-        self._in_transaction = False
+
+    def connect(self) -> apsw.Connection:
+        """A new connection to the file. Raises what SQLite raises."""
+        return _connect(self.path)
 
     def applied(self, machine: str) -> tuple[int, int]:
         """(index, log time in µs) up to which ``machine`` has applied the log; (0, 0) when it is new."""
@@ -94,27 +119,73 @@ class SqliteState:
             raise
         self.connection.execute("RELEASE command")
 
-    def sync(self) -> int:
-        """Make all that was committed durable (a checkpoint with fsync); returns the pages in SQLite's own log.
+    def digest_into(self, digest: Hash, local_tables: frozenset[str]) -> None:
+        """Add what is in the tables, committed or not, to ``digest``; see :func:`digest_tables`."""
+        with self._failing("read"):
+            digest_tables(self.connection, local_tables, digest)
 
-        That log starts anew, instead of growing, only with a commit behind a sync during which nothing was
-        committed. Where the file is busy, nothing is moved and 0 returned: try again later. Blocking: call it from a
-        thread, one at a time.
+    # -- the file ----------------------------------------------------------------------------------------
+
+    def sync(self) -> Synced:
+        """Make all that was committed durable in the file: a passive checkpoint with fsync.
+
+        It is complete unless it found the file busy, or a moment pinned behind which something was committed: try
+        again later. SQLite's own log starts anew, instead of growing, only with a commit behind a sync during which
+        nothing was committed. Blocking: call it from a thread.
         """
-        with self._failing("checkpoint"):
+        with self._syncing, self._failing("checkpoint"):
+            if self._closed:
+                return Synced(0, False)
             try:
-                pages, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                pages, moved = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.BusyError:
-                return 0  # it met a commit or another program's checkpoint; the Raft log still has everything
-        return pages
+                return Synced(0, False)  # it met another checkpoint; the Raft log still has everything
+        return Synced(pages, moved == pages)
+
+    def pin(self) -> Pinned:
+        """Keep the moment: all that was committed by now, and nothing else, for a copy. Takes microseconds."""
+        with self._failing("read"):
+            connection = self.connect()
+            try:
+                connection.pragma("cache_size", -PIN_CACHE_KIB)
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM quorate_applied").fetchall()  # the transaction begins here
+            except BaseException:
+                connection.close()
+                raise
+        self._pins = [pinned for pinned in self._pins if not pinned.closed]
+        self._pins.append(pinned := Pinned(connection))
+        return pinned
+
+    def examine(self, path: Path) -> Mapping[str, tuple[int, int]]:
+        """What a copy at ``path`` says of each machine in it: (applied index, log time in µs).
+
+        Blocking, for any thread. Raises :class:`~quorate.errors.CorruptLog` for what is no copy, or a damaged one.
+        """
+        return examine_copy(path)
 
     def close(self) -> None:
-        """Close; what was not committed is forgotten."""
+        """Close; what was not committed is forgotten. Waits for a sync under way, and ends copies. Idempotent."""
+        if self._closed:
+            return
         try:
             self.rollback()
         finally:
-            self._checkpointer.close()
-            self.connection.close()
+            with self._syncing:
+                self._closed = True
+                for pinned in self._pins:
+                    pinned.close()
+                self._checkpointer.close()
+                self.connection.close()
+
+    def check_released(self) -> None:
+        """After :meth:`close`: raises :class:`StorageFailed` if another connection still has the file open.
+
+        Then the file must not be replaced: SQLite's own log is found by its name, and would be taken for that of the
+        new file, or be removed under it.
+        """
+        if os.path.exists(f"{self.path}-wal"):  # the last connection removes it
+            raise StorageFailed(f"{self.path} cannot be replaced: another program has it open")
 
     @contextmanager
     def _failing(self, action: str) -> Iterator[None]:

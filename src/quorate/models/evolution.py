@@ -18,8 +18,10 @@ from quorate.errors import ConfigError, StorageError
 from quorate.models.schema import Column, ModelSchema, NoDefault
 from quorate.models.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
 
+RECORDS_TABLE = "quorate_models"
 RECORDS = (
-    "CREATE TABLE IF NOT EXISTS quorate_models (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT, WITHOUT ROWID"
+    f"CREATE TABLE IF NOT EXISTS {RECORDS_TABLE} "
+    "(name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT, WITHOUT ROWID"
 )
 _FREE = ("indexed",)  # may differ between nodes without changing what a command does
 

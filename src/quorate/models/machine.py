@@ -15,7 +15,7 @@ from quorate.models.columns import SqlValue
 from quorate.models.commands import Create, Delete, MergePatch, Patch, Replace, decode_command
 from quorate.models.constraints import explain_delete, explain_write
 from quorate.models.errors import Immutable, NotFound, SchemaBehind
-from quorate.models.evolution import open_tables
+from quorate.models.evolution import RECORDS_TABLE, open_tables
 from quorate.models.merge import merged_row
 from quorate.models.schema import ModelSchema, Row
 from quorate.models.tables import Table
@@ -31,6 +31,8 @@ class ModelsMachine(DiskStateMachine):
     :class:`apsw.Error` (a full disk, a corrupt file) are no refusals: other nodes do not meet them, so the node
     must stop.
     """
+
+    local_tables = frozenset({RECORDS_TABLE})  # an index may be declared on some nodes before the others
 
     def __init__(self, schemas: Sequence[ModelSchema]) -> None:
         """``schemas`` come in the order of their references, targets first (:attr:`quorate.app.App.schemas`)."""
