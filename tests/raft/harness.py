@@ -5,21 +5,20 @@ Nothing is random here and nothing runs by itself. The invariants are checked af
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import count, groupby
+from itertools import count
 from random import Random
 from typing import TypeVar
 
 from quorate.raft.config import CoreConfig
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.membership import Configuration
+from quorate.raft.membership import Configuration, Member
 from quorate.raft.messages import Message
-from quorate.raft.output import HardState, Output, Recovered, Write
+from quorate.raft.output import Output, SnapshotWanted
 from quorate.raft.roles import Role
 from tests.raft.invariants import Invariants
+from tests.raft.server import Disk, Packet, Server, Snapshot, witnessed
 
 M = TypeVar("M")
 SETTLE_STEPS_MAX = 20_000
@@ -45,73 +44,6 @@ class FixedTimeouts(Random):
         return min(b, a + self._offset)
 
 
-class Disk:
-    """What of a server survives a crash. Implements :class:`~quorate.raft.output.LogReader`."""
-
-    def __init__(self, hard_state: HardState | None = None, log: Sequence[Entry] = ()) -> None:
-        self.hard_state = hard_state or HardState()
-        self.entries = list(log)
-        self.reads = 0
-
-    def carry_out(self, write: Write) -> None:
-        if write.hard_state is not None:
-            assert write.hard_state.term >= self.hard_state.term
-            self.hard_state = write.hard_state
-        if write.entries:
-            first = write.entries[0].index
-            assert first <= len(self.entries) + 1, "a write leaves a gap"
-            self.entries[first - 1 :] = write.entries
-
-    def term_at(self, index: int) -> int | None:
-        if index == 0:
-            return 0
-        return self.entries[index - 1].term if index <= len(self.entries) else None
-
-    def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        self.reads += 1
-        found: list[Entry] = []
-        total = 0
-        for each in self.entries[low - 1 : high - 1]:
-            found.append(each)
-            total += len(each.payload)
-            if total >= max_bytes:
-                break
-        return found
-
-    @property
-    def recovered(self) -> Recovered:
-        runs = [(term, next(run).index) for term, run in groupby(self.entries, key=lambda each: each.term)]
-        return Recovered(self.hard_state, len(self.entries), tuple((first, term) for term, first in runs))
-
-
-@dataclass(slots=True, eq=False)
-class Packet:
-    """A message under way."""
-
-    source: int
-    target: int
-    message: Message
-
-
-@dataclass(slots=True, eq=False)
-class Server:
-    """A core with its disk, and what it has handed to its driver."""
-
-    node_id: int
-    disk: Disk
-    core: RaftCore
-    alive: bool = True
-    slow_disk: bool = False
-    slow_apply: bool = False
-    writes: deque[Write] = field(default_factory=deque)
-    """Writes under way, not durable yet."""
-    applied: list[Entry] = field(default_factory=list)
-    read_answers: dict[int, int | None] = field(default_factory=dict)
-    """Token → the index at which it may be answered, or ``None``."""
-    asked: dict[int, int] = field(default_factory=dict)
-    """Token → what was committed anywhere when the read began."""
-
-
 class Cluster:
     """Servers 1 … ``size`` and the network between them. Nothing is delivered unless asked for."""
 
@@ -122,21 +54,28 @@ class Cluster:
         offsets: Sequence[int] | None = None,
         rng: Callable[[int], Random] | None = None,
         disks: dict[int, Disk] | None = None,
+        members: Iterable[Member] = (),
         check: bool = True,
         **settings: object,
     ) -> None:
-        """Election timeouts are ``offsets[i]`` ticks above the shortest (by default 0, 4, 8 …), or from ``rng``."""
+        """Election timeouts are ``offsets[i]`` ticks above the shortest (by default 0, 4, 8 …), or from ``rng``.
+
+        Servers that are not among ``members`` (by default all are, as voters) know of no cluster yet.
+        """
         self._settings = settings
         self._offsets = offsets or [4 * position for position in range(size)]
-        self._rng = rng or (lambda node_id: FixedTimeouts(self._offsets[node_id - 1]))
+        self._rng = rng or (lambda node_id: FixedTimeouts(dict(enumerate(self._offsets, 1)).get(node_id, 12)))
         self._checking = check
-        self.configuration = Configuration.of(range(1, size + 1))
+        self.configuration = Configuration(tuple(members)) if members else Configuration.of(range(1, size + 1))
         self.invariants = Invariants()
         self.now = 0
         self.pool: list[Packet] = []
         self.cut: set[tuple[int, int]] = set()
         """Links (from, to) that lose everything."""
         self.lost = 0
+        self.installed = 0
+        """How many snapshots took the place of a log."""
+        self.repaired = 0
         self.observe: Callable[[Server, Output], None] | None = None
         self._tokens = count(1)
         disks = disks or {}
@@ -146,10 +85,15 @@ class Cluster:
 
     def _make(self, node_id: int, disk: Disk, applied: int = 0) -> Server:
         config = CoreConfig(node_id=node_id, **self._settings)  # type: ignore[arg-type]
-        core = RaftCore(
-            config, self.configuration, disk.recovered, disk, self._rng(node_id), applied=applied, now=self.now
-        )
-        return Server(node_id, disk, core)
+        beginning = self.configuration if node_id in self.configuration else Configuration()
+        applied = max(applied, disk.floor.index)
+        core = RaftCore(config, beginning, disk.recovered, disk, self._rng(node_id), applied=applied, now=self.now)
+        return Server(node_id, disk, core, applied=list(disk.state))
+
+    def join(self, node_id: int) -> None:
+        """Start a server that knows of no cluster yet."""
+        server = self.servers[node_id] = self._make(node_id, Disk())
+        self.invariants.restarted(server)
 
     def __getitem__(self, node_id: int) -> Server:
         return self.servers[node_id]
@@ -171,6 +115,8 @@ class Cluster:
             self.now += 1
             for server in [self.servers[node] for node in nodes] or list(self.servers.values()):
                 if server.alive:
+                    while server.ended:
+                        server.core.snapshot_ended(*server.ended.pop())
                     server.core.tick(self.now)
                     self.pump(server)
 
@@ -178,6 +124,18 @@ class Cluster:
         index = self.core(node).propose(list(payloads) or [b"x"])
         self.pump(self.servers[node])
         return index
+
+    def change(self, node: int, members: Iterable[Member], expected_index: int | None = None) -> int:
+        """Have the leader ``node`` begin a change to ``members``; returns the entry's index."""
+        index = self.core(node).change_membership(members, expected_index)
+        self.pump(self.servers[node])
+        return index
+
+    def transfer(self, node: int, target: int | None = None) -> int:
+        """Have the leader ``node`` hand over to ``target``; returns to whom."""
+        target = self.core(node).transfer_leadership(target)
+        self.pump(self.servers[node])
+        return target
 
     def read(self, node: int) -> int:
         """Ask for a read index; returns the token."""
@@ -192,21 +150,29 @@ class Cluster:
         """What became of a read: its index, ``None`` for "ask again", or "pending"."""
         return self.servers[node].read_answers.get(token, "pending")
 
-    def step(self, source: int, target: int, message: Message) -> None:
+    def step(self, source: int, target: int, message: Message | Snapshot) -> None:
         server = self.servers[target]
-        if server.alive:
+        if not server.alive:
+            return
+        if isinstance(message, Snapshot):
+            self._receive(server, source, message)
+        else:
             server.core.step(source, message)
-            self.pump(server)
+        self.pump(server)
 
     def pump(self, server: Server) -> None:
         """Carry out what the core asks for until it asks for nothing more."""
         while True:
+            if self._checking and self.invariants.changed(server):
+                self.invariants.check(self.servers.values())
             output = server.core.ready()
             if self.observe is not None:
                 self.observe(server, output)
             self._carry_out(server, output)
             if self._checking:
                 self.invariants.check(self.servers.values())
+            if server.core.repairing:
+                self._maybe_repaired(server)
             if not (output.committed or output.write is not None) or not server.alive:
                 return
 
@@ -226,6 +192,8 @@ class Cluster:
             server.applied += output.committed
             if not server.slow_apply:
                 server.core.applied_to(output.committed[-1].index)
+        for wanted in output.snapshots:
+            self._send_snapshot(server, wanted)
         for read in output.reads:
             assert read.token not in server.read_answers, "answered twice"
             server.read_answers[read.token] = read.index
@@ -241,8 +209,11 @@ class Cluster:
         for _ in range(len(server.writes) if writes is None else writes):
             done = server.writes.popleft()
             server.disk.carry_out(done)
+            server.arrived = done.floor or server.arrived
         if done is not None:
             server.core.persisted(done.ticket)
+            if not server.slow_apply:
+                self._place(server)
 
     def persist(self, node: int, writes: int | None = None) -> None:
         """Finish what ``node`` is writing: the first ``writes`` of it, or all."""
@@ -262,9 +233,72 @@ class Cluster:
         """Start ``node`` again from its disk, with a state machine that has ``applied`` so much."""
         old = self.servers[node]
         server = self.servers[node] = self._make(node, old.disk, applied)
-        server.applied = old.applied[:applied]
+        if applied > len(server.applied):
+            server.applied = old.applied[:applied]
         self.invariants.restarted(server)
         self.pump(server)
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def compact(self, node: int, index: int | None = None) -> None:
+        """Make a snapshot of the state at ``index`` (of all that is applied) and cut the log up to there."""
+        server = self.servers[node]
+        floor = server.core.compact(server.core.log.applied if index is None else index)
+        if floor is not None:
+            server.disk.compact(floor, tuple(server.applied[: floor.index]))
+        self.pump(server)
+
+    def _send_snapshot(self, server: Server, wanted: SnapshotWanted) -> None:
+        disk, core = server.disk, server.core
+        if disk.floor.index < core.log.floor.index:
+            server.ended.append((wanted.peer, wanted.session))  # one is only just arriving here
+            return
+        state = witnessed(disk.state) if wanted.peer in core.configuration.witnesses else disk.state
+        snapshot = Snapshot(core.term, wanted.session, disk.floor, state)
+        self.pool.append(Packet(server.node_id, wanted.peer, snapshot))
+
+    def _receive(self, server: Server, source: int, snapshot: Snapshot) -> None:
+        server.disk.staged[snapshot.floor.index] = snapshot.state
+        if server.core.install_snapshot(source, snapshot.term, snapshot.session, snapshot.floor):
+            assert server.core.log.floor == snapshot.floor
+            self.installed += 1
+
+    def _place(self, server: Server) -> None:
+        floor, server.arrived = server.arrived, None
+        if floor is not None:
+            server.applied = list(server.disk.state)
+            self.invariants.placed(server, floor)
+            server.core.applied_to(floor.index)
+
+    def finish_applying(self, node: int) -> None:
+        """The state machine of ``node`` has done all that it was given."""
+        server = self.servers[node]
+        log = server.core.log
+        if server.arrived is not None:
+            self._place(server)
+        elif log.handed_out > max(log.applied, log.floor.index):
+            server.core.applied_to(log.handed_out)
+        self.pump(server)
+
+    # -- repair ------------------------------------------------------------------------------------------
+
+    def wipe(self, node: int) -> None:
+        """The disk of ``node``, which has crashed, is lost; it starts again with an empty one, and knows it."""
+        server = self.servers[node]
+        assert not server.alive
+        self.invariants.lost(server)
+        server.disk = Disk(store=server.disk.store + 1, repairing=True)
+        server.applied = []
+        self.restart(node)
+
+    def _maybe_repaired(self, server: Server) -> None:
+        """The driver's rule: a committed configuration names the data that this server has now."""
+        log = server.core.log
+        own = log.configurations.at(min(log.committed, log.durable))[1].get(server.node_id)
+        if own is not None and own.store == server.disk.store:
+            server.disk.repairing = False
+            server.core.repaired()
+            self.repaired += 1
 
     # -- the network -------------------------------------------------------------------------------------
 
@@ -282,11 +316,21 @@ class Cluster:
     def deliver(self, *chosen: Packet) -> None:
         """Deliver these packets, or all that are under way now (not what they cause)."""
         for packet in chosen or list(self.pool):
-            self.pool.remove(packet)
             if (packet.source, packet.target) in self.cut:
-                self.lost += 1
+                self.lose(packet)
             else:
+                self._left(packet)
                 self.step(packet.source, packet.target, packet.message)
+
+    def lose(self, packet: Packet) -> None:
+        """It never arrives."""
+        self._left(packet)
+        self.lost += 1
+
+    def _left(self, packet: Packet) -> None:
+        self.pool.remove(packet)
+        if isinstance(packet.message, Snapshot):
+            self.servers[packet.source].ended.append((packet.target, packet.message.session))
 
     def deliver_kind(self, kind: type | tuple[type, ...], source: int = 0, target: int = 0) -> None:
         for packet in self.packets(kind, source, target):
@@ -295,7 +339,7 @@ class Cluster:
     def drop(self, kind: type | tuple[type, ...] = object, source: int = 0, target: int = 0) -> int:
         lost = self.packets(kind, source, target)
         for packet in lost:
-            self.pool.remove(packet)
+            self.lose(packet)
         return len(lost)
 
     def settle(self) -> None:
@@ -330,7 +374,7 @@ class Cluster:
         for other in others:
             if not self.core(other).replication:
                 self.tick(other, times=self.core(other).config.election_ticks_min + 1 - self._waited(other))
-        self.pool.clear()
+        self.drop()
         self.campaign(node)
         self.settle()
         assert self.core(node).role is Role.LEADER, f"{node} was not elected"
@@ -350,6 +394,6 @@ class Cluster:
         return [each.node_id for each in self.servers.values() if each.alive and each.core.role is Role.LEADER]
 
     def terms(self, node: int) -> list[int]:
-        """The terms of the entries in memory."""
+        """The terms of the entries in its log."""
         log = self.core(node).log
-        return [log.term(index) for index in range(1, log.last_index + 1)]
+        return [log.term(index) for index in range(log.floor.index + 1, log.last_index + 1)]

@@ -5,7 +5,7 @@ a blank line. What happens by itself at once (fast disks, applying) is shown wit
 when they are delivered or lost, and only then. Entries are written index@term.
 
 ============================  ==========================================================================
-``cluster N [setting=value]``  N servers; shortest election timeouts of 16, 20, 24 … ticks
+``cluster N [setting=value]``  N servers; shortest election timeouts of 16, 20, 24 … ticks; ``witness=N`` is one
 ``disk N [term=] [vote=] [log=1,1,2]``  what server N finds on its disk at start
 ``tick N|all [times]``         time passes on one server, or on all
 ``campaign N``                 time passes on one server until it campaigns
@@ -15,6 +15,9 @@ when they are delivered or lost, and only then. Entries are written index@term.
 ``settle``                     deliver until nothing is under way
 ``run N``                      N ticks with everything delivered, without a word
 ``propose N payload …``        ``read N``, ``crash N``, ``restart N``, ``isolate N``, ``heal``, ``peer-lost N M``
+``join N``                     a server that knows of no cluster
+``change N 1,2 [learners=3] [witnesses=4]``  a change of the membership; ``members``: what each server goes by
+``transfer N M``               ``compact N [index]``
 ``slow N`` / ``fast N``        the disk of N waits / writes at once; ``persist N [how many]`` finishes writes
 ``status``                     roles, terms, logs; ``network``: what is under way; ``progress N``: the leader's view
 ============================  ==========================================================================
@@ -28,27 +31,52 @@ from typing import Any
 
 from quorate.raft import messages as raft
 from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.membership import Configuration, MemberRole
 from quorate.raft.messages import Message
 from quorate.raft.output import HardState, Output, Write
-from tests.raft.harness import Cluster, Disk, Packet, Server, entries
+from tests.raft.harness import Cluster, entries
+from tests.raft.server import Disk, Packet, Server, Snapshot, members
 
 LINK = re.compile(r"(\d+)->(\d+)")
 
 
 def show_entry(entry: Entry) -> str:
     position = f"{entry.index}@{entry.term}"
-    return f"{position} no-op" if entry.kind is EntryKind.NOOP else f"{position} {entry.payload.decode()!r}"
+    match entry.kind:
+        case EntryKind.NOOP:
+            return f"{position} no-op"
+        case EntryKind.MEMBERSHIP:
+            return f"{position} members {show_members(Configuration.decode(entry.payload))}"
+        case EntryKind.WITNESSED:
+            return f"{position} witnessed"
+        case EntryKind.COMMANDS:
+            return f"{position} {entry.payload.decode()!r}"
+
+
+def show_members(configuration: Configuration) -> str:
+    groups: dict[str, list[int]] = {"": [], "learner ": [], "witness ": [], "leaving ": []}
+    for member in configuration:
+        if member.leaving:
+            groups["leaving "].append(member.node_id)
+        else:
+            groups["" if member.role is MemberRole.VOTER else f"{member.role} "].append(member.node_id)
+    parts = [word + " ".join(map(str, nodes)) for word, nodes in groups.items() if nodes]
+    return ", ".join(parts) + (" (joint)" if configuration.is_joint else "")
 
 
 def show_entries(found: Iterable[Entry]) -> str:
     return ", ".join(show_entry(entry) for entry in found)
 
 
-def show(message: Message) -> str:
+def show(message: Message | Snapshot) -> str:
     kind, term = type(message).__name__, message.term
     match message:
+        case Snapshot():
+            return f"{kind} term {term}, up to {message.floor.index}@{message.floor.term}"
+        case raft.TimeoutNow():
+            return f"{kind} term {term}"
         case raft.RequestVote():
-            pre = "pre-vote, " if message.pre_vote else ""
+            pre = "pre-vote, " if message.pre_vote else "transfer, " if message.transfer else ""
             return f"{kind} {pre}term {term}, log ends at {message.last_index}@{message.last_term}"
         case raft.RequestVoteReply():
             pre = "pre-vote, " if message.pre_vote else ""
@@ -82,6 +110,8 @@ def show_write(write: Write) -> str:
     parts = []
     if write.hard_state is not None:
         parts.append(f"term {write.hard_state.term}, vote {write.hard_state.voted_for or '-'}")
+    if write.floor is not None:
+        parts.append(f"a snapshot up to {write.floor.index}@{write.floor.term}")
     if write.entries:
         parts.append(show_entries(write.entries))
     return "; ".join(parts)
@@ -93,6 +123,7 @@ class Transcript:
     def __init__(self) -> None:
         self._size = 3
         self._settings: dict[str, Any] = {}
+        self._witnesses: set[int] = set()
         self._disks: dict[int, Disk] = {}
         self._cluster: Cluster | None = None
         self._lines: list[str] = []
@@ -102,7 +133,9 @@ class Transcript:
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
-            self._cluster = Cluster(self._size, disks=self._disks, **self._settings)
+            voters = set(range(1, self._size + 1)) - self._witnesses
+            found = members(voters, witnesses=self._witnesses)
+            self._cluster = Cluster(self._size, disks=self._disks, members=found, **self._settings)
             self._cluster.observe = self._observe
             self._known = {server.node_id: self._state(server) for server in self._cluster.servers.values()}
         return self._cluster
@@ -154,7 +187,7 @@ class Transcript:
             if link := LINK.fullmatch(each):
                 source, target = int(link[1]), int(link[2])
             else:
-                kind = getattr(raft, each)
+                kind = Snapshot if each == "Snapshot" else getattr(raft, each)
         return self.cluster.packets(kind, source, target)
 
     # -- commands ----------------------------------------------------------------------------------------
@@ -164,6 +197,9 @@ class Transcript:
         self._size = int(size)
         for setting in settings:
             key, value = setting.split("=")
+            if key == "witness":
+                self._witnesses.add(int(value))
+                continue
             self._settings[key] = value == "true" if value in ("true", "false") else int(value)
 
     def do_disk(self, node: str, *settings: str) -> None:
@@ -203,7 +239,7 @@ class Transcript:
     def do_drop(self, *filters: str) -> None:
         for packet in self._chosen(*filters):
             self._say_packet(packet, "lost: ")
-            self.cluster.pool.remove(packet)
+            self.cluster.lose(packet)
 
     def do_settle(self) -> None:
         for _ in range(1000):
@@ -216,6 +252,29 @@ class Transcript:
 
     def do_propose(self, node: str, *payloads: str) -> None:
         self.cluster.propose(int(node), *(payload.encode() for payload in payloads))
+
+    def do_join(self, node: str) -> None:
+        self.cluster.join(int(node))
+        self._known[int(node)] = self._state(self.cluster[int(node)])
+
+    def do_change(self, node: str, voters: str, *others: str) -> None:
+        """Voters, and ``learners=`` and ``witnesses=``, each a list with commas."""
+        given = {key: numbers(value) for key, value in (other.split("=") for other in others)}
+        found = members(numbers(voters), learners=given.get("learners", ()), witnesses=given.get("witnesses", ()))
+        self.cluster.change(int(node), found)
+
+    def do_transfer(self, node: str, target: str) -> None:
+        self.cluster.transfer(int(node), int(target))
+
+    def do_compact(self, node: str, *index: str) -> None:
+        self.cluster.compact(int(node), *map(int, index))
+        floor = self.cluster.core(int(node)).log.floor
+        self._say(f"  the log of {node} begins behind {floor.index}@{floor.term}")
+
+    def do_members(self) -> None:
+        for server in self.cluster.servers.values():
+            found = server.core.configuration
+            self._say(f"{server.node_id}: " + (show_members(found) if found.ids else "knows of no cluster"))
 
     def do_read(self, node: str) -> None:
         number = sum(len(server.asked) for server in self.cluster.servers.values()) + 1
@@ -260,6 +319,8 @@ class Transcript:
         for server in self.cluster.servers.values():
             core, log = server.core, server.core.log
             terms = " ".join(str(term) for term in self.cluster.terms(server.node_id)) or "empty"
+            if log.floor.index:
+                terms = f"({log.floor.index}@{log.floor.term}) {terms}"
             role = core.role.value if server.alive else "crashed"
             durable = "" if log.durable == log.last_index else f", durable {log.durable}"
             self._say(f"{server.node_id} {role}, term {core.term}, log {terms}{durable}, commit {log.committed}")
@@ -270,6 +331,10 @@ class Transcript:
         for peer, each in replication.peers.items():
             paused = ", paused" if each.paused else ""
             self._say(f"{peer}: {each.state.value}, match {each.match}, next {each.next}{paused}")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def split(text: str) -> tuple[str, list[tuple[list[str], str]]]:

@@ -35,8 +35,11 @@ class Configurations:
         return self._history[-1][1]
 
     def at(self, index: int) -> tuple[int, Configuration]:
-        """(its entry's index, the configuration) that a log ending at ``index`` has in force."""
-        return next(found for found in reversed(self._history) if found[0] <= index)
+        """(its entry's index, the configuration) that a log ending at ``index`` has in force.
+
+        Before the floor's own that is no longer known: the empty one, in which nobody decides anything.
+        """
+        return next((found for found in reversed(self._history) if found[0] <= index), (0, Configuration()))
 
     def appended(self, entry: Entry) -> None:
         """An entry was added to the log. Raises :class:`ProtocolViolation` if it cannot be understood."""

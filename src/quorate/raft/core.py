@@ -4,8 +4,8 @@ Inputs: :meth:`~RaftCore.step` (a peer's message), :meth:`~RaftCore.tick` (time)
 :meth:`~RaftCore.read_index`, :meth:`~RaftCore.change_membership`, :meth:`~RaftCore.transfer_leadership`,
 :meth:`~RaftCore.persisted`, :meth:`~RaftCore.applied_to`, :meth:`~RaftCore.peer_lost`,
 :meth:`~RaftCore.install_snapshot`, :meth:`~RaftCore.snapshot_ended`, :meth:`~RaftCore.compact`,
-:meth:`~RaftCore.repaired`. After any number of them, :meth:`~RaftCore.ready` returns what is now to be done.
-Proposals made between two calls of ``ready`` travel together.
+:meth:`~RaftCore.lost_promises`, :meth:`~RaftCore.repaired`. After any number of them, :meth:`~RaftCore.ready`
+returns what is now to be done. Proposals made between two calls of ``ready`` travel together.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class RaftCore:
         others). ``now`` is the clock's reading, in ticks.
         """
         self.config = config
+        if applied < recovered.floor.index:
+            raise ProtocolViolation(f"the state ends at {applied}, but the log begins behind {recovered.floor.index}")
         self.log = RaftLog(recovered, reader, cache_bytes_max=config.cache_bytes_max, initial=configuration)
         self.log.commit_to(max(applied, committed))
         self.log.handed_out = self.log.applied = applied
@@ -76,6 +78,7 @@ class RaftCore:
         self._ticked_at = now
         self._campaign: Campaign | None = None
         self._leadership: Leadership | None = None
+        self._agreed = (0, 0)  # (term, up to here the log was found to be that of its leader)
         self._follower_reads = FollowerReads()
         self._reads: list[ReadReady] = []
 
@@ -107,6 +110,11 @@ class RaftCore:
         return self._leadership.replication if self._leadership else None
 
     @property
+    def may_change_membership(self) -> bool:
+        """Whether this node leads, knows what is committed, and no change of the membership is under way."""
+        return self._leadership is not None and self._leadership.obstacle_to_change is None
+
+    @property
     def successor(self) -> int | None:
         """The node that this leader is handing its leadership to."""
         transfer = self._leadership.transfer if self._leadership else None
@@ -127,7 +135,9 @@ class RaftCore:
             return
         if self._leadership is not None:
             self._end_leadership(self._leadership.tick(elapsed, self._now))
-        elif self._timer.tick(elapsed) and self._may_campaign:
+            return
+        self._timer.yielding = self._yields
+        if self._timer.tick(elapsed) and self._may_campaign:
             self._begin_campaign(pre_vote=True)
             self._step_own_messages()
 
@@ -219,12 +229,22 @@ class RaftCore:
             known = True
         if not known:
             self._persistence.reset_log(floor)
+        self._agreed_to(floor.index)
         reply = AppendEntriesReply(term=self.term, session=session, match_index=floor.index, repairing=self.repairing)
         self._outbox.send_durable(leader, reply)
         return not known
 
+    def lost_promises(self) -> None:
+        """It turned out that this node lost what it had promised: from now on it is one that is being repaired."""
+        self.repairing = True
+        if self.role is not Role.FOLLOWER:
+            self._become_follower(Event.PROMISES_LOST, self.term, None)
+
     def repaired(self) -> None:
-        """The cluster has taken this node in anew, with the data that it has now: it may vote again."""
+        """The cluster has taken this node in anew, with the data that it has now: it may vote again.
+
+        The driver knows it from a configuration that names this data, and that is committed, and durable here.
+        """
         self.repairing = False
 
     def step(self, peer: int, message: Message) -> None:
@@ -313,19 +333,23 @@ class RaftCore:
         self.leader = leader
         if term > self.term:
             self._persistence.set_hard_state(term, None)
-        self._restart_timer()
-
-    def _restart_timer(self) -> None:
-        """Begin to wait for a leader; longer where others come first by their priority."""
-        own = self.configuration.get(self.node_id)
-        priorities = [member.priority for member in self.configuration if self.configuration.may_lead(member.node_id)]
-        self._timer.yielding = own is not None and own.priority < max(priorities, default=0)
         self._timer.restart()
 
     @property
-    def _may_campaign(self) -> bool:
+    def _yields(self) -> bool:
+        """Whether others come first by their priority."""
         own = self.configuration.get(self.node_id)
-        return own is not None and own.priority > 0 and self.configuration.may_lead(self.node_id) and not self.repairing
+        priorities = [member.priority for member in self.configuration if self.configuration.may_lead(member.node_id)]
+        return own is not None and own.priority < max(priorities, default=0)
+
+    @property
+    def _may_campaign(self) -> bool:
+        configuration = self.configuration
+        if not configuration.is_voter(self.node_id):
+            # Until it is committed, only this node may hold the entry that removes it: then nobody else can win.
+            _, configuration = self.log.configurations.at(self.log.committed)
+        own = configuration.get(self.node_id)
+        return own is not None and own.priority > 0 and configuration.may_lead(self.node_id) and not self.repairing
 
     def _begin_campaign(self, *, pre_vote: bool, transfer: bool = False) -> None:
         """Ask everyone for a promise of their vote, or, that won (or told by the leader), for the vote itself."""
@@ -368,7 +392,7 @@ class RaftCore:
         granted = grants_vote(request, peer, self._persistence.hard_state, self.log)
         if granted and not request.pre_vote:
             self._persistence.set_hard_state(self.term, peer)
-            self._restart_timer()
+            self._timer.restart()
         # A refusal tells our own term, so that a candidate which lags behind learns it.
         term = request.term if granted else self.term
         self._outbox.send_durable(peer, RequestVoteReply(term=term, granted=granted, pre_vote=request.pre_vote))
@@ -404,15 +428,33 @@ class RaftCore:
             raise ProtocolViolation(f"nodes {self.leader} and {peer} both lead term {self.term}")
         if self.role is not Role.FOLLOWER or self.leader is None:
             self._become_follower(Event.LEADER_HEARD, self.term, peer)
+        if self.voted_for is None:
+            # The term has its leader. A node that lost its data, or is here for the second time, may have voted.
+            self._persistence.set_hard_state(self.term, peer)
         self._timer.leader_heard()
 
     def _handle_append(self, peer: int, append: AppendEntries) -> None:
         self._hear_leader(peer)
-        self._outbox.send_durable(peer, accept_entries(self.log, append, repairing=self.repairing))
+        reply = accept_entries(self.log, append, repairing=self.repairing)
+        self._agreed_to(reply.match_index)
+        self._outbox.send_durable(peer, reply)
+
+    def _agreed_to(self, index: int) -> None:
+        self._agreed = (self.term, max(index, self._agreed_index))
+
+    @property
+    def _agreed_index(self) -> int:
+        """Up to here the log was found to be that of this term's leader."""
+        term, index = self._agreed
+        return index if term == self.term else 0
 
     def _handle_heartbeat(self, peer: int, heartbeat: Heartbeat) -> None:
         self._hear_leader(peer)
-        self.log.commit_to(heartbeat.commit)
+        if self.repairing or self.node_id not in self.configuration:
+            # It may go by what was here before the loss, or by what this node had when it was last a member.
+            self.log.commit_to(min(heartbeat.commit, self._agreed_index))
+        else:
+            self.log.commit_to(heartbeat.commit)
         if heartbeat.sequence:
             reply = HeartbeatReply(
                 term=self.term, session=heartbeat.session, sequence=heartbeat.sequence, repairing=self.repairing

@@ -98,7 +98,8 @@ class Leadership:
 
     def propose(self, payloads: Sequence[bytes]) -> int:
         """See :meth:`~quorate.raft.core.RaftCore.propose`."""
-        if self.transfer is not None:
+        if self.transfer is not None or not self.configuration.may_lead(self._config.node_id):
+            # One that leaves ends with its removal: what it left behind that, perhaps none of the rest could commit.
             raise LeadershipMoving
         size = sum(len(payload) for payload in payloads)
         uncommitted, bound = self.replication.uncommitted_bytes, self._config.uncommitted_bytes_max
@@ -123,12 +124,20 @@ class Leadership:
                 f"the change was made for the configuration of entry {expected_index}, but that of entry {in_force} "
                 "is in force by now: look at it and try again"
             )
+        if self.obstacle_to_change is not None:
+            raise MembershipConflict(self.obstacle_to_change)
+        return self._append_configuration(self.configuration.changed_to(members))
+
+    @property
+    def obstacle_to_change(self) -> str | None:
+        """Why the membership cannot be changed at this moment."""
+        in_force = self._log.configurations.index
         if in_force > self._log.committed or self.configuration.is_joint:
-            raise MembershipConflict(f"the change of entry {in_force} is still under way: one at a time")
+            return f"the change of entry {in_force} is still under way: one at a time"
         if self._no_op_index > self._log.committed:
             # A leader must have committed in its own term first: see the correction of 2015 to the thesis, §4.1.
-            raise MembershipConflict("this leader has just been elected and does not know yet what is committed")
-        return self._append_configuration(self.configuration.changed_to(members))
+            return "this leader has just been elected and does not know yet what is committed"
+        return None
 
     def _append_configuration(self, configuration: Configuration) -> int:
         entry = Entry(self._log.last_index + 1, self._term, EntryKind.MEMBERSHIP, configuration.encode())
@@ -164,11 +173,9 @@ class Leadership:
 
     def handle_heartbeat_reply(self, peer: int, reply: HeartbeatReply) -> None:
         """A peer still follows."""
-        progress = self.replication.peers.get(peer)
-        if progress is None or reply.session != progress.session:
+        progress = self.replication.heard(peer, reply.session, repairing=reply.repairing)
+        if progress is None:
             return
-        progress.active = True
-        progress.repairing = reply.repairing
         progress.round_acked = max(progress.round_acked, reply.sequence)
         self.replication.nudge(progress)
         self.reads.acknowledged(self.replication.peers)
@@ -196,8 +203,8 @@ class Leadership:
     def _urge_successor(self) -> None:
         transfer = self.transfer
         progress = self.replication.peers.get(transfer.target) if transfer else None
-        if transfer is None or progress is None:
-            self.transfer = None
+        if transfer is None or progress is None or not self.configuration.may_lead(transfer.target):
+            self.transfer = None  # it was removed, or made a learner
         elif transfer.may_ask(progress, self._log.last_index):
             # The message may arrive at any time of this term, so from here on no promise of the followers counts.
             self.reads.forgo_lease()

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from quorate.errors import ConfigError, ProtocolViolation
-from quorate.raft.quorum import Quorum
+from quorate.raft.quorum import Quorum, majority_size
 
 
 class MemberRole(StrEnum):
@@ -66,6 +67,8 @@ class Configuration:
         if not self.outgoing.issubset(ids):
             raise ConfigError("the outgoing half names nodes that are no members")
         witnesses = frozenset(each.node_id for each in self.members if each.role is MemberRole.WITNESS)
+        if voters and len(voters & witnesses) >= majority_size(voters):
+            raise ConfigError("witnesses must not be a majority: they would commit what nobody has")
         object.__setattr__(self, "voters", voters)
         object.__setattr__(self, "witnesses", witnesses)
         object.__setattr__(self, "quorum", Quorum((voters, self.outgoing) if self.outgoing else (voters,)))
@@ -155,7 +158,15 @@ class Configuration:
         """The inverse. Raises :class:`ProtocolViolation` for anything else."""
         try:
             value = json.loads(payload)
-            members = tuple(Member(**{**each, "role": MemberRole(each["role"])}) for each in value["members"])
+            members = tuple(_decode_member(each) for each in value["members"])
             return cls(members, frozenset(value["outgoing"]))
-        except (ValueError, TypeError, KeyError, ConfigError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
             raise ProtocolViolation(f"an entry holds no configuration: {error}") from error
+
+
+def _decode_member(value: dict[str, Any]) -> Member:
+    member = Member(**{**value, "role": MemberRole(value["role"])})
+    for name, example in asdict(Member(0)).items():
+        if type(getattr(member, name)) is not type(example):
+            raise TypeError(f"a member's {name} is {value[name]!r}")
+    return member

@@ -115,7 +115,7 @@ class Progress:
     def wait_for_snapshot(self) -> None:
         """What it lacks is no longer in the log."""
         self.state = ProgressState.SNAPSHOT
-        self.probe_sent = False
+        self.probe_sent = self.recheck = False
         self.inflights.clear()
 
     def probe_from(self, next_index: int) -> None:

@@ -48,11 +48,10 @@ class Replication:
     def messages(self) -> Iterator[Envelope]:
         """Everything that may be sent now: entries within each window, and news of the commit index."""
         for peer, progress in self.peers.items():
+            if progress.next <= self._log.floor.index and (progress.recheck or not progress.paused):
+                progress.wait_for_snapshot()
+                self.snapshots.append(SnapshotWanted(peer, progress.session))
             while self._wants_entries(progress):
-                if progress.next <= self._log.floor.index:
-                    progress.wait_for_snapshot()
-                    self.snapshots.append(SnapshotWanted(peer, progress.session))
-                    break
                 yield Envelope(peer, self._append_message(peer, progress))
             if progress.recheck:
                 progress.recheck = False
@@ -115,14 +114,31 @@ class Replication:
 
     # -- answers -----------------------------------------------------------------------------------------
 
+    def heard(self, peer: int, session: int, *, repairing: bool) -> Progress | None:
+        """``peer`` has answered: its progress, unless it is to be forgotten or the answer is to another session."""
+        progress = self.peers.get(peer)
+        if progress is None or session != progress.session:
+            return None
+        if repairing and not progress.repairing:
+            self._begin_anew(peer)
+            return None
+        progress.active = True
+        progress.repairing = repairing
+        return progress
+
+    def _begin_anew(self, peer: int) -> None:
+        """``peer`` lost its data: neither what it confirmed before counts, nor such answers still under way."""
+        self.peers[peer] = self._new_progress()
+        self.peers[peer].repairing = True
+
     def handle_reply(self, peer: int, reply: AppendEntriesReply) -> None:
         """A peer's answer to an append of this term."""
-        progress = self.peers.get(peer)
-        if progress is None or reply.session != progress.session:
+        progress = self.heard(peer, reply.session, repairing=reply.repairing)
+        if progress is None:
             return
-        progress.active = True
-        progress.repairing = reply.repairing
-        if reply.rejected:
+        if reply.rejected and reply.repairing and reply.previous_index <= progress.match:
+            self._begin_anew(peer)
+        elif reply.rejected:
             if progress.answers_current_send(reply.previous_index):
                 hint = min(reply.hint_index, reply.previous_index - 1)
                 agreed, _ = self._log.last_index_within_term(hint, reply.hint_term)

@@ -29,6 +29,7 @@ class Event(Enum):
     HIGHER_TERM = "a message carried a higher term"
     QUORUM_LOST = "no quorum answered for an election timeout"
     DISK_STALLED = "its own disk did not answer for two election timeouts"
+    PROMISES_LOST = "it turned out to have lost its data"
     OFFICE_HANDED_OVER = "the leader asked it to campaign"
     REMOVED = "the cluster decided to go on without it as a voter"
 
@@ -50,6 +51,9 @@ TRANSITIONS: dict[tuple[Role, Event], Role] = {
     (Role.CANDIDATE, Event.HIGHER_TERM): Role.FOLLOWER,
     (Role.LEADER, Event.HIGHER_TERM): Role.FOLLOWER,
     (Role.LEADER, Event.QUORUM_LOST): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, Event.PROMISES_LOST): Role.FOLLOWER,
+    (Role.CANDIDATE, Event.PROMISES_LOST): Role.FOLLOWER,
+    (Role.LEADER, Event.PROMISES_LOST): Role.FOLLOWER,
     (Role.LEADER, Event.DISK_STALLED): Role.FOLLOWER,
     (Role.LEADER, Event.REMOVED): Role.FOLLOWER,
 }

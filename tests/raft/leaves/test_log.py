@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.errors import ProtocolViolation
-from quorate.raft.membership import Configuration
-from quorate.raft.entry import Entry
+from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.log import RaftLog
-from quorate.raft.output import Recovered
+from quorate.raft.membership import Configuration
+from quorate.raft.output import Floor, Recovered, Write
 from tests.raft.harness import Disk, entries, entry
 
 UNBOUNDED = 1 << 40
@@ -48,7 +48,7 @@ class Model:
         self.list[first - 1 :] = new
 
     def persist(self) -> None:
-        self.disk.entries[self.log.written :] = self.log.unwritten()
+        self.disk.carry_out(Write(1, entries=tuple(self.log.unwritten())))
         self.log.written = self.log.durable = self.log.last_index
 
     def commit(self, share: int) -> None:
@@ -62,18 +62,46 @@ class Model:
         if taken:
             self.log.applied_to(taken[-1].index)
 
+    def compact(self, share: int) -> None:
+        before = self.log.floor.index
+        wanted = before + (self.log.last_index - before) * share // 3
+        floor = self.log.compact(wanted)
+        expected = max(before, min(wanted, self.log.applied, self.log.durable))
+        assert self.log.floor.index == expected
+        assert (floor is not None) is (expected > before)
+        if floor is not None:
+            assert floor.term == self.list[expected - 1].term
+            self.disk.compact(floor, ())
+
+    def install(self, ahead: int) -> None:
+        """A snapshot takes the place of the log, ``ahead`` of its end, and is durable and applied at once."""
+        index, term = len(self.list) + ahead, self.log.last_term + 1
+        self.list += [entry(len(self.list) + offset, term) for offset in range(1, ahead + 1)]
+        floor = Floor(index, term)
+        self.disk.staged[index] = ()
+        self.log.reset(floor)
+        assert list(self.log.take_committed(UNBOUNDED)) == []
+        assert self.log.compact(index) is None
+        self.disk.carry_out(Write(1, floor=floor))
+        self.log.durable = index
+        self.log.applied_to(index)
+
     def check(self) -> None:
-        log, terms = self.log, [each.term for each in self.list]
+        log, terms, floor = self.log, [each.term for each in self.list], self.log.floor.index
         assert (log.last_index, log.last_term) == (len(terms), terms[-1] if terms else 0)
-        assert [log.term(index) for index in range(1, len(terms) + 1)] == terms
+        assert [log.term(index) for index in range(max(floor, 1), len(terms) + 1)] == terms[max(floor, 1) - 1 :]
         assert list(log.unwritten()) == self.list[log.written :]
-        for low in range(1, len(terms) + 2):
+        for outside in (floor - 1, len(terms) + 1):
+            assert not log.matches(outside, 1)
+            with pytest.raises(IndexError):
+                log.term(outside)
+        for low in range(floor + 1, len(terms) + 2):
             found: list[Entry] = []
             while len(found) < len(terms) + 1 - low:  # memory and disk are read one after the other
                 found += log.entries(low + len(found), len(terms) + 1, UNBOUNDED)
             assert found == self.list[low - 1 :]
-        for index in range(len(terms) + 2):
-            for term in range(max([1, *terms]) + 1):
+        for index in range(floor, len(terms) + 2):
+            for term in range(log.floor.term, max([1, *terms]) + 1):
                 assert log.last_index_within_term(index, term) == hint(terms, index, term)
 
 
@@ -82,6 +110,8 @@ STEPS = st.one_of(
     st.tuples(st.just("persist")),
     st.tuples(st.just("commit"), st.integers(1, 3)),
     st.tuples(st.just("apply"), st.sampled_from((1, 20, UNBOUNDED))),
+    st.tuples(st.just("compact"), st.integers(1, 3)),
+    st.tuples(st.just("install"), st.integers(1, 3)),
 )
 
 
@@ -180,3 +210,39 @@ def test_one_of_two_logs_is_up_to_date_and_the_last_term_decides_first(one: list
     ends = [(terms[-1] if terms else 0, len(terms)) for terms in (first, second)]
     assert log_of(first).is_up_to_date(len(second), ends[1][0]) is (ends[1] >= ends[0])
     assert log_of(second).is_up_to_date(len(first), ends[0][0]) is (ends[0] >= ends[1])
+
+
+def test_a_floor_remembers_the_configuration_that_was_in_force_there() -> None:
+    log = log_of([])
+    configurations = [Configuration.of(range(1, size)) for size in (3, 4, 5)]
+    log.append([entry(1, 1)])
+    for index, configuration in enumerate(configurations, start=2):
+        log.append([Entry(index, 1, EntryKind.MEMBERSHIP, configuration.encode())])
+    log.written = log.durable = 4
+    log.commit_to(4)
+    log.handed_out = log.applied = 4
+    assert log.compact(1) == Floor(1, 1, 0, b"")
+    assert log.compact(3) == Floor(3, 1, 3, configurations[1].encode())
+    assert log.configurations.latest == configurations[2]
+    log.reset(Floor(9, 2, 3, configurations[1].encode()))
+    assert (log.configurations.index, log.configurations.latest) == (3, configurations[1])
+
+
+def test_a_log_with_a_floor_is_recovered_as_it_was() -> None:
+    configuration = Configuration.of((7, 8, 9))
+    log = log_of([1, 1, 2])
+    log.append([Entry(4, 2, EntryKind.MEMBERSHIP, configuration.encode()), entry(5, 3)])
+    disk = Disk(log=entries([1, 1, 2]))
+    disk.carry_out(Write(1, entries=tuple(log.unwritten())))
+    log.written = log.durable = 5
+    log.commit_to(3)
+    log.handed_out = log.applied = 3
+    floor = log.compact(3)
+    assert floor is not None
+    disk.compact(floor, ())
+    again = RaftLog(disk.recovered, disk, cache_bytes_max=0, initial=Configuration.of((1,)))
+    assert (again.floor, again.last_index, again.last_term, again.committed) == (log.floor, 5, 3, 3)
+    assert [again.term(index) for index in (3, 4, 5)] == [2, 2, 3]
+    assert (again.configurations.index, again.configurations.latest) == (4, configuration)
+    assert [each.index for each in again.entries(4, 6, UNBOUNDED)] == [4, 5]
+    assert again.last_index_within_term(5, 1) == (0, 0), "nothing in this log is that old"

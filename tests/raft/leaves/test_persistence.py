@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.raft.membership import Configuration
 from quorate.raft.log import RaftLog
+from quorate.raft.membership import Configuration
 from quorate.raft.messages import AppendEntriesReply, Envelope, RequestVoteReply
-from quorate.raft.output import HardState, Recovered, Write
+from quorate.raft.output import Floor, HardState, Recovered, Write
 from quorate.raft.persistence import Persistence
 from tests.raft.harness import Disk, entries
 
@@ -183,6 +183,7 @@ STEPS = st.lists(
         st.tuples(st.just("take"), st.just(0), st.just(0)),
         st.tuples(st.just("persist"), st.integers(1, 3), st.just(0)),
         st.tuples(st.just("term"), st.just(0), st.just(0)),
+        st.tuples(st.just("snapshot"), st.integers(1, 3), st.just(0)),
     ),
     max_size=40,
 )
@@ -193,11 +194,16 @@ def test_durable_is_never_more_than_what_the_disk_and_the_log_agree_on(steps: li
     rig, term, tickets = Rig(), 1, []
     for name, one, other in steps:
         if name == "append":
-            first = max(0, rig.log.last_index - one) + 1
+            first = max(rig.log.floor.index, rig.log.last_index - one) + 1
             term += first <= rig.log.last_index
             rig.append(first, [term] * other)
             held = rig.persistence.hold(acknowledgement(rig.log.last_index, term))
             assert held
+        elif name == "snapshot":
+            floor = Floor(rig.log.last_index + one, term)
+            rig.disk.staged[floor.index] = ()
+            rig.persistence.reset_log(floor)
+            assert rig.persistence.hold(acknowledgement(floor.index, term))
         elif name == "term":
             term += 1
             rig.persistence.set_hard_state(term, None)
@@ -212,11 +218,13 @@ def test_durable_is_never_more_than_what_the_disk_and_the_log_agree_on(steps: li
                 message = envelope.message
                 assert isinstance(message, AppendEntriesReply)
                 if message.term == term:  # nothing of a later term can have replaced it
-                    assert rig.disk.term_at(message.match_index) == rig.log.term(message.match_index)
+                    gone = message.match_index < max(rig.log.floor.index, rig.disk.floor.index)
+                    assert gone or rig.disk.term_at(message.match_index) == rig.log.term(message.match_index)
         log, disk = rig.log, rig.disk
-        agreed = 0
-        while agreed < log.last_index and disk.term_at(agreed + 1) == log.term(agreed + 1):
+        begun_anew = disk.floor != log.floor
+        agreed = 0 if begun_anew else log.floor.index
+        while not begun_anew and agreed < log.last_index and disk.term_at(agreed + 1) == log.term(agreed + 1):
             agreed += 1
         assert log.durable <= agreed
-        if not rig.writes and log.written == log.last_index:
+        if not rig.writes and log.written == log.last_index and not begun_anew:
             assert log.durable == log.last_index

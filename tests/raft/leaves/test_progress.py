@@ -73,3 +73,30 @@ def test_a_rejection_behind_the_match_is_of_the_past() -> None:
     peer.sent(15, 5)
     assert not peer.answers_current_send(9)
     assert peer.answers_current_send(12)
+
+
+def test_nothing_is_sent_while_a_snapshot_is_on_its_way() -> None:
+    peer = progress()
+    peer.matched(5)
+    peer.sent(8, 5)
+    peer.recheck = True
+    peer.wait_for_snapshot()
+    assert (peer.state, peer.paused, peer.recheck, len(peer.inflights)) == (ProgressState.SNAPSHOT, True, False, 0)
+    assert not peer.answers_current_send(7)
+
+
+def test_a_match_behind_the_floor_ends_the_wait_for_a_snapshot_and_one_before_it_does_not() -> None:
+    peer = progress()
+    peer.wait_for_snapshot()
+    peer.matched(19, floor=20)
+    assert (peer.state, peer.match) == (ProgressState.SNAPSHOT, 19)
+    peer.matched(20, floor=20)
+    assert (peer.state, peer.next, peer.paused) == (ProgressState.REPLICATE, 21, False)
+
+
+def test_after_a_snapshot_the_peer_is_probed_behind_what_it_has() -> None:
+    peer = progress()
+    peer.matched(5)
+    peer.wait_for_snapshot()
+    peer.probe_from(peer.match + 1)
+    assert (peer.state, peer.next, peer.paused) == (ProgressState.PROBE, 6, False)
