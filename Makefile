@@ -7,7 +7,7 @@ LOG := $(VENV)/install.log
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(VENV)/bin/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench constraints clean
+.PHONY: help setup demo test lint format bench simulate constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ format: $(STAMP)  ## Let ruff format the code and put imports in order
 
 bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on
 	@$(VENV)/bin/quorate bench crud $(BENCH_ARGS)
+
+simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; TRACE=1: print it; SEEDS=N: so many)
+	@$(VENV)/bin/quorate simulate $(if $(SEED),--seed $(SEED) $(if $(filter-out 0,$(TRACE)),--trace),--seeds $(or $(SEEDS),500))
 
 constraints: $(STAMP)  ## Write the installed versions to requirements/constraints.txt
 	@{ echo "# The versions that are installed and tested together. Kept by 'make constraints'."; \

@@ -91,6 +91,18 @@ class RaftConfig(BaseModel):
     """How long a proposal may stay without an outcome before it is called unknown."""
     lease_reads: bool = False
     """Strong reads on the leader's lease: faster, but only as right as the nodes' clocks run alike."""
+    snapshot_threshold: int = Field(default=10_000, ge=1)
+    """The log is cut when this many applied entries could be, beyond those kept for peers that lag."""
+    snapshot_trailing_entries: int = Field(default=10_000, ge=0)
+    """Applied entries kept in the log, so that a peer that lags a little needs no snapshot."""
+    snapshot_bytes: int = Field(default=64 * MIB, ge=4096)
+    """The log is also cut when it has grown to this size, then without regard to those that lag."""
+    snapshot_interval_ms: int = Field(default=300_000, ge=100)
+    """... or when the last cut is so long ago."""
+    segment_bytes: int = Field(default=16 * MIB, ge=4096)
+    """The size of one file of the log."""
+    join: bool = False
+    """Begin as nobody: wait until a member of the cluster adds this node. Without data of its own only."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -163,6 +175,10 @@ class NodeConfig(BaseSettings):
     """The declared models to serve, as ``package.module:attribute``."""
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
     preset: Preset = Preset.LAN
+    join: bool = False
+    """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
+    snapshot_threshold: int = Field(default=10_000, ge=1)
+    """The log is cut when this many applied entries could be."""
     forward_writes: bool = False
     """Pass a write on to the leader instead of redirecting the client."""
     lease_reads: bool = False
@@ -212,6 +228,8 @@ class NodeConfig(BaseSettings):
             election_timeout_min_ms=election_min_ms,
             election_timeout_ms=election_ms,
             lease_reads=self.lease_reads,
+            snapshot_threshold=self.snapshot_threshold,
+            join=self.join,
         )
 
 

@@ -16,6 +16,7 @@
     │   ├── NotApplied               it is certain that the command has no effect: retry freely
     │   │   ├── NotLeader            ... this node does not lead; ``leader`` may say who does
     │   │   │   └── LeadershipMoving ... it is handing its leadership over: ask again in a moment
+    │   │   ├── TransferFailed       ... the node that was to lead did not take over
     │   │   ├── MembershipConflict   ... another change of the membership is under way, or came first
     │   │   ├── ProposalDropped      ... too much is in flight, or the entry was overwritten
     │   │   ├── ProposalTooLarge     ... it will never fit; do not retry
@@ -23,6 +24,7 @@
     │   └── OutcomeUnknown           the command may or may not take effect: retry with the same request id
     ├── CommandFailed                the command was applied and the state machine refused it
     │   └── RequestIdReused          ... its request id already belongs to another command
+    ├── RemovedFromCluster           this node is no member any more, and must stop
     └── ReadUnavailable              a strong read could not be confirmed in time; nothing was read
 
 Three outcomes of a write, and only three: it returns (applied), it raises :class:`NotApplied`
@@ -108,6 +110,10 @@ class LeadershipMoving(NotLeader):
         self.args = ("the leadership is being handed over",)
 
 
+class TransferFailed(NotApplied):
+    """The node that the leadership was offered to did not take over in time; the old leader goes on."""
+
+
 class MembershipConflict(NotApplied):
     """The configuration is not the one that the change was made for, or cannot be changed at this moment."""
 
@@ -138,6 +144,10 @@ class CommandFailed(QuorateError):
 
 class RequestIdReused(CommandFailed):
     """The request id was used before, for a different command."""
+
+
+class RemovedFromCluster(QuorateError):
+    """The other members have gone on without this node. Its data is of no more use to the cluster."""
 
 
 class ReadUnavailable(QuorateError):

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from quorate import __version__
-from quorate.cli.main import main
+from quorate.cli import node as node_module
+from quorate.errors import RemovedFromCluster
 
-
-def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    captured = capsys.readouterr()
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, captured.out, captured.err
+from .support import outcome
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(capsys, "--version") == (0, f"quorate {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["node"], ["status"], ["demo"], ["bench"], ["bench", "crud"]], ids=" ".join)
+COMMANDS = [
+    [], ["node"], ["status"], ["demo"], ["bench"], ["bench", "crud"], ["inspect"], ["recover"], ["members"],
+    ["members", "list"], ["members", "add"], ["members", "promote"], ["members", "demote"], ["members", "remove"],
+    ["members", "update"], ["members", "transfer-leader"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     code, out, err = outcome(capsys, *command, "--help")
     assert (code, err) == (0, "")
@@ -40,6 +40,19 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),
         (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port'"),
         (["node"], 1, "quorate: node_id is required"),
+        (["node", "--node-id", "1", "--snapshot-threshold", "0"], 1, "quorate: snapshot_threshold"),
+        (["members", "add", "4"], 1, "quorate: '4' names no id"),
+        (["members", "add", "nowhere"], 1, "quorate: 'nowhere' is no peer"),
+        (["members", "add", "4@8083", "--learner", "--witness"], 1, "quorate: a node is either a --learner"),
+        (["members", "add", "4@8083", "--priority", "101"], 2, "quorate members add: Invalid value for '--priority'"),
+        (["members", "update", "4"], 1, "quorate: an update changes something"),
+        (["members", "remove", "0"], 2, "quorate members remove: Invalid value for 'node_id'"),
+        (["members", "remove", "x"], 2, "quorate members remove: Invalid value for 'node_id'"),
+        (["members", "list", "--cluster", ""], 1, "quorate: no cluster is given"),
+        (["inspect", "/nowhere"], 1, "quorate: there is no directory /nowhere"),
+        (["inspect", "/", "--entries", "x"], 1, "quorate: --entries takes FROM..TO"),
+        (["inspect", "/", "--payload"], 1, "quorate: --payload goes with --entries"),
+        (["recover", "--data-dir", "/nowhere"], 1, "quorate: /nowhere is no data directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -50,3 +63,13 @@ def test_a_wrong_call_is_one_line(
     assert (ended, out) == (code, "")
     assert err.startswith(words)
     assert err.count("\n") == 1
+
+
+def test_a_node_that_was_removed_has_an_exit_code_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(settings: object) -> None:
+        raise RemovedFromCluster("this node was removed by entry 17")
+
+    monkeypatch.setattr(node_module, "_serve", serve)
+    assert outcome(capsys, "node", "--node-id", "1") == (3, "", "quorate: this node was removed by entry 17\n")

@@ -59,9 +59,11 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 def test_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, [FOLLOWER, LEADER, GONE]) == 0
     heading, follower, leader, gone = lines(capsys)
-    assert heading == ["NODE", "ADDRESS", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "VERSION"]
-    assert follower == ["1", "127.0.0.1:8080", "follower", "3", "2", "41", "40", "7", "0.1.0"]
-    assert leader == ["2", "127.0.0.1:8081", "leader", "3", "2", "41", "40", "0", "0.1.0"]
+    assert heading == [
+        *("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "LOG", "LEADER", "VERSION")
+    ]
+    assert follower == ["1", "127.0.0.1:8080", "follower", "3", "41", "40", "7", "-", "-", "2", "0.1.0"]
+    assert leader == ["2", "127.0.0.1:8081", "leader", "3", "41", "40", "0", "-", "-", "2", "0.1.0"]
     assert gone == ["-", "127.0.0.1:8082", "unreachable"]
 
 
@@ -69,7 +71,7 @@ def test_a_deposed_leader_does_not_say_how_far_the_others_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, [FOLLOWER, LEADER, STALE_LEADER]) == 0
-    assert [line[-2] for line in lines(capsys)[1:]] == ["7", "0", "0"]
+    assert [line[6] for line in lines(capsys)[1:]] == ["7", "0", "0"]
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,3 +88,46 @@ def test_a_cluster_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) 
         main(["status", "--cluster", "host"])
     assert ended.value.code == 1
     assert capsys.readouterr().err == "quorate: 'host' is no peer: give host:port, a port, or id@host:port\n"
+
+
+def member(node_id: int, role: str = "voter") -> dict[str, Any]:
+    return {"node_id": node_id, "address": f"127.0.0.1:{8079 + node_id}", "role": role, "leaving": False}
+
+
+def with_members(report: dict[str, Any], *members: dict[str, Any], joint: bool = False, **more: Any) -> dict[str, Any]:
+    membership = {"configuration_index": 9, "joint": joint, "members": list(members)}
+    return {**report, "membership": membership, **more}
+
+
+MEMBERS = (member(1), member(2), member(3))
+
+
+def test_the_table_tells_who_does_not_vote_and_what_the_log_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learner = {**FOLLOWER, "member_role": "learner", "snapshot_index": 30, "log_bytes": 3 * 2**20}
+    mending = {**FOLLOWER, "node_id": 3, "member_role": "voter", "repairing": True, "log_bytes": 2048}
+    run(monkeypatch, [learner, with_members(LEADER, *MEMBERS), mending])
+    _, first, _, third = capsys.readouterr().out.splitlines()[:4]
+    assert first.split()[2] == "learner"
+    assert first.split()[7:10] == ["30", "3.0", "MiB"]
+    assert "follower, repairing" in third
+    assert "2 KiB" in third
+
+
+def test_a_change_under_way_and_members_that_were_not_asked_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, [FOLLOWER, with_members(LEADER, *MEMBERS, member(4, "learner"), joint=True), GONE])
+    *_, unasked, joint = capsys.readouterr().out.splitlines()
+    assert unasked == "Members that do not answer, or were not asked: 3@127.0.0.1:8082, 4@127.0.0.1:8083"
+    assert joint == "The membership is being changed: joint configuration of entry 9."
+
+
+def test_it_tells_when_too_few_voters_are_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, [with_members(FOLLOWER, *MEMBERS), GONE, GONE])
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 of 3 voters answer; a majority is 2: nothing is written now."
+    )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pytest
-
 from quorate.config import parse_peer
-from quorate.errors import ConfigError
 from quorate.node.address_book import AddressBook
 from quorate.transport.contract import Introduction
 
 
-def book(*members: str, remembered: Mapping[int, str] | None = None) -> AddressBook:
-    return AddressBook(1, map(parse_peer, members), remembered or {})
+def book(*members: str) -> AddressBook:
+    return AddressBook(1, map(parse_peer, members))
 
 
 def node(node_id: int, address: str, dialled: str | None = None) -> Introduction:
@@ -74,31 +69,3 @@ def test_a_member_may_announce_another_address_than_we_dial() -> None:
     assert members.introduce(node(2, "node2.example:80")) is None
     assert members.introduce(node(2, "node2.example:80", dialled=B)) is None
     assert members.introduce(node(2, "node2.example:80")) is None
-
-
-def test_what_an_earlier_run_found_out_is_remembered() -> None:
-    members = book(f"1@{A}", B, C, remembered={1: A, 2: B, 3: C})
-    assert members.unknown == []
-    assert members.members == {1: A, 2: B, 3: C}
-
-
-def test_a_member_may_move_to_another_address() -> None:
-    members = book(f"1@{A}", B, D, remembered={1: A, 2: B, 3: C})
-    assert members.unknown == [D]
-    assert "not a member" in (members.introduce(node(7, D, dialled=D)) or "")
-    assert members.introduce(node(3, D, dialled=D)) is None
-    assert members.members == {1: A, 2: B, 3: D}
-    assert book(f"1@{A}", f"2@{B}", f"3@{D}", remembered={1: A, 2: B, 3: C}).unknown == []
-
-
-@pytest.mark.parametrize(
-    "members", [(f"1@{A}", B), (f"1@{A}", B, C, D), (f"1@{A}", f"2@{B}", f"4@{C}"), (f"1@{A}", f"4@{D}", B)]
-)
-def test_the_members_cannot_be_changed_by_configuration(members: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="cannot be changed by configuration"):
-        book(*members, remembered={1: A, 2: B, 3: C})
-
-
-def test_a_configured_id_must_not_contradict_what_was_found_out() -> None:
-    with pytest.raises(ConfigError, match="but it is node"):
-        book(f"1@{A}", f"3@{B}", f"2@{C}", remembered={1: A, 2: B, 3: C})

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from quorate import Node, RaftConfig
-from quorate.node.forwarding import WIRE_CODEC
 from quorate.node.identity import identity_of
+from quorate.node.wire import WIRE_CODEC
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 from quorate.transport.contract import LinkState

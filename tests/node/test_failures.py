@@ -112,7 +112,7 @@ BREAKAGES: dict[str, Callable[[Node], None]] = {
     "router.apply": lambda node: setattr(node._router, "apply", broken),
     "waiting.expire": lambda node: setattr(node._group._waiting, "expire", broken),  # type: ignore[union-attr]
     "reads.ask": lambda node: setattr(node._group._reads, "ask", broken),  # type: ignore[union-attr]
-    "store.persist": lambda node: setattr(node._store, "persist", broken),
+    "store.persist": lambda node: setattr(node._durable.store, "persist", broken),  # type: ignore[union-attr]
     "clock": lambda node: setattr(node._group, "_wall_clock_us", broken),
 }
 

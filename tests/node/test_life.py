@@ -12,7 +12,7 @@ import pytest
 from quorate import ConfigError, Node, RaftConfig, ReadUnavailable
 from quorate.errors import CorruptLog, DataDirectoryLocked, NodeStopped
 from quorate.machine import sqlite
-from quorate.node import checkpoints
+from quorate.node.snapshots import compaction
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
@@ -191,8 +191,22 @@ async def test_a_directory_of_another_node_or_cluster_is_refused(tmp_path: Path)
     other_cluster = config(tmp_path, port=port).model_copy(update={"cluster_id": "other"})
     with pytest.raises(ConfigError, match="belongs to cluster 'quorate'"):
         await Node(other_cluster).start()
-    with pytest.raises(ConfigError, match="cannot be changed by configuration"):
-        await Node(config(tmp_path, "2@127.0.0.1:9", port=port)).start()
+
+
+async def test_scenario_33_the_membership_survives_restart_over_the_configuration(tmp_path: Path) -> None:
+    """A node that is restarted with other peers than before still goes by the members in its log.
+
+    From etcd and Consul: where the flags of a restart won over what the cluster had agreed on, one forgotten change
+    of a start script split the cluster, each part with a majority of its own members.
+    Brings it back: in ``DurableState.beginning``, ignore ``identity.members``.
+    """
+    port = free_port()
+    async with Node(config(tmp_path, port=port)) as node:
+        await node.wait_for_leader()
+        await node.members.update(1, priority=7)
+    async with Node(config(tmp_path, "2@127.0.0.1:9", port=port)) as node:
+        await node.wait_for_leader()
+        assert [(member.node_id, member.priority) for member in node.members] == [(1, 7)]
 
 
 async def test_a_machine_that_cannot_open_fails_the_start(tmp_path: Path) -> None:
@@ -251,7 +265,7 @@ async def test_checkpoints_run_while_the_node_works_and_none_outlives_it(
         finished += 1
         return pages
 
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(compaction, "CHECKPOINT_SECONDS", 0.001)
     monkeypatch.setattr(sqlite.SqliteState, "sync", counted)
     node = Node(config(tmp_path), machine=DiskCounter())
     async with node:
@@ -271,9 +285,9 @@ async def test_a_checkpoint_that_fails_stops_the_node(tmp_path: Path, monkeypatc
     def fail(state: sqlite.SqliteState) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.001)
-    monkeypatch.setattr(sqlite.SqliteState, "sync", fail)
+    monkeypatch.setattr(compaction, "CHECKPOINT_SECONDS", 0.001)
     node = Node(config(tmp_path), machine=DiskCounter())
     await node.start()
+    monkeypatch.setattr(sqlite.SqliteState, "sync", fail)
     with pytest.raises(RuntimeError, match="unforeseen"):
         await node.wait_stopped()

@@ -200,7 +200,7 @@ async def test_stopping_a_node_ends_what_waits_on_it() -> None:
         await until(lambda: leader._group is not None and leader._group.pending == 1)
         await asyncio.sleep(0)
         queued = asyncio.ensure_future(leader.propose(b"1", forward=False))
-        stopping = asyncio.ensure_future(leader.stop())
+        stopping = asyncio.ensure_future(leader.stop(hand_over=False))
         await stopping
         with pytest.raises(OutcomeUnknown):
             await placed
@@ -222,7 +222,7 @@ async def test_a_leader_that_stops_tells_followers_what_it_did_not_take() -> Non
         proposing = asyncio.ensure_future(follower.propose(b"1", timeout=30))
         await until(lambda: leader._group is not None and leader._group._queue.count == 1)
         leader._group._schedule_turn = turn  # type: ignore[method-assign]
-        await cluster.stop(leader.node_id)
+        await cluster.stop(leader.node_id, hand_over=False)
         with pytest.raises(NotApplied):
             await asyncio.wait_for(proposing, 5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -39,6 +40,13 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once it holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nothing tells when it does
+            await asyncio.sleep(0.001)
 
 
 StartCluster = Callable[..., Awaitable[list[NodeServer]]]

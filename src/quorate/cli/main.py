@@ -11,9 +11,13 @@ import typer
 from quorate._version import __version__
 from quorate.cli.bench import bench
 from quorate.cli.demo import demo
+from quorate.cli.inspect import inspect
+from quorate.cli.members import members
 from quorate.cli.node import node
+from quorate.cli.recover import recover
+from quorate.cli.simulate import simulate
 from quorate.cli.status import status
-from quorate.errors import QuorateError
+from quorate.errors import QuorateError, RemovedFromCluster
 
 app = typer.Typer(
     name="quorate",
@@ -25,7 +29,14 @@ app = typer.Typer(
 app.command()(node)
 app.command()(status)
 app.command()(demo)
+app.command()(simulate)
+app.command()(inspect)
+app.command()(recover)
+app.add_typer(members, name="members")
 app.add_typer(bench, name="bench")
+
+REMOVED = 3
+"""The exit code of a node that is no member any more: starting it again is of no use."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,7 +55,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 failed, 2 called wrongly."""
+    """Run the command and exit: 0 done, 1 failed, 2 called wrongly, 3 this node was removed, 130 interrupted."""
     try:
         code = app(args=arguments, prog_name="quorate", standalone_mode=False)
     except typer.TyperException as error:
@@ -54,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{command}: {message} Try '{command} --help'.", 2)
     except (typer.Abort, KeyboardInterrupt):
         _fail("quorate: interrupted", 130)
+    except RemovedFromCluster as error:
+        _fail(f"quorate: {error}", REMOVED)
     except QuorateError as error:
         _fail(f"quorate: {error}", 1)
     else:

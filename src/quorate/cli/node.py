@@ -1,4 +1,4 @@
-"""``quorate node``: one node in the foreground, until SIGINT or SIGTERM."""
+"""``quorate node``: one node in the foreground, until SIGINT or SIGTERM; a second one stops it at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
 
 from quorate.app import load_app
 from quorate.config import NodeConfig, Preset, load_node_config
+from quorate.ops.recover import recoveries_told
 from quorate.web.server import NodeServer
 
 log = logging.getLogger("quorate")
@@ -28,6 +31,9 @@ def node(
     peers: Annotated[
         str | None, typer.Option(help="The other nodes: host:port, bare ports, or id@host:port, by commas.")
     ] = None,
+    join: Annotated[
+        bool | None, typer.Option("--join", help="Wait to be added to a running cluster (quorate members add).")
+    ] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where everything durable is. [default: data]")] = None,
     app: Annotated[str | None, typer.Option(help="The models to serve, as package.module:attribute.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on and announce. [default: 127.0.0.1]")] = None,
@@ -39,6 +45,9 @@ def node(
     ] = None,
     lease_reads: Annotated[
         bool | None, typer.Option("--lease-reads", help="Strong reads on the leader's lease: trusts the clocks.")
+    ] = None,
+    snapshot_threshold: Annotated[
+        int | None, typer.Option(help="Cut the log when so many applied entries could be. [default: 10000]")
     ] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 8 MiB]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
@@ -59,23 +68,47 @@ def node(
 
 
 async def _serve(settings: NodeConfig) -> None:
+    for line in recoveries_told(settings.data_dir):
+        log.warning("%s", line)
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
-    loop = asyncio.get_running_loop()
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    if not settings.peers:
+    asked = _signals()
+    if settings.join:
+        log.info("node %d waits to be added: quorate members add %d@%s", settings.node_id, settings.node_id,
+                 settings.address)  # fmt: skip
+    elif not settings.peers:
         log.warning("no --peers: node %d is a cluster of its own, which no failure may hit", settings.node_id)
     await server.start()
     log.info("node %d serves http://%s", settings.node_id, settings.address)
-    failure = loop.create_task(server.wait_stopped())
-    stop = loop.create_task(asked_to_stop.wait())
     try:
-        await asyncio.wait((failure, stop), return_when=asyncio.FIRST_COMPLETED)
-        if failure.done():
-            failure.result()
+        async with _first_of(server.wait_stopped(), asked.get()) as (failure, _):
+            if failure.done():
+                failure.result()
+        log.info("node %d stops: it hands over and answers what it was asked; a second signal stops it at once",
+                 settings.node_id)  # fmt: skip
+        async with _first_of(server.stop(), asked.get()) as (stopped, _):
+            if not stopped.done():
+                log.warning("node %d stops at once", settings.node_id)
     finally:
-        stop.cancel()
-        failure.cancel()
-        log.info("node %d stops", settings.node_id)
-        await server.stop()
+        await server.stop_at_once()
+        log.info("node %d has stopped", settings.node_id)
+
+
+def _signals() -> asyncio.Queue[int]:
+    """The signals that ask the node to stop, as they come."""
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked.put_nowait, number)
+    return asked
+
+
+@asynccontextmanager
+async def _first_of(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Run all of ``work`` until some of it is done; the rest is cancelled on leaving the block."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +13,18 @@ from rich.table import Table
 from quorate.cli.output import wide_console
 from quorate.ops.cluster_status import fetch_statuses, parse_cluster
 
+Report = dict[str, Any]
+
+_TEXTS = ("NODE", "ADDRESS", "ROLE", "LOG", "LEADER", "VERSION")
+_NUMBERS = ("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT")
+
 DEFAULT_CLUSTER = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082"
 
 
 def status(
-    cluster: Annotated[str, typer.Option(help="The nodes to ask: host:port, by commas.")] = DEFAULT_CLUSTER,
+    cluster: Annotated[
+        str, typer.Option(envvar="QUORATE_CLUSTER", help="The nodes to ask: host:port, by commas.")
+    ] = DEFAULT_CLUSTER,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the nodes of a cluster. Exits 1 if none of them can be reached."""
@@ -25,36 +33,82 @@ def status(
         typer.echo(json.dumps(statuses, indent=2))
     else:
         wide_console().print(_table(statuses))
-        answering, majority = sum("error" not in report for report in statuses), len(statuses) // 2 + 1
-        if answering < majority:
-            typer.echo(
-                f"{answering} of {len(statuses)} nodes answer; a majority is {majority}: nothing is written now."
-            )
+        for line in notes(statuses):
+            typer.echo(line)
     if all("error" in report for report in statuses):
         raise typer.Exit(1)
 
 
-def _table(statuses: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("NODE", "ADDRESS", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "VERSION"):
-        table.add_column(heading, justify="right" if heading in ("TERM", "COMMIT", "APPLIED", "LAG") else "left")
+def _newest(statuses: Sequence[Report]) -> Report:
+    """The report of the leader of the highest term; empty without any."""
     leading = [report for report in statuses if report.get("role") == "leader"]
-    newest = max(leading, key=lambda report: report["term"], default={})
+    return max(leading, key=lambda report: int(report["term"]), default={})
+
+
+def _table(statuses: list[Report]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (*_TEXTS[:3], *_NUMBERS, *_TEXTS[3:]):
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left")
+    newest = _newest(statuses)
     lags = {peer["node_id"]: peer["lag"] for peer in newest.get("peers", ())}
     for report in statuses:
         if "error" in report:
             table.add_row("-", report["address"], f"[red]{report['error']}[/red]")
             continue
         lag = 0 if report is newest else lags.get(report["node_id"])
+        numbers = (report["term"], report["commit_index"], report["applied_index"], lag, report.get("snapshot_index"))
         table.add_row(
             str(report["node_id"]),
             report["address"],
-            f"[green]{report['role']}[/green]" if report["role"] == "leader" else report["role"],
-            str(report["term"]),
+            _role(report),
+            *("-" if number is None else str(number) for number in numbers),
+            _size(report.get("log_bytes")),
             str(report["leader"] or "-"),
-            str(report["commit_index"]),
-            str(report["applied_index"]),
-            "-" if lag is None else str(lag),
             report["version"],
         )
     return table
+
+
+def _role(report: Report) -> str:
+    """What it does; and for those that do not vote, or not now, why."""
+    role, member = report["role"], report.get("member_role", "voter")
+    if report.get("repairing"):
+        return f"[yellow]{role}, repairing[/yellow]"
+    if role == "leader":
+        return "[green]leader[/green]"
+    if role == "follower" and member in ("learner", "witness"):
+        return str(member)
+    return f"{role}, no member" if member is None and role not in ("joining", "failed") else role
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
+
+
+def notes(statuses: Sequence[Report]) -> Iterator[str]:
+    """What the table does not show: a majority that is missing, a change under way, members that were not asked."""
+    membership = _newest(statuses).get("membership") or next(
+        (report["membership"] for report in statuses if report.get("membership")), None
+    )
+    answering = {report["node_id"] for report in statuses if "error" not in report}
+    if membership is None:
+        majority = len(statuses) // 2 + 1
+        if len(answering) < majority:
+            yield f"{len(answering)} of {len(statuses)} nodes answer; a majority is {majority}: nothing is written now."
+        return
+    members = {member["node_id"]: member for member in membership["members"]}
+    voters = {node_id for node_id, member in members.items() if member["role"] != "learner" and not member["leaving"]}
+    unasked = [member for node_id, member in members.items() if node_id not in answering]
+    majority = len(voters) // 2 + 1
+    if len(voters & answering) < majority and not _newest(statuses):
+        yield (
+            f"{len(voters & answering)} of {len(voters)} voters answer; a majority is {majority}: "
+            "nothing is written now."
+        )
+    elif unasked:
+        missing = ", ".join(f"{member['node_id']}@{member['address']}" for member in unasked)
+        yield f"Members that do not answer, or were not asked: {missing}"
+    if membership["joint"]:
+        yield f"The membership is being changed: joint configuration of entry {membership['configuration_index']}."

@@ -1,49 +1,29 @@
-"""Who lives where: the cluster's members as they were configured, found out by handshakes, and remembered.
+"""Who begins a cluster, and who lives where: as configured, and found out by handshakes.
 
 A member is configured by its address, with or without its id. What an address answers when *we* dial it decides
 its id; what a node announces about itself is only checked. Once every id is known the book is complete, is kept
-in the data directory, and the cluster can begin.
+in the data directory, and the cluster can begin. From then on its log says who belongs to it.
 
-Two nodes that pass for one could vote twice in one term, so an id is never believed of a second address. And who
-belongs to the cluster is settled when it begins: other addresses may be configured later, but not other members.
+Two nodes that pass for one could vote twice in one term, so an id is never believed of a second address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from quorate.config import Peer
-from quorate.errors import ConfigError
 from quorate.transport.contract import Introduction
 
 
 class AddressBook:
     """Addresses and ids of all members."""
 
-    def __init__(self, node_id: int, members: Iterable[Peer], remembered: Mapping[int, str]) -> None:
-        """``remembered`` (id → address) is what an earlier run found out; it must not contradict ``members``.
-
-        Raises :class:`ConfigError` if it does.
-        """
+    def __init__(self, node_id: int, members: Iterable[Peer]) -> None:
         self._node_id = node_id
         self._ids: dict[str, int | None] = {peer.address: peer.node_id for peer in members}
         self._announced: dict[int, str] = {}
-        self._remembered = frozenset(remembered)
         self.members: dict[int, str] = {}
         """id → address of those known, by ascending id."""
-        known = {node_id for node_id in self._ids.values() if node_id is not None}
-        if remembered and not (len(self._ids) == len(remembered) and known <= self._remembered):
-            raise ConfigError(
-                f"this node belongs to a cluster of {_listed(remembered)}; configured are "
-                f"{', '.join(self._ids)}: the members of a cluster cannot be changed by configuration "
-                "(a node that is to begin anew needs another data directory)"
-            )
-        for remembered_id, address in remembered.items():
-            configured = self._ids.get(address, remembered_id)
-            if configured is None and remembered_id not in known:
-                self._ids[address] = remembered_id
-            elif configured not in (None, remembered_id):
-                raise ConfigError(f"{address} is configured as node {configured}, but it is node {remembered_id}")
         self._update()
 
     def _update(self) -> None:
@@ -65,8 +45,6 @@ class AddressBook:
         node_id, dialled = introduction.node_id, introduction.dialled
         if node_id == self._node_id:
             return f"two nodes are configured with the id {node_id}"
-        if self._remembered and node_id not in self._remembered:
-            return f"node {node_id} at {introduction.address} is not a member of this cluster"
         if dialled is None or dialled not in self._ids:
             return self._check_caller(introduction)
         expected = self._ids[dialled]
@@ -89,7 +67,3 @@ class AddressBook:
         if not self.unknown and caller.node_id not in self.members:
             return f"node {caller.node_id} at {caller.address} is not a member of this cluster"
         return None
-
-
-def _listed(members: Mapping[int, str]) -> str:
-    return ", ".join(f"{node_id}@{address}" for node_id, address in sorted(members.items()))

@@ -40,6 +40,10 @@ class Applier:
         self._backlog: Sequence[Entry] = ()
         self._paused = False
         self._stopped = False
+        self.suspended = False
+        """Whether another state is about to take the place of this one: nothing is applied."""
+        self._in_place = asyncio.Event()
+        self._in_place.set()
         self._flush_timer: asyncio.TimerHandle | None = None
 
     def apply(self, entries: Sequence[Entry]) -> None:
@@ -79,6 +83,27 @@ class Applier:
             self._paused = False
             self._loop.call_soon(self._go_on)
 
+    def suspend(self) -> None:
+        """Apply nothing more, and forget what waits: another state takes the place of this one."""
+        self.suspended = True
+        self._backlog = ()
+        self._cancel_timer()
+
+    def replace(self) -> None:
+        """The state is taken away from now on: nobody may look at it."""
+        self._in_place.clear()
+
+    async def until_in_place(self) -> None:
+        """Return when the state can be looked at."""
+        while not self._in_place.is_set():
+            await self._in_place.wait()
+
+    def go_on_behind(self, index: int) -> None:
+        """The other state is in place; it holds everything up to ``index``."""
+        self.applied_index = index
+        self.suspended = False
+        self._in_place.set()
+
     def _plan_flush(self) -> None:
         if self._router.unflushed >= FLUSH_COMMANDS:
             self._flush()
@@ -87,7 +112,7 @@ class Applier:
 
     def _flush(self) -> None:
         self._cancel_timer()
-        if not self._stopped:
+        if not self._stopped and not self.suspended:
             with self._failing_loudly():
                 self._router.flush()
 
@@ -99,5 +124,6 @@ class Applier:
     def stop(self) -> None:
         """Apply nothing more. What was not flushed will be applied again by the next start."""
         self._stopped = True
+        self._in_place.set()
         self._backlog = ()
         self._cancel_timer()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 from weakref import WeakSet
 
+from quorate.raft.membership import Configuration
 from quorate.raft.roles import Role
 
 
@@ -56,6 +57,40 @@ class PeerDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """Another configuration is in force here: that of log entry ``index``, committed or not."""
+
+    name: ClassVar[str] = "membership_changed"
+    index: int
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class LogCompacted:
+    """This node's log now begins behind ``index``."""
+
+    name: ClassVar[str] = "log_compacted"
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSent:
+    """This node, the leader, has brought ``peer`` a snapshot of entry ``index``."""
+
+    name: ClassVar[str] = "snapshot_sent"
+    peer: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInstalled:
+    """This node's state is now that of a leader's snapshot of entry ``index``."""
+
+    name: ClassVar[str] = "snapshot_installed"
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventsMissed:
     """A slow follower of the stream did not take ``count`` events in time: they were dropped, oldest first."""
 
@@ -63,7 +98,18 @@ class EventsMissed:
     count: int
 
 
-NodeEvent = LeaderElected | LeaderLost | RoleChanged | PeerConnected | PeerDisconnected | EventsMissed
+NodeEvent = (
+    LeaderElected
+    | LeaderLost
+    | RoleChanged
+    | PeerConnected
+    | PeerDisconnected
+    | MembershipChanged
+    | LogCompacted
+    | SnapshotSent
+    | SnapshotInstalled
+    | EventsMissed
+)
 
 
 class Subscription:

@@ -17,7 +17,6 @@ import msgspec
 from quorate.errors import FrameError, OutcomeUnknown
 from quorate.machine.commands import Command
 from quorate.node.proposals import Proposal
-from quorate.transport.codec import Codec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +48,6 @@ class ForwardRefused:
 
 FORWARDING_KINDS = {64: Forward, 65: ForwardAccepted, 66: ForwardRefused}
 """The frame kinds of these messages: fixed, like all kinds."""
-
-WIRE_CODEC = Codec().extended(FORWARDING_KINDS)
-"""Every message that nodes exchange."""
 
 _decoder = msgspec.msgpack.Decoder(list[Command])
 

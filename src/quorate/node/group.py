@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import ParamSpec
@@ -32,8 +32,9 @@ from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUni
 from quorate.node.reads import ReadGate
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry
+from quorate.raft.membership import Member
 from quorate.raft.messages import Message
-from quorate.raft.output import Output
+from quorate.raft.output import Floor, Output, SnapshotWanted
 from quorate.raft.roles import Role
 from quorate.storage.writer import Writer
 from quorate.transport.contract import WireMessage
@@ -68,8 +69,11 @@ class Group:
         rng: Random,
         wall_clock_us: Callable[[], int],
         on_failure: Callable[[BaseException], None],
+        on_turn: Callable[[], None],
     ) -> None:
+        """``on_turn`` is called behind each turn in which something may have changed."""
         self.core = core
+        self._on_turn = on_turn
         self._config = config
         self._writer = writer
         self._send = send
@@ -88,13 +92,16 @@ class Group:
         self._turn_due = False
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._durable_awaited: tuple[int, asyncio.Future[None]] | None = None
         self.stopped = False
+        self.on_snapshot_wanted: Callable[[SnapshotWanted], None] | None = None
+        """Told of peers that need a snapshot."""
         self.applier = Applier(
             router,
             core.log.applied,
             on_applied=self._applied,
             on_progress=self._progressed,
-            failing_loudly=self._failing_loudly,
+            failing_loudly=self.failing_loudly,
         )
 
     @property
@@ -115,12 +122,12 @@ class Group:
         self._tick_timer = self._loop.call_later(TICK_MS / 1000, self._tick)
         self._ticks += 1
         if self._ticks % EXPIRE_TICKS == 0:
-            with self._failing_loudly():
+            with self.failing_loudly():
                 self._expire()
         self._input(self.core.tick, self._now_ticks())
 
     @contextmanager
-    def _failing_loudly(self) -> Iterator[None]:
+    def failing_loudly(self) -> Iterator[None]:
         """Whatever goes wrong inside, foreseen or not, stops the node: a half-done step must not be continued."""
         try:
             yield
@@ -146,6 +153,7 @@ class Group:
     def persisted(self, ticket: int) -> None:
         """The writer has made everything up to ``ticket`` durable."""
         self._input(self.core.persisted, ticket)
+        self._notice_durable()
 
     def peer_lost(self, peer: int) -> None:
         """The connection to a peer broke."""
@@ -182,6 +190,22 @@ class Group:
 
     # -- a turn ------------------------------------------------------------------------------------------
 
+    def change_membership(self, members: Iterable[Member], expected_index: int | None) -> int:
+        """See :meth:`RaftCore.change_membership`; raises what that raises, and :class:`NodeStopped`."""
+        if self.stopped:
+            raise NodeStopped("the node is not running")
+        index = self.core.change_membership(members, expected_index)
+        self._schedule_turn()
+        return index
+
+    def transfer_leadership(self, target: int | None) -> int:
+        """See :meth:`RaftCore.transfer_leadership`; raises what that raises, and :class:`NodeStopped`."""
+        if self.stopped:
+            raise NodeStopped("the node is not running")
+        target = self.core.transfer_leadership(target)
+        self._schedule_turn()
+        return target
+
     def _schedule_turn(self) -> None:
         if not self._turn_due and not self.stopped:
             self._turn_due = True
@@ -191,12 +215,13 @@ class Group:
         self._turn_due = False
         if self.stopped:
             return
-        with self._failing_loudly():
+        with self.failing_loudly():
             if self._queue:
                 self._place_proposals()
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
+            self._on_turn()
 
     def _carry_out(self, output: Output) -> None:
         if output.write is not None:
@@ -212,6 +237,9 @@ class Group:
             self._reads.confirmed(read, self.applied_index)
         if output.committed:
             self.applier.apply(output.committed)
+        if self.on_snapshot_wanted is not None:
+            for wanted in output.snapshots:
+                self.on_snapshot_wanted(wanted)
 
     def _notice_changes(self) -> None:
         role, leader, term = known = (self.core.role, self.core.leader, self.core.term)
@@ -282,7 +310,7 @@ class Group:
         """A message about forwarded proposals arrived."""
         if self.stopped:
             return
-        with self._failing_loudly():
+        with self.failing_loudly():
             match message:
                 case Forward():
                     self._accept_forward(peer, message)
@@ -331,6 +359,58 @@ class Group:
             if self.core.log.committed > self.applied_index:
                 self._schedule_turn()
         self._reads.applied(self.applied_index)
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def compact(self, index: int) -> Floor | None:
+        """See :meth:`RaftCore.compact`."""
+        return None if self.stopped else self.core.compact(index)
+
+    def snapshot_ended(self, peer: int, session: int) -> None:
+        """See :meth:`RaftCore.snapshot_ended`."""
+        self._input(self.core.snapshot_ended, peer, session)
+
+    def has_everything_up_to(self, floor: Floor) -> bool:
+        """Whether a snapshot of ``floor`` could bring nothing that is not here."""
+        log = self.core.log
+        return floor.index <= log.committed or log.matches(floor.index, floor.term)
+
+    def install_snapshot(self, leader: int, term: int, session: int, floor: Floor) -> bool:
+        """See :meth:`RaftCore.install_snapshot`. If it is, nothing is applied from now on to :meth:`state_replaced`."""
+        if self.stopped:
+            return False
+        installing = False
+        with self.failing_loudly():
+            installing = self.core.install_snapshot(leader, term, session, floor)
+            if installing:
+                self.applier.suspend()
+        self._schedule_turn()
+        return installing and not self.stopped
+
+    async def until_durable(self, index: int) -> None:
+        """Return when the log is durable up to ``index``; never, if the node stops before. One call at a time."""
+        waiting: asyncio.Future[None] = self._loop.create_future()
+        self._durable_awaited = (index, waiting)
+        self._notice_durable()
+        await waiting
+
+    def _notice_durable(self) -> None:
+        if self._durable_awaited is not None and self.core.log.durable >= self._durable_awaited[0]:
+            _, waiting = self._durable_awaited
+            self._durable_awaited = None
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def state_replaced(self, floor: Floor) -> None:
+        """The state is now that of a snapshot: go on behind its ``floor``."""
+        if self.stopped:
+            return
+        with self.failing_loudly():
+            self.core.applied_to(floor.index)
+            self._waiting.skipped_to(floor.index, floor.term)
+            self.applier.go_on_behind(floor.index)
+            self._reads.applied(floor.index)
+        self._schedule_turn()
 
     # -- ends --------------------------------------------------------------------------------------------
 

@@ -6,34 +6,46 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quorate.config import RaftConfig
-from quorate.errors import ConfigError, CorruptLog, NodeStopped, NotLeader, ReadUnavailable, StorageError
+from quorate.errors import (
+    ConfigError,
+    NodeStopped,
+    NotLeader,
+    OutcomeUnknown,
+    QuorateError,
+    ReadUnavailable,
+    StorageError,
+)
 from quorate.machine.contract import Machine
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.machine.sqlite import SqliteState
 from quorate.node.address_book import AddressBook
-from quorate.node.checkpoints import checkpoint_regularly
+from quorate.node.calls import LeaderCall, LeaderCalls
+from quorate.node.conditions import Conditions
+from quorate.node.durable import DurableState
 from quorate.node.events import EventStream, NodeEvent
-from quorate.node.forwarding import WIRE_CODEC
 from quorate.node.group import GROUP, Group, ticks
 from quorate.node.identity import identity_of
+from quorate.node.members import Members, described
+from quorate.node.membership import Membership
 from quorate.node.peers import Peers
 from quorate.node.proposing import LEADER_WAIT_SECONDS, checked_command, propose_anywhere
 from quorate.node.reads import Consistency
+from quorate.node.roster import Roster
+from quorate.node.snapshots.service import Snapshots
 from quorate.node.status import NodeStatus, status_of
+from quorate.node.wire import WIRE_CODEC
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration
-from quorate.storage.directory import DataDirectory, StoredIdentity
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
-from quorate.storage.store import GroupStore
 from quorate.storage.writer import GroupCommitWriter, Writer, WriterFactory
 from quorate.transport.contract import Transport, WireMessage
 from quorate.transport.tcp import TcpTransport
@@ -43,6 +55,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEFAULT_MACHINE = "default"
+DRAIN_SECONDS_MAX = 30.0
+"""A node that is told to stop gives what is pending this long to end."""
+HAND_OVER_SECONDS = 2.0
+"""... and another node this long to take over the leadership."""
 
 
 def wall_clock_us() -> int:
@@ -54,8 +70,9 @@ class Node:
     """One member of a cluster: ``async with Node(config, machine=…) as node``.
 
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
-    (name → machine) several share the log. ``transport``, ``file_system``, ``rng``, ``wall_clock_us``, ``open_state``
-    and ``make_writer`` are ports; by default the node listens for its peers on its own address, and uses the real disk. Peers whose ``schema``
+    (name → machine) several share the log. ``transport``, ``file_system``, ``rng``, ``wall_clock_us``,
+    ``open_state`` and ``make_writer`` are ports; by default the node listens for its peers on its own address, and
+    uses the real disk. ``state_file_system`` is where SQLite's file is, if that is another. Peers whose ``schema``
     differs are refused: give it a digest of what the machines understand, if that can differ between nodes.
     """
 
@@ -67,6 +84,7 @@ class Node:
         machines: Mapping[str, Machine] | None = None,
         transport: Transport | None = None,
         file_system: FileSystem | None = None,
+        state_file_system: FileSystem | None = None,
         rng: Random | None = None,
         wall_clock_us: Callable[[], int] = wall_clock_us,
         schema: str = "",
@@ -84,19 +102,36 @@ class Node:
         self._rng = rng or Random()
         self._wall_clock_us = wall_clock_us
         self._file_system = file_system or RealFileSystem()
+        self._state_file_system = state_file_system
+        self._make_writer = make_writer
         self._transport = transport
         self._events = EventStream()
-        self._make_writer = make_writer
         self._router = Router(self._machines, open_state=open_state)
         self._peers = Peers(
-            AddressBook(config.node_id, config.members, {}), self._events, self._introduced, schema=schema
+            AddressBook(config.node_id, config.members),
+            self._events,
+            schema=schema,
+            on_introduced=self._introduced,
+            on_removed=self._failed,
         )
-        self._directory: DataDirectory | None = None
-        self._store: GroupStore | None = None
+        self._conditions = Conditions()
+        self._calls = LeaderCalls(self._rng.getrandbits(62), self._send_one, self._answer_call)
+        self.members = Members(
+            config.node_id,
+            self._running_group,
+            self._calls,
+            self._conditions,
+            seconds=config.proposal_timeout_ms / 1000,
+        )
+        """The membership: look at it, change it."""
+        self._durable: DurableState | None = None
         self._writer: Writer | None = None
         self._group: Group | None = None
-        self._checkpointing: asyncio.Task[None] | None = None
+        self._membership: Membership | None = None
+        self._snapshots: Snapshots | None = None
         self._started = False
+        self._draining = False
+        self._proposing = 0
         self._stopped = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
@@ -107,23 +142,25 @@ class Node:
     async def start(self) -> None:
         """Open the data directory and begin to talk to the peers. A node is started once.
 
-        Raises :class:`ConfigError`, :class:`~quorate.errors.DataDirectoryLocked`, :class:`CorruptLog` or
-        :class:`StorageError`; then nothing is left running.
+        Raises :class:`ConfigError`, :class:`~quorate.errors.DataDirectoryLocked`,
+        :class:`~quorate.errors.CorruptLog` or :class:`StorageError`; then nothing is left running.
         """
         if self._started or self._stopped.is_set():
             raise ConfigError(f"node {self.node_id} was started before: a node is started once")
         self._started = True
         try:
-            self._open_storage()
+            self._durable = DurableState(self._file_system, self.config, self._rng, state_fs=self._state_file_system)
+            self._durable.open(self._router)
+            self._peers.store = self._durable.identity.store
             if self._transport is None:
                 self._transport = await self._listen()
                 if self._stopped.is_set():
                     await self._transport.stop()
                     raise NodeStopped("the node was stopped while it started")
-            for address in self._peers.book.peer_addresses:
-                self._transport.dial(address)
-            self._begin_if_complete()
+            self._begin_if_possible()
             if self._group is None:
+                for address in self._peers.book.peer_addresses:
+                    self._transport.dial(address)
                 log.info("node %d waits to hear from %s", self.node_id, ", ".join(self._peers.book.unknown))
             await self._transport.start(self._peers)
             if self.failure is not None:
@@ -131,20 +168,6 @@ class Node:
         except BaseException:
             await self.stop()
             raise
-
-    def _open_storage(self) -> None:
-        directory = self._directory = DataDirectory(self._file_system, self.config.data_dir)
-        identity = directory.load_identity(self.config.node_id)
-        remembered: Mapping[int, str] = {}
-        if identity is not None:
-            if identity.cluster_id != self.config.cluster_id:
-                raise ConfigError(
-                    f"{directory.path} belongs to cluster {identity.cluster_id!r}, not {self.config.cluster_id!r}"
-                )
-            remembered = identity.members
-        self._peers.book = AddressBook(self.config.node_id, self.config.members, remembered)
-        self._store = GroupStore.open(self._file_system, directory.group_path(GROUP), group=GROUP)
-        self._router.open(directory.state_path(GROUP))
 
     async def _listen(self) -> Transport:
         host, _, port = self.config.address.rpartition(":")
@@ -156,42 +179,41 @@ class Node:
             raise ConfigError(f"cannot listen on {self.config.address}: {error.strerror}") from error
         return transport
 
-    def _begin_if_complete(self) -> None:
-        """Join the group as soon as every member's id is known."""
-        if self._group is not None or self._peers.book.unknown or self._stopped.is_set():
+    def _begin_if_possible(self) -> None:
+        """Take part in the group as soon as it is known what the cluster began with."""
+        if self._group is not None or self._stopped.is_set():
             return
-        assert self._directory is not None
-        assert self._store is not None
+        assert self._durable is not None
         assert self._transport is not None
-        members = self._peers.book.members
-        self._directory.save_identity(
-            StoredIdentity(
-                cluster_id=self.config.cluster_id,
-                node_id=self.config.node_id,
-                address=self.config.address,
-                members=members,
-            )
-        )
-        self._group = group = self._make_group(frozenset(members), self._store, self._transport)
-        self._peers.group = group
+        beginning = self._durable.beginning
+        if beginning is None:
+            book = self._peers.book
+            if book.unknown:
+                return
+            for address in book.peer_addresses:
+                self._transport.hang_up(address)  # only to be dialled again, unless the log says otherwise
+            self._durable.begin_with(book.members)
+            beginning = self._durable.beginning
+            assert beginning is not None
+        self._group = group = self._make_group(beginning, self._durable, self._transport)
+        self._membership = self._make_membership(group, self._durable, self._transport)
+        self._snapshots = self._make_snapshots(group, self._durable, self._transport)
+        self._peers.group, self._peers.membership, self._peers.snapshots = group, self._membership, self._snapshots
+        self._membership.start()
         group.start()
-        self._checkpointing = asyncio.get_running_loop().create_task(self._checkpoint(group))
-        log.info("node %d is a member of %s", self.config.node_id, ", ".join(f"{k}@{v}" for k, v in members.items()))
+        self._snapshots.start()
+        log.info("node %d is a member of %s", self.config.node_id, described(group.core.configuration) or "no cluster")
 
-    def _make_group(self, voters: frozenset[int], store: GroupStore, transport: Transport) -> Group:
-        recovered = store.recovered
-        if self._router.applied_by_any > recovered.last_index:
-            raise CorruptLog(
-                f"the state machines have applied entry {self._router.applied_by_any}, but the log ends at "
-                f"{recovered.last_index}: it lost entries. Replace this node by a new one, or restore a backup."
-            )
+    def _make_group(self, beginning: Configuration, durable: DurableState, transport: Transport) -> Group:
+        recovered = durable.store.recovered
+        witness = self.node_id in durable.configuration.witnesses
         core = RaftCore(
             self.config.core_config(),
-            Configuration.of(voters),
+            beginning,
             recovered,
-            store,
+            durable.store,
             self._rng,
-            applied=self._router.applied,
+            applied=recovered.floor.index if witness or not self._machines else self._router.applied,
             committed=self._router.applied_by_any,
             now=ticks(asyncio.get_running_loop().time()),
         )
@@ -205,7 +227,7 @@ class Node:
         def send(peer: int, messages: Sequence[WireMessage]) -> None:
             transport.send(peer, GROUP, messages)
 
-        self._writer = self._make_writer(store, persisted, failed, asyncio.get_running_loop())
+        self._writer = self._make_writer(durable.store, persisted, failed, asyncio.get_running_loop())
         group = Group(
             core,
             config=self.config,
@@ -217,16 +239,62 @@ class Node:
             rng=self._rng,
             wall_clock_us=self._wall_clock_us,
             on_failure=self._failed,
+            on_turn=self._noticed,
         )
         return group
 
+    def _make_membership(self, group: Group, durable: DurableState, transport: Transport) -> Membership:
+        seeds = {*self._peers.book.peer_addresses, *(known.address for known in durable.identity.peers.values())}
+        known = {**self._peers.met, **durable.identity.peers}
+        return Membership(
+            group,
+            Roster(
+                self.node_id,
+                durable.identity.store,
+                seeds - {self.config.address},
+                known,
+                self._peers.connected_ids,
+            ),
+            durable,
+            transport,
+            self._calls,
+            self._conditions,
+            self._events,
+            on_witness=self._router.become_witness,
+        )
+
+    def _make_snapshots(self, group: Group, durable: DurableState, transport: Transport) -> Snapshots:
+        return Snapshots(
+            self.config,
+            group,
+            self._router,
+            durable.store,
+            durable.snapshots,
+            transport,
+            file_system=durable.state_fs,
+            state_path=durable.state_path,
+            connected=self._peers.connected_ids,
+            events=self._events,
+            first_number=self._rng.getrandbits(62),
+        )
+
+    def _noticed(self) -> None:
+        if self._membership is not None:
+            self._membership.noticed()
+
+    def _send_one(self, peer: int, message: WireMessage) -> None:
+        if self._transport is not None and not self._stopped.is_set():
+            self._transport.send(peer, GROUP, [message])
+
+    async def _answer_call(self, call: LeaderCall) -> int:
+        return await self.members.answer(call)
+
     def _introduced(self) -> None:
         with self._failing_loudly():
-            self._begin_if_complete()
-
-    async def _checkpoint(self, group: Group) -> None:
-        with self._failing_loudly():
-            await checkpoint_regularly(self._router, group.applier, self._stopped)
+            if self._membership is not None:
+                self._membership.redial()
+            else:
+                self._begin_if_possible()
 
     @contextmanager
     def _failing_loudly(self) -> Iterator[None]:
@@ -255,13 +323,45 @@ class Node:
         self._peers.stopping = True
         if self._group is not None:
             self._group.stop(tell=graceful)
+        if self._membership is not None:
+            self._membership.stop(OutcomeUnknown("the node stopped before the change was confirmed"))
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(graceful=graceful))
         return self._closing
 
-    async def stop(self) -> None:
-        """Stop for good: end what is pending, close the files. Idempotent; returns when all is closed."""
+    async def stop(self, *, hand_over: bool = True) -> None:
+        """Stop for good and close the files. Idempotent; returns when all is closed.
+
+        Unless told not to ``hand_over``, the node first takes no more proposals, hands the leadership to another
+        node if it has it, and gives those under way as long as they may take (30 s at most) to end.
+        """
+        if hand_over:
+            await self.drain()
         await asyncio.shield(self._begin_to_close())
+
+    async def drain(self, seconds: float = DRAIN_SECONDS_MAX) -> None:
+        """Take no more proposals, hand the leadership over, wait for what is pending; as far as that is possible."""
+        group = self._group
+        if group is None or group.stopped or self._draining:
+            return
+        self._draining = True
+        with suppress(TimeoutError, QuorateError):
+            async with asyncio.timeout(seconds):
+                await self._hand_over(group)
+                await self._conditions.until(lambda: not self._proposing)
+
+    async def _hand_over(self, group: Group) -> None:
+        """Have another node lead. One that was elected a moment ago has not heard yet who could."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HAND_OVER_SECONDS
+        others = any(
+            group.core.configuration.may_lead(each) for each in group.core.configuration.ids if each != self.node_id
+        )
+        while others and self.is_leader and loop.time() < deadline:
+            with suppress(QuorateError):
+                await self.members.transfer(timeout=deadline - loop.time())
+            if self.is_leader:
+                await asyncio.sleep(LEADER_WAIT_SECONDS)
 
     async def kill(self) -> None:
         """Stop as if the process were killed: tell nobody, flush nothing. For tests and fault injection."""
@@ -269,16 +369,15 @@ class Node:
 
     async def _close(self, *, graceful: bool) -> None:
         async with AsyncExitStack() as closing:  # runs all of it, last first, whatever fails
-            if self._directory is not None:
-                closing.callback(self._directory.release)
+            if self._durable is not None:
+                closing.callback(self._durable.close)
             closing.callback(self._close_router, flush=graceful and self.failure is None)
-            if self._store is not None:
-                closing.callback(self._store.close)
             if self._writer is not None:
                 closing.push_async_callback(asyncio.to_thread, self._writer.close)
-            if self._checkpointing is not None:
-                closing.push_async_callback(asyncio.wait, [self._checkpointing])
+            if self._snapshots is not None:
+                closing.push_async_callback(self._snapshots.stop)
             self._events.close()
+            await self._calls.stop()
             if self._transport is not None:
                 await self._transport.stop()
 
@@ -317,6 +416,11 @@ class Node:
         return self._group is not None and self._group.core.replication is not None and not self._group.stopped
 
     @property
+    def is_witness(self) -> bool:
+        """Whether this node votes but holds no data: then it neither answers reads nor takes proposals."""
+        return self._group is not None and self.node_id in self._group.core.configuration.witnesses
+
+    @property
     def leader(self) -> int | None:
         """The id of the leader as far as this node knows."""
         return self._group.core.leader if self._group is not None and not self._group.stopped else None
@@ -324,7 +428,7 @@ class Node:
     @property
     def leader_address(self) -> str | None:
         """Where the leader is reached."""
-        return self._peers.book.members.get(self.leader) if self.leader is not None else None
+        return self._peers.addresses.get(self.leader) if self.leader is not None else None
 
     @property
     def machine(self) -> Any:
@@ -337,10 +441,10 @@ class Node:
         return status_of(
             self.node_id,
             self._group,
-            self._peers.book.members,
+            self._peers.addresses,
             self._peers.connected_ids,
             address=self.config.address,
-            fsyncs=self._store.stats.syncs if self._store else 0,
+            store=self._durable.store if self._group and self._durable else None,
             failure=self.failure,
         )
 
@@ -372,12 +476,18 @@ class Node:
             machine, command, request_id, machines=self._machines, bytes_max=self.config.max_command_bytes
         )
         seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-        if forward:
-            return await propose_anywhere(self._running_group, wrapped, seconds)
-        group = self._running_group()
-        if not self.is_leader:
-            raise NotLeader(self.leader)
-        return await group.propose(wrapped, seconds, may_forward=False)
+        if self._draining:
+            raise NodeStopped("the node is stopping")
+        self._proposing += 1
+        try:
+            if forward and not self.is_witness:
+                return await propose_anywhere(self._running_group, wrapped, seconds)
+            group = self._running_group()
+            if not self.is_leader:
+                raise NotLeader(self.leader)
+            return await group.propose(wrapped, seconds, may_forward=False)
+        finally:
+            self._proposing -= 1
 
     async def read(
         self,
@@ -411,8 +521,19 @@ class Node:
                     await self._group.read_barrier()
             except TimeoutError:
                 raise ReadUnavailable(f"no quorum confirmed the read within {seconds:g} s") from None
+        if self._group is not None:
+            await self._group.applier.until_in_place()
         if not self._started or self._stopped.is_set():
             raise ReadUnavailable("the node is not running")
+        if self.is_witness:
+            raise ReadUnavailable("this node is a witness: it holds no data")
+
+    async def transfer_leadership(self, to: int | None = None, *, timeout: float | None = None) -> int:
+        """Have ``to``, or whoever is fittest, lead; can be asked of any node. Returns the new leader's id.
+
+        Raises :class:`~quorate.errors.TransferFailed` if it did not take over, and what :attr:`members` raises.
+        """
+        return await self.members.transfer(to, timeout)
 
     async def wait_for_leader(self, timeout: float = 10.0) -> int:
         """The leader's id, as soon as this node knows it. Raises :class:`TimeoutError` or :class:`NodeStopped`."""

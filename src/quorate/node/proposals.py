@@ -211,6 +211,18 @@ class WaitingProposals:
                 else:
                     proposal.fail(OutcomeUnknown(f"entry {index} holds no command {position}"))
 
+    def skipped_to(self, index: int, term: int) -> None:
+        """The state is now that of a snapshot of entry ``index`` of ``term``: what led to it was not seen here."""
+        for skipped in [each for each in self._by_index if each <= index]:
+            for waiting in self._by_index.pop(skipped):
+                self.count -= len(waiting.proposals)
+                for _, proposal in waiting.proposals:
+                    proposal.fail(OutcomeUnknown(f"entry {skipped} came here in a snapshot, without its outcome"))
+        self.applied_index = index
+        if term > self._applied_term:
+            self._applied_term = term
+            self._end_impossible(index, term)
+
     def _end_impossible(self, applied_index: int, applied_term: int) -> None:
         """Terms never go back along a log: behind an applied entry no earlier term's entry can be committed."""
         for index, claims in list(self._by_index.items()):

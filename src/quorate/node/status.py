@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from quorate.node.group import Group
 from quorate.raft.core import RaftCore
+from quorate.raft.membership import Configuration, Member, MemberRole
+from quorate.raft.progress import ProgressState
+from quorate.storage.store import GroupStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +24,79 @@ class PeerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStatus:
+    """One member, as the configuration in force has it, and as it looks from here.
+
+    ``match_index``, ``lag``, ``repairing`` and ``snapshot`` (it is being brought one) are known to the leader only;
+    every node knows the first three of itself.
+    """
+
+    node_id: int
+    address: str
+    role: MemberRole
+    priority: int
+    promote: bool
+    leaving: bool
+    connected: bool
+    match_index: int | None = None
+    lag: int | None = None
+    repairing: bool | None = None
+    snapshot: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipStatus:
+    """The configuration in force. ``joint``: a change is under way, and every decision takes two majorities."""
+
+    configuration_index: int
+    """The log entry that holds it; 0 for the one that the cluster began with."""
+    joint: bool
+    committed: bool
+    members: tuple[MemberStatus, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """What is unwise about the number of voters, those to be included."""
+        deciding = [
+            member
+            for member in self.members
+            if not member.leaving and (member.role is not MemberRole.LEARNER or member.promote)
+        ]
+        voters = len(deciding)
+        return None if voters % 2 or not voters else even_voters_warning(voters)
+
+
+def even_voters_warning(voters: int) -> str:
+    """Why an even number of voters is no gain."""
+    survived = (voters - 1) // 2
+    failures = "no failure" if not survived else "one failure" if survived == 1 else f"{survived} failures"
+    return f"{voters} voters survive {failures}, no more than {voters - 1} do: have an odd number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """One node. ``role`` is ``joining`` until every member's id is known, and ``failed`` once it gave up."""
 
     node_id: int
     address: str
     role: str
+    member_role: MemberRole | None
+    """What it is a member for; ``None`` while it is none: not added yet, or removed."""
     term: int
     leader: int | None
     leader_address: str | None
     commit_index: int
     applied_index: int
     last_index: int
+    log_first_index: int
+    """The log begins with this entry; what was before it is in the state, or in a snapshot."""
+    log_bytes: int
+    """The size of the log on disk."""
+    snapshot_index: int
+    """Up to here the log was cut: 0 if it never was."""
+    repairing: bool
+    """Whether it lost data that it had voted with, and waits for the cluster to take it in anew."""
+    membership: MembershipStatus | None
     peers: tuple[PeerStatus, ...]
     fsyncs: int
     """fsyncs of the log since the start."""
@@ -46,24 +110,31 @@ def status_of(
     connected: Container[int],
     *,
     address: str,
-    fsyncs: int,
+    store: GroupStore | None,
     failure: BaseException | None,
 ) -> NodeStatus:
     """What the parts of a node amount to. ``group`` is ``None`` while not every member's id is known."""
     core = group.core if group is not None else None
     leader = core.leader if group is not None and core is not None and not group.stopped else None
+    own = core.configuration.get(node_id) if core else None
     return NodeStatus(
         node_id=node_id,
         address=address,
         role="failed" if failure else "joining" if core is None else core.role.value,
+        member_role=own.role if own else None,
         term=core.term if core else 0,
         leader=leader,
         leader_address=members.get(leader) if leader is not None else None,
         commit_index=core.log.committed if core else 0,
         applied_index=group.applied_index if group else 0,
         last_index=core.log.last_index if core else 0,
+        log_first_index=core.log.floor.index + 1 if core else 0,
+        log_bytes=store.log_bytes if store else 0,
+        snapshot_index=core.log.floor.index if core else 0,
+        repairing=core.repairing if core else False,
+        membership=_membership(node_id, core, members, connected) if core else None,
         peers=tuple(_peers(node_id, core, members, connected)),
-        fsyncs=fsyncs,
+        fsyncs=store.stats.syncs if store else 0,
         failure=(str(failure) or repr(failure)) if failure else None,
     )
 
@@ -71,10 +142,54 @@ def status_of(
 def _peers(
     node_id: int, core: RaftCore | None, members: Mapping[int, str], connected: Container[int]
 ) -> Iterator[PeerStatus]:
-    progress = core.replication.peers if core and core.replication else {}
     for peer, address in members.items():
-        if peer == node_id:
-            continue
-        match = progress[peer].match if peer in progress else None
-        lag = core.log.last_index - match if core and match is not None else None
-        yield PeerStatus(node_id=peer, address=address, connected=peer in connected, match_index=match, lag=lag)
+        if peer != node_id:
+            match, lag = _how_far(core, peer)
+            yield PeerStatus(node_id=peer, address=address, connected=peer in connected, match_index=match, lag=lag)
+
+
+def _how_far(core: RaftCore | None, peer: int) -> tuple[int | None, int | None]:
+    """(the last index that a peer is known to have, how many entries it lacks), if this node leads."""
+    progress = core.replication.peers.get(peer) if core and core.replication else None
+    if core is None or progress is None:
+        return None, None
+    return progress.match, core.log.last_index - progress.match
+
+
+def _membership(
+    node_id: int, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]
+) -> MembershipStatus:
+    configuration: Configuration = core.configuration
+    index = core.log.configurations.index
+    return MembershipStatus(
+        configuration_index=index,
+        joint=configuration.is_joint,
+        committed=index <= core.log.committed,
+        members=tuple(_member(node_id, member, core, addresses, connected) for member in configuration),
+    )
+
+
+def _member(
+    node_id: int, member: Member, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]
+) -> MemberStatus:
+    peer = member.node_id
+    match, lag = _how_far(core, peer)
+    repairing: bool | None = None
+    snapshot: bool | None = None
+    if peer == node_id:
+        match, lag, repairing = core.log.durable, core.log.last_index - core.log.durable, core.repairing
+    elif core.replication is not None and (progress := core.replication.peers.get(peer)) is not None:
+        repairing, snapshot = progress.repairing, progress.state is ProgressState.SNAPSHOT
+    return MemberStatus(
+        node_id=peer,
+        address=addresses.get(peer, member.address),
+        role=member.role,
+        priority=member.priority,
+        promote=member.promote,
+        leaving=member.leaving,
+        connected=peer == node_id or peer in connected,
+        match_index=match,
+        lag=lag,
+        repairing=repairing,
+        snapshot=snapshot,
+    )

@@ -45,10 +45,13 @@ class LocalCluster:
     ) -> None:
         directory = directory.absolute()  # the nodes may run in another one
         app_arguments = ("--app", app) if app else ()
+        self._directory = directory
+        self._common = (*app_arguments, *arguments)
+        self._cwd = cwd
         self.nodes: dict[int, LocalNode] = {}
         for node_id, port in enumerate(ports, start=1):
             peers = ",".join(f"{number}@{HOST}:{other}" for number, other in enumerate(ports, 1) if other != port)
-            flags = ("--peers", peers, *app_arguments, *arguments) if peers else (*app_arguments, *arguments)
+            flags = ("--peers", peers, *self._common) if peers else self._common
             self.nodes[node_id] = LocalNode(node_id, port, directory / f"node{node_id}", flags, cwd)
         self.client = HttpClient()
 
@@ -63,6 +66,15 @@ class LocalCluster:
                 node.start()
             except OSError as error:
                 raise ConfigError(f"cannot use {node.data_dir.parent}: {error.strerror}") from error
+
+    def start_joining(self, node_id: int, port: int, *arguments: str) -> LocalNode:
+        """Start one more process, which waits to be added to the cluster; it is stopped like the others."""
+        peers = ",".join(f"{node.node_id}@{node.address}" for node in self.nodes.values())
+        flags = ("--join", "--peers", peers, *self._common, *arguments)
+        node = LocalNode(node_id, port, self._directory / f"node{node_id}", flags, self._cwd)
+        self.nodes[node_id] = node
+        node.start()
+        return node
 
     async def wait_formed(self, progress: Progress | None = None, timeout: float = FORM_SECONDS_MAX) -> None:
         """Return when every node says that it is ready to serve.

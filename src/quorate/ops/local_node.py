@@ -36,8 +36,8 @@ class LocalNode:
         self.url = f"http://{self.address}"
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
-        self._arguments = tuple(arguments)
-        self._cwd = cwd
+        self.arguments = tuple(arguments)
+        self.cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
         self._asked_to_end = False
@@ -50,8 +50,8 @@ class LocalNode:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                (*tied, "-P", "-m", "quorate", "node", "--host", HOST, *options, *self._arguments),
-                cwd=self._cwd,
+                (*tied, "-P", "-m", "quorate", "node", "--host", HOST, *options, *self.arguments),
+                cwd=self.cwd,
                 env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -85,6 +85,10 @@ class LocalNode:
         if self._process is not None and not self.is_running and not self._asked_to_end:
             line = self.last_log_line()
             raise NodeEnded(f"node {self.node_id} ended with exit code {self.exit_code}: {line}")
+
+    def may_end(self) -> None:
+        """It is going to be removed from its cluster, and will end by itself."""
+        self._asked_to_end = True
 
     def kill(self) -> None:
         """``kill -9``: no time for a last word."""

@@ -42,6 +42,8 @@ class StoredIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Node id → address of those the cluster began with; empty while they are unknown, and on a ``joining`` node."""
     joining: bool = False
     """Whether this node was to be added to a cluster, and never begins one."""
+    witness: bool = False
+    """Whether this directory was a witness's: of the log it holds the terms only."""
     peers: dict[int, KnownPeer] = {}
 
 

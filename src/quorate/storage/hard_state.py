@@ -50,7 +50,7 @@ class HardStateFile:
                 raise
 
     def _load(self, file: File) -> None:
-        copies = [_decode(file.read_at(offset, _COPY_BYTES)) for offset in _COPY_OFFSETS]
+        copies = read_copies(file)
         intact = {which: copy for which, copy in enumerate(copies) if copy is not None}
         if not intact:
             raise CorruptLog(
@@ -83,6 +83,11 @@ class HardStateFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def read_copies(file: File) -> list[tuple[int, HardState] | None]:
+    """The sequence number and state of each of the two copies in ``file``; ``None`` for one that is damaged."""
+    return [_decode(file.read_at(offset, _COPY_BYTES)) for offset in _COPY_OFFSETS]
 
 
 def _encode(sequence: int, state: HardState) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import shutil
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,10 +22,10 @@ from typing import Any, Self
 from quorate.config import RaftConfig, build
 from quorate.errors import ConfigError, ReadUnavailable
 from quorate.machine.contract import DiskStateMachine, Machine
-from quorate.node.forwarding import WIRE_CODEC
 from quorate.node.group import GROUP
 from quorate.node.identity import identity_of
 from quorate.node.node import DEFAULT_MACHINE, Node
+from quorate.node.wire import WIRE_CODEC
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.memory import MemoryFileSystem
 from quorate.storage.real import RealFileSystem
@@ -46,6 +47,7 @@ class _Member:
     address: str
     file_system: FileSystem
     faults: LinkFaults
+    joining: bool = False
     starts: int = 0
     node: Node | None = None
     listener: socket.socket | None = field(default=None, repr=False)
@@ -129,6 +131,7 @@ class TestCluster:
         self._learn_ids = learn_ids
         self._members: dict[int, _Member] = {}
         self._sides: tuple[Side, ...] = ()
+        self._addresses = 0
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -137,10 +140,7 @@ class TestCluster:
             self._temporary = tempfile.TemporaryDirectory(prefix="quorate-test-", ignore_cleanup_errors=True)
         try:
             for node_id in range(1, self.size + 1):
-                listener = _bound_socket(0) if self._tcp else None
-                address = f"127.0.0.1:{listener.getsockname()[1]}" if listener else f"node{node_id}:{7000 + node_id}"
-                faults = LinkFaults(Random(f"{self._seed}.{node_id}.faults"))
-                self._members[node_id] = _Member(node_id, address, self._make_file_system(), faults, listener=listener)
+                self._make_place(node_id)
             starting = await asyncio.gather(*map(self.start, self._started), return_exceptions=True)
             for failure in starting:
                 if isinstance(failure, BaseException):
@@ -159,12 +159,52 @@ class TestCluster:
             raise failures[0]
 
     async def _end(self) -> None:
-        await asyncio.gather(*(member.node.stop() for member in self._members.values() if member.node))
+        await asyncio.gather(*(member.node.stop(hand_over=False) for member in self._members.values() if member.node))
         for member in self._members.values():
             if member.listener is not None:
                 member.listener.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    def _make_place(self, node_id: int, *, joining: bool = False) -> _Member:
+        listener, address = self._make_address(node_id)
+        faults = LinkFaults(Random(f"{self._seed}.{node_id}.faults"))
+        member = _Member(node_id, address, self._make_file_system(), faults, joining=joining, listener=listener)
+        self._members[node_id] = member
+        return member
+
+    def _make_address(self, node_id: int) -> tuple[socket.socket | None, str]:
+        listener = _bound_socket(0) if self._tcp else None
+        self._addresses += 1
+        return (
+            listener,
+            f"127.0.0.1:{listener.getsockname()[1]}" if listener else f"node{node_id}:{7000 + self._addresses}",
+        )
+
+    async def join(self) -> Node:
+        """Start one more node, with the next id, that waits to be added; see :attr:`Node.members`."""
+        node_id = max(self._members) + 1
+        self._make_place(node_id, joining=True)
+        self.size += 1
+        return await self.start(node_id)
+
+    def move(self, node_id: int) -> str:
+        """Give a stopped node another address for its next start; returns it."""
+        member = self._stopped(node_id)
+        member.listener, member.address = self._make_address(node_id)
+        return member.address
+
+    def wipe(self, node_id: int) -> None:
+        """Give a stopped node an empty disk."""
+        member = self._stopped(node_id)
+        member.file_system = self._make_file_system()
+        shutil.rmtree(self.config(node_id).data_dir, ignore_errors=True)
+
+    def _stopped(self, node_id: int) -> _Member:
+        member = self._members[node_id]
+        if member.node is not None:
+            raise ConfigError(f"node {node_id} is running")
+        return member
 
     def config(self, node_id: int) -> RaftConfig:
         """The configuration with which a node is started."""
@@ -177,19 +217,19 @@ class TestCluster:
                 for other_id, member in self._members.items()
             ),
             data_dir=root / f"node{node_id}",
+            join=self._members[node_id].joining,
             **self._settings,
         )
 
     async def start(self, node_id: int) -> Node:
         """Start a node on the data that it left; returns it."""
-        member = self._members[node_id]
-        if member.node is not None:
-            raise ConfigError(f"node {node_id} is running")
+        member = self._stopped(node_id)
         member.starts += 1
         rng = Random(f"{self._seed}.{node_id}.{member.starts}")
         config = self.config(node_id)
         machines = self._machines()
-        if any(isinstance(machine, DiskStateMachine) for machine in machines.values()):
+        on_disk = any(isinstance(machine, DiskStateMachine) for machine in machines.values())
+        if on_disk:
             # SQLite knows nothing of our file system: its file is a real one, whatever the log is written to.
             (config.data_dir / "groups" / str(GROUP)).mkdir(parents=True, exist_ok=True)
         node = Node(
@@ -198,6 +238,7 @@ class TestCluster:
             machines=machines if self._make_machines is not None else None,
             transport=await self._make_transport(member, identity_of(config, rng), rng),
             file_system=member.file_system,
+            state_file_system=RealFileSystem() if on_disk else None,
             rng=rng,
         )
         await node.start()
@@ -217,9 +258,9 @@ class TestCluster:
         await transport.listen(sock=listener or _bound_socket(int(member.address.rpartition(":")[2])))
         return transport
 
-    async def stop(self, node_id: int) -> None:
-        """Stop a node in good order."""
-        await self._take(node_id).stop()
+    async def stop(self, node_id: int, *, hand_over: bool = True) -> None:
+        """Stop a node in good order; see :meth:`Node.stop`."""
+        await self._take(node_id).stop(hand_over=hand_over)
 
     async def kill(self, node_id: int) -> None:
         """End a node as ``kill -9`` would: what it wrote is there, nobody was told."""

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from quorate._version import __version__
 from quorate.app import App
 from quorate.models.openapi import describe
+from quorate.web.members import OPERATIONS as MEMBERS_OPERATIONS
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -56,7 +57,7 @@ _OPERATIONS: dict[str, Any] = {
 def docs_routes(app: App) -> list[Route | Mount]:
     """The routes of both. The description is made once: declarations do not change while a program runs."""
     description = describe(app.schemas, title=app.title, version=__version__)
-    description["paths"] = {**description["paths"], **_OPERATIONS}
+    description["paths"] = {**description["paths"], **_OPERATIONS, **MEMBERS_OPERATIONS}
     page = _PAGE.format(title=app.title)
 
     async def openapi(request: Request) -> JSONResponse:

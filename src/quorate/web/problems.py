@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from quorate.errors import (
     CommandFailed,
+    MembershipConflict,
     NotApplied,
     OutcomeUnknown,
     ProposalTooLarge,
@@ -85,6 +86,8 @@ def problem_of(error: QuorateError) -> Problem:
             return Problem(409, str(error), members=NOT_APPLIED)
         case ProposalTooLarge():
             return Problem(413, str(error), members=NOT_APPLIED)
+        case MembershipConflict():
+            return Problem(409, str(error), members=NOT_APPLIED)
         case NotApplied():
             return Problem(503, str(error), members=NOT_APPLIED)
         case OutcomeUnknown():

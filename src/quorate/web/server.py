@@ -18,9 +18,9 @@ from quorate.config import NodeConfig
 from quorate.errors import ConfigError
 from quorate.machine.contract import DiskStateMachine, StateMachine
 from quorate.models.machine import MACHINE, ModelsMachine
-from quorate.node.forwarding import WIRE_CODEC
 from quorate.node.identity import identity_of
 from quorate.node.node import Node
+from quorate.node.wire import WIRE_CODEC
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
 from quorate.web.open_files import client_connections_max, raise_open_files_max
@@ -29,9 +29,12 @@ from quorate.web.site import Site
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-DRAIN_SECONDS = 1
-"""Requests may take this long to finish once the node is told to stop; without a quorum they never would."""
-SHUTDOWN_SECONDS = 5
+DRAIN_SECONDS_MAX = 30.0
+"""How long a node that is told to stop takes at most to hand over and to answer what it was asked."""
+LINGER_SECONDS = 0.25
+"""Connections in use are asked to close with their next answer for this long, before idle ones are closed."""
+LAST_WORDS_SECONDS = 1.0
+"""Once the node has stopped, everything it was asked has an answer: so long it may take to leave."""
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -44,7 +47,10 @@ class _Server(uvicorn.Server):
 
 
 class NodeServer:
-    """One node and its port. ``start``, then ``wait_stopped``; ``stop`` ends both sides in order."""
+    """One node and its port. ``start``, then ``wait_stopped``; ``stop`` ends both sides in order.
+
+    ``stop_at_once`` may be called while ``stop`` takes its time.
+    """
 
     def __init__(self, config: NodeConfig, app: App | None) -> None:
         self.config = config
@@ -60,6 +66,7 @@ class NodeServer:
         self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._site: Site | None = None
 
     async def start(self) -> None:
         """Bind the port, start the node, serve. Raises :class:`ConfigError` if the port cannot be had."""
@@ -69,7 +76,7 @@ class NodeServer:
         except BaseException:
             listener.close()
             raise
-        site = Site(
+        site = self._site = Site(
             self.node,
             self._app,
             self._models,
@@ -87,7 +94,7 @@ class NodeServer:
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+                timeout_graceful_shutdown=2 * int(DRAIN_SECONDS_MAX),
             )
         )
         self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
@@ -115,10 +122,33 @@ class NodeServer:
         await self.node.wait_stopped()
 
     async def stop(self) -> None:
-        """Stop taking requests, give those under way a moment, then stop the node, which answers the rest."""
+        """Hand over, answer what was asked (30 s at most), then stop. Idempotent."""
+        if self.node.failure is None:
+            deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS_MAX
+            await self.node.drain(DRAIN_SECONDS_MAX)
+            if self._server is not None and self._serving is not None:
+                await self._send_clients_away(self._server, self._serving, deadline)
+        await self.stop_at_once()
+
+    async def _send_clients_away(self, server: _Server, serving: asyncio.Task[None], deadline: float) -> None:
+        """Close the port, then each connection behind the answer that it waits for."""
+        if self._site is not None:
+            self._site.closing = True
+        for listener in getattr(server, "servers", ()):
+            listener.close()
+        # Who uses a connection all the time learns from an answer that it ends. If it were closed under a request
+        # that is on its way, nobody could tell that client whether it was served.
+        await asyncio.wait([serving], timeout=LINGER_SECONDS if server.server_state.connections else 0)
+        server.should_exit = True
+        await asyncio.wait([serving], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+
+    async def stop_at_once(self) -> None:
+        """Stop without handing over. What clients wait for is answered as far as its outcome is known. Idempotent."""
+        await self.node.stop(hand_over=False)
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            await asyncio.wait([self._serving], timeout=DRAIN_SECONDS)
-        await self.node.stop()
-        if self._serving is not None:
-            await self._serving
+            await asyncio.wait([self._serving], timeout=LAST_WORDS_SECONDS)
+            self._server.force_exit = True
+            await asyncio.wait([self._serving], timeout=LAST_WORDS_SECONDS)
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The node's HTTP side put together: models under ``/api``, status, health, docs.
+"""The node's HTTP side put together: models under ``/api``, the members under ``/cluster``, status, health, docs.
 
 The model paths are served straight from ASGI; everything that is called rarely goes through Starlette.
 """
@@ -18,8 +18,9 @@ from quorate.errors import NotLeader, QuorateError, StorageFailed
 from quorate.models.machine import ModelsMachine
 from quorate.models.resource import ModelResource
 from quorate.node.node import Node
-from quorate.web.asgi import BodyIncomplete, BodyTooLarge, Receive, Scope, Send, read_body, send_response
+from quorate.web.asgi import BodyIncomplete, BodyTooLarge, Message, Receive, Scope, Send, read_body, send_response
 from quorate.web.docs import docs_routes
+from quorate.web.members import MembersPages
 from quorate.web.problems import Problem, problem_of
 from quorate.web.status import StatusPages
 
@@ -47,12 +48,15 @@ class Site:
         self._resources = {
             schema.resource: ModelResource(schema, machine, node) for schema in app.schemas if machine is not None
         }
+        self.closing = False
+        """Whether clients are asked to take their connections elsewhere: set while the node is stopping."""
         pages = StatusPages(node, app)
         self._pages = Starlette(
             routes=[
                 Route("/", _to_docs),
                 Route("/status", pages.status),
                 Route("/health", pages.health),
+                *MembersPages(node).routes(),
                 *docs_routes(app),
             ],
             exception_handlers={HTTPException: _http_problem},
@@ -63,6 +67,8 @@ class Site:
         """Serve one request."""
         if scope["type"] != "http":
             return
+        if self.closing:
+            send = _closing(send)
         path: str = scope["raw_path"].decode("ascii", "replace")
         if not path.startswith(_PREFIX):
             await self._pages(scope, receive, send)
@@ -110,6 +116,17 @@ class Site:
         location = b"http://" + address.encode() + scope["raw_path"] + query
         headers = [(b"location", location), (b"x-raft-leader", b"%d" % (self._node.leader or 0))]
         await Problem(307, f"node {self._node.leader} at {address} takes writes", headers=headers).send(send)
+
+
+def _closing(send: Send) -> Send:
+    """``send``, with the word that this answer is the connection's last."""
+
+    async def send_last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await send(message)
+
+    return send_last
 
 
 async def _to_docs(request: Request) -> Response:

@@ -14,8 +14,8 @@ from .support import DiskCounter
 
 async def test_the_log_of_sqlite_starts_anew_under_steady_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pages_max = 20
-    monkeypatch.setattr("quorate.node.checkpoints.CHECKPOINT_SECONDS", 0.02)
-    monkeypatch.setattr("quorate.node.checkpoints.CHECKPOINT_PAGES_MAX", pages_max)
+    monkeypatch.setattr("quorate.node.snapshots.compaction.CHECKPOINT_SECONDS", 0.02)
+    monkeypatch.setattr("quorate.node.snapshots.compaction.CHECKPOINT_PAGES_MAX", pages_max)
     monkeypatch.setattr("quorate.node.applier.FLUSH_COMMANDS", 50)
     async with TestCluster(1, machine=DiskCounter, directory=tmp_path) as cluster:
         node = await cluster.wait_for_leader()

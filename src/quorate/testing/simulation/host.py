@@ -1,0 +1,347 @@
+"""A simulated machine: its disk, its clocks, and the process that runs on it now, if one does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from quorate.config import RaftConfig
+from quorate.errors import QuorateError
+from quorate.machine.contract import Machine
+from quorate.node.group import Group
+from quorate.node.identity import identity_of
+from quorate.node.node import Node
+from quorate.raft.core import RaftCore
+from quorate.raft.output import Write
+from quorate.raft.roles import Role
+from quorate.storage.store import GroupStore
+from quorate.storage.writer import Writer
+from quorate.testing.simulation.disk import DiskPlan, ProcessKilled, SimulatedDisk, SimulatedWriter
+from quorate.testing.simulation.invariants import Invariants, Violation
+from quorate.testing.simulation.loop import Scheduler, SimulatedLoop
+from quorate.testing.simulation.network import SimulatedNetwork
+from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
+from quorate.testing.simulation.trace import Trace
+from quorate.testing.simulation.transport import SimulatedTransport
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+EPOCH_US = 1_750_000_000_000_000
+DIGEST_EVERY = 7
+"""How many applied indexes pass between two looks at the whole state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlan:
+    """What all machines of a run have in common."""
+
+    config: Callable[[int], RaftConfig]
+    machines: Callable[[Callable[[], None]], Mapping[str, Machine]]
+    """Given what the machines have to call for each command."""
+    disk: DiskPlan
+    schema: str = ""
+    drift: float = 0.0
+    """Clocks run faster or slower by up to this fraction."""
+    slack_seconds: float = 0.0
+    thread_seconds: float = 0.0005
+
+
+class Process:
+    """One life of a node."""
+
+    def __init__(self, host: Host, number: int) -> None:
+        self.host = host
+        self.number = number
+        plan = host.plan
+        rate = 1 + host.rng.uniform(-plan.drift, plan.drift)
+        self.loop = SimulatedLoop(  # type: ignore[abstract]
+            host.scheduler, f"node {host.node_id}", host.rng, rate=rate,
+            slack_seconds=plan.slack_seconds, thread_seconds=plan.thread_seconds,
+        )  # fmt: skip
+        rng = Random(f"{host.seed}.{host.node_id}.{number}")
+        config = plan.config(host.node_id)
+        identity = identity_of(config, rng, schema=plan.schema)
+        self.transport = SimulatedTransport(host.network, identity, self.loop)
+        self.machines = plan.machines(self._spend)
+        self.state: SimulatedSqliteState | None = None
+        self.writer: SimulatedWriter | None = None
+        self.group: Group | None = None
+        self.started = False
+        self.ended = False
+        self.on_ended: dict[object, Callable[[], None]] = {}
+        """Called when the process is gone, however it went."""
+        self._seen: tuple[object, ...] = ()
+        self._digested = -1
+        self.node = Node(
+            config,
+            machines=self.machines,
+            transport=self.transport,
+            file_system=host.disk,
+            rng=rng,
+            wall_clock_us=host.wall_clock_us,
+            schema=plan.schema,
+            open_state=self._open_state,
+            make_writer=self._make_writer,
+        )
+        self.loop.owner = self
+        self.loop.on_error = self._escaped
+        self.loop.after_step = self._look
+        self.loop.call_soon(self._begin)
+
+    # -- the node's ports --------------------------------------------------------------------------------
+
+    def _open_state(self, path: Path) -> SimulatedSqliteState:
+        self.state = SimulatedSqliteState(path, self.host.disk)
+        return self.state
+
+    def _make_writer(
+        self,
+        store: GroupStore,
+        on_persisted: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+        loop: AbstractEventLoop,
+    ) -> Writer:
+        host = self.host
+        host.invariants.recovered(host.node_id, store.recovered)
+        self.writer = SimulatedWriter(
+            host.disk, store, on_persisted, on_failure, loop,
+            on_submitted=self._submitted,
+            on_durable=lambda writes: host.invariants.durable(host.node_id, writes),
+        )  # fmt: skip
+        return self.writer
+
+    def _submitted(self, write: Write) -> None:
+        host = self.host
+        if write.entries and write.entries[0].index <= host.invariants.known.evidence[host.node_id].submitted_last:
+            host.counts["truncations"] += 1
+            host.trace.event(host.node_id, f"replaces its log from entry {write.entries[0].index} on")
+        if write.floor is not None:
+            host.counts["snapshots installed"] += 1
+            host.trace.event(host.node_id, f"installs a snapshot at entry {write.floor.index}")
+        host.invariants.submitted(host.node_id, self.core, write)
+
+    @property
+    def core(self) -> RaftCore | None:
+        """The core, once there is one."""
+        if self.group is None:
+            self.group = self.node._group
+        return self.group.core if self.group is not None else None
+
+    def _spend(self) -> None:
+        if self.host.slow_apply_seconds:
+            self.loop.use(self.host.slow_apply_seconds)
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.loop.create_task(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self.node.start()
+        except QuorateError as error:
+            self.host.trace.event(self.host.node_id, f"cannot start: {error}")
+            self.host.start_failed(error)
+        else:
+            self.started = True
+            try:
+                await self.node.wait_stopped()
+            except QuorateError as error:
+                self.host.trace.event(self.host.node_id, f"failed: {error}")
+                self.host.failed(error)
+        self._end()
+
+    def _end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.transport.vanish(told=True)
+            self.host.scheduler.world.call_soon(self.host.exited, self)
+
+    def _escaped(self, error: BaseException) -> None:
+        if not isinstance(error, ProcessKilled):
+            found = f"node {self.host.node_id}: {type(error).__name__}: {error}"
+            self.host.abort(Violation("nothing escapes a callback", found) if isinstance(error, Exception) else error)
+
+    # -- what is seen of it ------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """After each step: whatever has changed must be in order."""
+        core = self.core
+        if core is None:
+            return
+        raft_log = core.log
+        seen = (
+            core.term, core.role, core.voted_for, raft_log.last_index, raft_log.durable, raft_log.committed,
+            raft_log.applied, raft_log.floor.index,
+        )  # fmt: skip
+        if seen == self._seen:
+            return
+        before, self._seen = self._seen, seen
+        host = self.host
+        host.invariants.changed(core)
+        if not before or before[1] is not core.role or before[0] != core.term:
+            host.trace.event(host.node_id, f"is {core.role.value} in term {core.term}")
+            if core.role is Role.LEADER:
+                host.counts["elections"] += 1
+                host.scheduler.world.call_soon(host.on_leading, host)
+        if before and before[-1] != raft_log.floor.index:
+            host.counts["log cuts"] += 1
+        assert self.group is not None
+        applied = self.group.applied_index
+        if applied % DIGEST_EVERY == 0 and applied != self._digested and self.node._router.is_level:
+            self._digested = applied
+            host.invariants.state_seen(host.node_id, applied, self.digest())
+
+    def digest(self) -> str:
+        """The digest of the state machines' state as it is now."""
+        return self.node._router.digest()
+
+
+class Host:
+    """A machine. It may be off, or on with a process running or not."""
+
+    def __init__(
+        self,
+        node_id: int,
+        seed: int,
+        plan: HostPlan,
+        scheduler: Scheduler,
+        network: SimulatedNetwork,
+        invariants: Invariants,
+        trace: Trace,
+        counts: Counter[str],
+        fired: Counter[str],
+    ) -> None:
+        self.node_id = node_id
+        self.seed = seed
+        self.plan = plan
+        self.scheduler = scheduler
+        self.network = network
+        self.invariants = invariants
+        self.trace = trace
+        self.counts = counts
+        self.abort = scheduler.abort
+        self.rng = Random(f"{seed}.{node_id}.host")
+        self.disk = SimulatedDisk(scheduler, Random(f"{seed}.{node_id}.disk"), plan.disk, fired)
+        self.process: Process | None = None
+        self.starts = 0
+        self.wall_clock_offset_us = 0
+        self.beyond_repair = False
+        """Whether its disk has decayed so that it refuses to start: as good as gone."""
+        self.decayed = False
+        """Whether a bit of its disk was flipped."""
+        self.slow_apply_seconds = 0.0
+        """How long applying a command takes beyond the usual, which is no time at all."""
+        self.on_down: Callable[[Host], None] = _nobody
+        """Told when a process has ended, however it did."""
+        self.on_leading: Callable[[Host], None] = _nobody
+        """Told when the node has become the leader."""
+
+    @property
+    def node(self) -> Node | None:
+        """The node, while its process runs, started or not."""
+        return self.process.node if self.process is not None else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process runs here and has started."""
+        return self.process is not None and self.process.started and not self.process.ended
+
+    def wall_clock_us(self) -> int:
+        """The machine's calendar clock, which people set."""
+        return EPOCH_US + int(self.scheduler.now * 1_000_000) + self.wall_clock_offset_us
+
+    def start(self) -> None:
+        """Switch the machine on if it is off, and start a process unless one runs."""
+        if self.process is not None or self.beyond_repair:
+            return
+        self.network.powered.add(self.node_id)
+        self.starts += 1
+        self.trace.event(self.node_id, f"starts, for the {self.starts}. time")
+        self.process = Process(self, self.starts)
+
+    def exited(self, process: Process) -> None:
+        """The process has ended by itself; nothing of it is left."""
+        if self.process is process:
+            self.process = None
+            process.loop.halt()
+            process.loop.drain(process.node.kill())
+            self.disk.kill()
+            self._down(process)
+
+    def _down(self, process: Process) -> None:
+        for callback in process.on_ended.values():
+            callback()
+        self.on_down(self)
+
+    def start_failed(self, error: QuorateError) -> None:
+        """The node refused to start: only for a reason that the simulation gave it."""
+        if self.decayed:
+            self.beyond_repair = True
+        elif not self.disk.broken:
+            self.abort(Violation("a node starts on what it left", f"node {self.node_id}: {error}"))
+
+    def failed(self, error: QuorateError) -> None:
+        """The node gave up: only for a reason that the simulation gave it."""
+        if not self.disk.broken and not self.decayed:
+            self.abort(Violation("a node runs until it is stopped", f"node {self.node_id}: {error}"))
+
+    def stop(self) -> None:
+        """Ask the process to stop in good order."""
+        process = self.process
+        if process is not None and process.loop.held is None:
+            process.loop.call_soon(lambda: process.loop.create_task(process.node.stop()))
+
+    def kill(self, *, power: bool = False) -> None:
+        """End the process at once; with ``power`` the machine goes off with it, and loses what was not synced."""
+        process, self.process = self.process, None
+        self.trace.event(self.node_id, "loses its power" if power else "is killed")
+        if process is not None:
+            process.ended = True
+            process.loop.halt()
+        if power:
+            self.network.powered.discard(self.node_id)
+        if process is not None:
+            process.transport.vanish(told=not power)
+            if process.writer is not None:
+                process.writer.die(self.rng)
+        if power:
+            self.disk.lose_power()
+        else:
+            self.disk.kill()
+        if process is not None:
+            process.loop.drain(process.node.kill())
+            self._down(process)
+
+    def bury(self) -> None:
+        """Leave nothing behind: the run is over."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.ended = True
+            process.loop.halt()
+            process.transport.vanish(told=False)
+            self.disk.kill()
+            process.loop.drain(process.node.kill())
+
+    def kill_after(self, changes: int, *, power: bool) -> None:
+        """Kill the process at that change of its files from now."""
+
+        def now() -> None:
+            process = self.process
+            if process is None:
+                return
+            process.loop.halt()
+            process.transport.vanish(told=not power)
+            # Not from inside of the process: its frames are still on the stack.
+            self.scheduler.world.call_soon(lambda: self.kill(power=power))
+
+        self.disk.kill_after(changes, now)
+
+
+def _nobody(host: Host) -> None:
+    pass

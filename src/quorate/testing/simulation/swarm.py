@@ -1,0 +1,160 @@
+"""What one seed stands for. Each run draws which faults there are at all, and how often: a swarm of unlike runs finds
+more than many runs that are alike (Groce et al., "Swarm Testing", 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from quorate.config import RaftConfig
+from quorate.machine.contract import Machine
+from quorate.models.machine import MACHINE, ModelsMachine
+from quorate.testing.simulation.clients import ClientPlan
+from quorate.testing.simulation.disk import DiskPlan
+from quorate.testing.simulation.faults import FAULTS
+from quorate.testing.simulation.network import NetworkPlan
+from quorate.testing.simulation.notebook import NOTEBOOK, DiskNotebook, MemoryNotebook
+from quorate.testing.simulation.workloads import WORKLOADS
+from quorate.testing.simulation.workloads.declared import APP
+
+TIMINGS_MS = ((50, 150, 300), (100, 400, 800), (200, 800, 1500), (300, 1000, 2000))
+"""(heartbeat interval, shortest and longest election timeout) to draw from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is drawn before a run begins."""
+
+    seed: int
+    nodes: int
+    timings_ms: tuple[int, int, int]
+    lease_reads: bool
+    drift: float
+    slack_seconds: float
+    segment_bytes: int
+    snapshot_threshold: int
+    snapshot_trailing_entries: int
+    append_entries_max: int
+    inflight_appends_max: int
+    pending_proposals_max: int
+    proposal_timeout_ms: int
+    disk: DiskPlan
+    network: NetworkPlan
+    clients: ClientPlan
+    faults: tuple[str, ...]
+    fault_seconds: float
+    """The mean time between two faults."""
+    workloads: tuple[str, ...]
+    notebook_on_disk: bool
+    hostile_seconds: float
+    left_dead: int
+    """How many nodes, never a majority, stay down when all else is healed."""
+
+    @property
+    def election_seconds(self) -> float:
+        """The longest election timeout."""
+        return self.timings_ms[2] / 1000
+
+    def config(self, node_id: int) -> RaftConfig:
+        """The configuration of one node."""
+        heartbeat_ms, election_min_ms, election_ms = self.timings_ms
+        return RaftConfig(
+            node_id=node_id,
+            cluster_nodes=tuple(f"{each}@node{each}:{7000 + each}" for each in range(1, self.nodes + 1)),
+            data_dir=Path(f"/simulated/node{node_id}"),
+            heartbeat_interval_ms=heartbeat_ms,
+            election_timeout_min_ms=election_min_ms,
+            election_timeout_ms=election_ms,
+            lease_reads=self.lease_reads,
+            segment_bytes=self.segment_bytes,
+            snapshot_threshold=self.snapshot_threshold,
+            snapshot_trailing_entries=self.snapshot_trailing_entries,
+            max_payload_entries=self.append_entries_max,
+            max_inflight_requests=self.inflight_appends_max,
+            max_pending_proposals=self.pending_proposals_max,
+            proposal_timeout_ms=self.proposal_timeout_ms,
+        )
+
+    @property
+    def machine_names(self) -> tuple[str, ...]:
+        """The state machines that the workloads need."""
+        return tuple(sorted({WORKLOADS[name].machine for name in self.workloads}))
+
+    def machines(self, spend: Callable[[], None]) -> Mapping[str, Machine]:
+        """New state machines for one process."""
+        made: dict[str, Machine] = {}
+        for name in self.machine_names:
+            if name == MACHINE:
+                made[name] = ModelsMachine(APP.schemas)
+            else:
+                made[NOTEBOOK] = DiskNotebook(spend) if self.notebook_on_disk else MemoryNotebook(spend)
+        return made
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed: the same one each time."""
+    rng = Random(f"{seed}.swarm")
+    timings = rng.choice(TIMINGS_MS)
+    election_seconds = timings[2] / 1000
+    nodes = rng.choices((1, 2, 3, 4, 5), (1, 2, 8, 2, 4))[0]
+    lease_reads = rng.random() < 0.25
+    allowed = [
+        name for name, fault in FAULTS.items() if nodes >= fault.nodes_min and not (lease_reads and fault.breaks_leases)
+    ]
+    count = rng.randint(0, min(len(allowed), 8)) if rng.random() < 0.9 else len(allowed)
+    return Plan(
+        seed=seed,
+        nodes=nodes,
+        timings_ms=timings,
+        lease_reads=lease_reads,
+        drift=rng.choice((0.0, 0.001, 0.02, 0.05)),
+        slack_seconds=rng.choice((0.0, 0.02, 0.05)) if timings[0] < 100 else rng.choice((0.02, 0.05, 0.1)),
+        segment_bytes=rng.choice((4096, 8192, 64 * 1024)),
+        snapshot_threshold=rng.choice((3, 15, 10_000)),
+        snapshot_trailing_entries=rng.choice((0, 4, 50)),
+        append_entries_max=rng.choice((1, 3, 100)),
+        inflight_appends_max=rng.choice((1, 2, 64)),
+        pending_proposals_max=rng.choice((3, 1000)),
+        proposal_timeout_ms=int(election_seconds * 1000 * rng.choice((1, 3))),
+        disk=DiskPlan(
+            base_seconds=rng.choice((0.0001, 0.001, 0.005)), jitter_seconds=rng.choice((0.0001, 0.002, 0.02, 0.1))
+        ),
+        network=_draw_network(rng),
+        clients=_draw_clients(rng, election_seconds),
+        faults=tuple(sorted(rng.sample(allowed, count))),
+        fault_seconds=election_seconds * rng.choice((0.5, 1.2, 3.0)),
+        workloads=tuple(sorted(rng.sample(sorted(WORKLOADS), rng.choice((1, 1, 2, 3))))),
+        notebook_on_disk=rng.random() < 0.5,
+        hostile_seconds=min(max(16 * election_seconds, 8.0), 20.0),
+        left_dead=rng.randint(1, (nodes - 1) // 2) if nodes > 2 and rng.random() < 0.3 else 0,
+    )
+
+
+def _draw_network(rng: Random) -> NetworkPlan:
+    return NetworkPlan(
+        base_seconds=rng.choice((0.0002, 0.001, 0.01)),
+        jitter_seconds=rng.choice((0.0001, 0.001, 0.01)),
+        drop=rng.choice((0.0, 0.0, 0.01, 0.1)),
+        duplicate=rng.choice((0.0, 0.0, 0.02, 0.1)),
+        reorder=rng.choice((0.0, 0.0, 0.05, 0.3)),
+        through_codec=rng.choice((0.05, 0.2, 1.0)),
+    )
+
+
+def _draw_clients(rng: Random, election_seconds: float) -> ClientPlan:
+    count = rng.choice((1, 3, 5, 8))
+    return ClientPlan(
+        count=count,
+        think_seconds=count * election_seconds * rng.choice((0.05, 0.1)),
+        timeout_seconds=election_seconds * rng.choice((1.5, 4.0)),
+        attempts_max=rng.choice((1, 3, 6)),
+        latency_seconds=rng.choice((0.0005, 0.005)),
+        request_ids=rng.choice((0.0, 0.7, 1.0)),
+        lost_requests=rng.choice((0.0, 0.0, 0.05)),
+        lost_answers=rng.choice((0.0, 0.0, 0.1)),
+        twice_at_once=rng.choice((0.0, 0.0, 0.2)),
+        impatient=rng.choice((0.0, 0.0, 0.2)),
+    )
