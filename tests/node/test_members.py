@@ -9,6 +9,7 @@ import pytest
 from quorate import Node
 from quorate.errors import ConfigError, MembershipConflict, ReadUnavailable, RemovedFromCluster
 from quorate.raft.membership import MemberRole
+from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
 from .support import Counter, DiskCounter, until, value_of
@@ -234,3 +235,18 @@ async def test_a_former_witness_that_is_added_with_data_begins_anew() -> None:
         await cluster.stop(3)
         third = await cluster.start(3)
         await until(lambda: value_of(third) == 5)
+
+
+async def test_a_node_whose_identity_is_damaged_is_repaired() -> None:
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        await leader.propose(b"1")
+        await cluster.wait_for_convergence()
+        victim = next(node.node_id for node in cluster.nodes if node is not leader)
+        await cluster.stop(victim)
+        disk = cluster.file_system(victim)
+        assert isinstance(disk, MemoryFileSystem)
+        disk.flip_bit(cluster.config(victim).data_dir / "identity.json", 60, 1)
+        node = await cluster.start(victim)
+        await until(lambda: value_of(node) == 1)
+        await until(lambda: node._group is not None and not node._group.core.repairing)

@@ -81,8 +81,8 @@ async def test_a_part_that_decays_on_the_leaders_disk_is_replaced_by_another_cop
     async with TestCluster(3, machine=machine, settings=EARLY, started=[1, 2], directory=tmp_path) as cluster:
         leader = await write_until_cut(cluster, 100, bytes(BLOB))
         said = states_said_to(leader)
-        assert leader._snapshots is not None
-        outgoing = leader._snapshots.sender._outgoing
+        assert leader._running is not None
+        outgoing = leader._running.snapshots.sender._outgoing
         original = outgoing._copied
         decayed = []
 
@@ -159,8 +159,8 @@ async def test_a_snapshot_that_cannot_be_stored_leaves_the_node_working(machine:
         leader = await write_until_cut(cluster)
         said = states_said_to(leader)
         node = await cluster.start(3)
-        assert node._snapshots is not None
-        directory = node._snapshots.receiver._access.directory
+        assert node._running is not None
+        directory = node._running.snapshots.receiver._access.directory
         original = directory.begin
         attempts = 0
 

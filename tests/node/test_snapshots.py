@@ -77,7 +77,7 @@ async def test_a_new_empty_node_gets_everything_by_snapshot(machine: Machine) ->
 async def test_two_empty_nodes_share_one_snapshot(machine: Machine) -> None:
     async with TestCluster(5, machine=machine, settings=EARLY, started=[1, 2, 3]) as cluster:
         leader = await write_until_cut(cluster, 100, bytes(BLOB))
-        assert leader._snapshots is not None
+        assert leader._running is not None
         await asyncio.gather(cluster.start(4), cluster.start(5))
         await cluster.wait_for_convergence()
         assert {value_of(node) for node in cluster.nodes} == {100}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quorate.errors import ConfigError, DataDirectoryLocked, StorageError
+from quorate.errors import ConfigError, CorruptLog, DataDirectoryLocked, StorageError
 from quorate.storage import DataDirectory, MemoryFileSystem, RealFileSystem, StoredIdentity
 
 HOLDER = """
@@ -111,7 +111,7 @@ def test_the_directory_of_another_node_is_refused() -> None:
 def test_an_unreadable_identity_is_an_error(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_bytes(text)
     directory = DataDirectory(RealFileSystem(), tmp_path)
-    with pytest.raises(StorageError, match=r"identity\.json cannot be read"):
+    with pytest.raises(CorruptLog, match=r"identity\.json is damaged"):
         directory.load_identity(2)
     directory.release()
 
@@ -122,3 +122,29 @@ def test_an_identity_that_cannot_be_written_is_an_error() -> None:
     fs.fail_next_write()
     with pytest.raises(StorageError, match="No space left"):
         directory.save_identity(IDENTITY)
+
+
+def test_no_flipped_bit_of_the_identity_goes_unnoticed() -> None:
+    fs = MemoryFileSystem()
+    directory = DataDirectory(fs, Path("/data"))
+    directory.save_identity(IDENTITY)
+    path = Path("/data/identity.json")
+    size = fs.open(path).size
+    for offset in range(size):
+        for bit in range(8):
+            fs.flip_bit(path, offset, bit)
+            try:
+                assert directory.load_identity(2) == IDENTITY, "only layout may change without being noticed"
+            except CorruptLog:
+                pass
+            fs.flip_bit(path, offset, bit)
+
+
+def test_an_identity_of_an_earlier_version_has_no_checksum(tmp_path: Path) -> None:
+    directory = DataDirectory(RealFileSystem(), tmp_path)
+    text = '{"cluster_id": "c", "node_id": 2, "address": "127.0.0.1:8081", "members": {"2": "127.0.0.1:8081"}}'
+    (tmp_path / "identity.json").write_text(text)
+    loaded = directory.load_identity(2)
+    assert loaded is not None
+    assert loaded.members == {2: "127.0.0.1:8081"}
+    directory.release()

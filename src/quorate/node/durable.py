@@ -54,7 +54,13 @@ class DurableState:
 
     def _load_identity(self) -> StoredIdentity:
         config = self._config
-        found = self._directory.load_identity(config.node_id)
+        try:
+            found = self._directory.load_identity(config.node_id)
+        except CorruptLog as error:
+            if len(config.members) == 1:
+                raise
+            log.error("%s; node %d is to be repaired by its peers", error, config.node_id)
+            return self._begin_without_identity(str(error))
         if found is not None and found.cluster_id != config.cluster_id:
             raise ConfigError(
                 f"{self._directory.path} belongs to cluster {found.cluster_id!r}, not {config.cluster_id!r}"
@@ -70,6 +76,20 @@ class DurableState:
         found = msgspec.structs.replace(found, address=config.address)
         self._directory.save_identity(found)
         return found
+
+    def _begin_without_identity(self, reason: str) -> StoredIdentity:
+        """Which data this node voted with is forgotten, so all of it is set aside."""
+        config = self._config
+        identity = StoredIdentity(
+            cluster_id=config.cluster_id,
+            node_id=config.node_id,
+            address=config.address,
+            store=self._new_store(),
+            joining=True,
+        )
+        self._directory.save_identity(identity)
+        quarantine(self._fs, self._directory.group_path(GROUP), reason)
+        return identity
 
     def _new_store(self) -> int:
         return self._rng.getrandbits(63) | 1

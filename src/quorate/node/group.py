@@ -48,6 +48,10 @@ EXPIRE_TICKS = 10
 _LEADER_LOST = "the leader was lost before it said whether it took the command"
 
 
+def _nothing() -> None:
+    pass
+
+
 def ticks(seconds: float) -> int:
     """The core's clock when the event loop's reads ``seconds``."""
     return int(seconds * 1000 / TICK_MS)
@@ -69,11 +73,10 @@ class Group:
         rng: Random,
         wall_clock_us: Callable[[], int],
         on_failure: Callable[[BaseException], None],
-        on_turn: Callable[[], None],
     ) -> None:
-        """``on_turn`` is called behind each turn in which something may have changed."""
         self.core = core
-        self._on_turn = on_turn
+        self.on_turn: Callable[[], None] = _nothing
+        """Called behind each turn in which something may have changed."""
         self._config = config
         self._writer = writer
         self._send = send
@@ -221,7 +224,7 @@ class Group:
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
-            self._on_turn()
+            self.on_turn()
 
     def _carry_out(self, output: Output) -> None:
         if output.write is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -27,26 +27,22 @@ from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.machine.sqlite import SqliteState
 from quorate.node.address_book import AddressBook
+from quorate.node.assembly import Running, Wiring, assemble
 from quorate.node.calls import LeaderCall, LeaderCalls
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream, NodeEvent
-from quorate.node.group import GROUP, Group, ticks
+from quorate.node.group import GROUP, Group
 from quorate.node.identity import identity_of
 from quorate.node.members import Members, described
-from quorate.node.membership import Membership
 from quorate.node.peers import Peers
 from quorate.node.proposing import LEADER_WAIT_SECONDS, checked_command, propose_anywhere
 from quorate.node.reads import Consistency
-from quorate.node.roster import Roster
-from quorate.node.snapshots.service import Snapshots
 from quorate.node.status import NodeStatus, status_of
 from quorate.node.wire import WIRE_CODEC
-from quorate.raft.core import RaftCore
-from quorate.raft.membership import Configuration
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
-from quorate.storage.writer import GroupCommitWriter, Writer, WriterFactory
+from quorate.storage.writer import GroupCommitWriter, WriterFactory
 from quorate.transport.contract import Transport, WireMessage
 from quorate.transport.tcp import TcpTransport
 
@@ -125,10 +121,7 @@ class Node:
         )
         """The membership: look at it, change it."""
         self._durable: DurableState | None = None
-        self._writer: Writer | None = None
-        self._group: Group | None = None
-        self._membership: Membership | None = None
-        self._snapshots: Snapshots | None = None
+        self._running: Running | None = None
         self._started = False
         self._draining = False
         self._proposing = 0
@@ -195,92 +188,30 @@ class Node:
             self._durable.begin_with(book.members)
             beginning = self._durable.beginning
             assert beginning is not None
-        self._group = group = self._make_group(beginning, self._durable, self._transport)
-        self._membership = self._make_membership(group, self._durable, self._transport)
-        self._snapshots = self._make_snapshots(group, self._durable, self._transport)
-        self._peers.group, self._peers.membership, self._peers.snapshots = group, self._membership, self._snapshots
-        self._membership.start()
-        group.start()
-        self._snapshots.start()
-        log.info("node %d is a member of %s", self.config.node_id, described(group.core.configuration) or "no cluster")
-
-    def _make_group(self, beginning: Configuration, durable: DurableState, transport: Transport) -> Group:
-        recovered = durable.store.recovered
-        witness = self.node_id in durable.configuration.witnesses
-        core = RaftCore(
-            self.config.core_config(),
-            beginning,
-            recovered,
-            durable.store,
-            self._rng,
-            applied=recovered.floor.index if witness or not self._machines else self._router.applied,
-            committed=self._router.applied_by_any,
-            now=ticks(asyncio.get_running_loop().time()),
-        )
-
-        def persisted(ticket: int) -> None:
-            group.persisted(ticket)
-
-        def failed(error: BaseException) -> None:
-            group.fail(error)
-
-        def send(peer: int, messages: Sequence[WireMessage]) -> None:
-            transport.send(peer, GROUP, messages)
-
-        self._writer = self._make_writer(durable.store, persisted, failed, asyncio.get_running_loop())
-        group = Group(
-            core,
-            config=self.config,
-            router=self._router,
-            writer=self._writer,
-            send=send,
-            connected=self._peers.connected_ids,
-            events=self._events,
-            rng=self._rng,
-            wall_clock_us=self._wall_clock_us,
-            on_failure=self._failed,
-            on_turn=self._noticed,
-        )
-        return group
-
-    def _make_membership(self, group: Group, durable: DurableState, transport: Transport) -> Membership:
-        seeds = {*self._peers.book.peer_addresses, *(known.address for known in durable.identity.peers.values())}
-        known = {**self._peers.met, **durable.identity.peers}
-        return Membership(
-            group,
-            Roster(
-                self.node_id,
-                durable.identity.store,
-                seeds - {self.config.address},
-                known,
-                self._peers.connected_ids,
+        self._running = running = assemble(
+            Wiring(
+                config=self.config,
+                router=self._router,
+                durable=self._durable,
+                transport=self._transport,
+                peers=self._peers,
+                events=self._events,
+                conditions=self._conditions,
+                calls=self._calls,
+                rng=self._rng,
+                wall_clock_us=self._wall_clock_us,
+                make_writer=self._make_writer,
+                on_failure=self._failed,
             ),
-            durable,
-            transport,
-            self._calls,
-            self._conditions,
-            self._events,
-            on_witness=self._router.become_witness,
+            beginning,
         )
+        self._peers.form(running.group, running.membership, running.snapshots)
+        running.start()
+        log.info("node %d is a member of %s", self.node_id, described(running.group.core.configuration) or "no cluster")
 
-    def _make_snapshots(self, group: Group, durable: DurableState, transport: Transport) -> Snapshots:
-        return Snapshots(
-            self.config,
-            group,
-            self._router,
-            durable.store,
-            durable.snapshots,
-            transport,
-            file_system=durable.state_fs,
-            state_path=durable.state_path,
-            connected=self._peers.connected_ids,
-            events=self._events,
-            first_number=self._rng.getrandbits(62),
-        )
-
-    def _noticed(self) -> None:
-        if self._membership is not None:
-            self._membership.noticed()
+    @property
+    def _group(self) -> Group | None:
+        return self._running.group if self._running is not None else None
 
     def _send_one(self, peer: int, message: WireMessage) -> None:
         if self._transport is not None and not self._stopped.is_set():
@@ -291,8 +222,8 @@ class Node:
 
     def _introduced(self) -> None:
         with self._failing_loudly():
-            if self._membership is not None:
-                self._membership.redial()
+            if self._running is not None:
+                self._running.membership.redial()
             else:
                 self._begin_if_possible()
 
@@ -321,10 +252,9 @@ class Node:
     def _begin_to_close(self, *, graceful: bool = True) -> asyncio.Task[None]:
         self._stopped.set()
         self._peers.stopping = True
-        if self._group is not None:
-            self._group.stop(tell=graceful)
-        if self._membership is not None:
-            self._membership.stop(OutcomeUnknown("the node stopped before the change was confirmed"))
+        if self._running is not None:
+            self._running.group.stop(tell=graceful)
+            self._running.membership.stop(OutcomeUnknown("the node stopped before the change was confirmed"))
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(graceful=graceful))
         return self._closing
@@ -372,10 +302,9 @@ class Node:
             if self._durable is not None:
                 closing.callback(self._durable.close)
             closing.callback(self._close_router, flush=graceful and self.failure is None)
-            if self._writer is not None:
-                closing.push_async_callback(asyncio.to_thread, self._writer.close)
-            if self._snapshots is not None:
-                closing.push_async_callback(self._snapshots.stop)
+            if self._running is not None:
+                closing.push_async_callback(asyncio.to_thread, self._running.writer.close)
+                closing.push_async_callback(self._running.snapshots.stop)
             self._events.close()
             await self._calls.stop()
             if self._transport is not None:

@@ -52,6 +52,10 @@ class Peers:
         self._on_introduced = on_introduced
         self._on_removed = on_removed
 
+    def form(self, group: Group, membership: Membership, snapshots: Snapshots) -> None:
+        """The cluster is formed: what arrives from now on is for these."""
+        self.group, self.membership, self.snapshots = group, membership, snapshots
+
     @property
     def addresses(self) -> dict[int, str]:
         """Where each known node is reached, this one included."""

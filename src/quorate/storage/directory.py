@@ -18,9 +18,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from google_crc32c import value as crc32c
 
-from quorate.errors import ConfigError, StorageError
+from quorate.errors import ConfigError, CorruptLog, StorageError
 from quorate.storage.filesystem import FileSystem, read_bytes, write_atomically
+
+IDENTITY = "identity.json"
 
 
 class KnownPeer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,17 +82,11 @@ class DataDirectory:
     def load_identity(self, node_id: int) -> StoredIdentity | None:
         """What :meth:`save_identity` left; ``None`` in a new directory.
 
-        Raises :class:`ConfigError` if the directory belongs to another node than ``node_id``, and
-        :class:`StorageError` if the file cannot be read.
+        Raises :class:`ConfigError` if the directory belongs to another node than ``node_id``,
+        :class:`CorruptLog` if what is in the file is not what was saved, and :class:`StorageError`.
         """
-        path = self._identity_path
-        if not self._fs.exists(path):
-            return None
-        try:
-            identity = msgspec.json.decode(read_bytes(self._fs, path), type=StoredIdentity)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StorageError(f"{path} cannot be read: {error}") from error
-        if identity.node_id != node_id:
+        identity = read_identity(self._fs, self.path)
+        if identity is not None and identity.node_id != node_id:
             raise ConfigError(
                 f"this data directory belongs to node {identity.node_id}, not to node {node_id}: {self.path}"
             )
@@ -97,9 +94,8 @@ class DataDirectory:
 
     def save_identity(self, identity: StoredIdentity) -> None:
         """Replace the identity in one step; durable on return. Raises :class:`StorageError`."""
-        text = msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
         try:
-            write_atomically(self._fs, self._identity_path, text)
+            write_atomically(self._fs, self._identity_path, _encode(identity))
         except OSError as error:
             raise StorageError(f"{self._identity_path} cannot be written: {error}") from error
 
@@ -109,4 +105,43 @@ class DataDirectory:
 
     @property
     def _identity_path(self) -> Path:
-        return self.path / "identity.json"
+        return self.path / IDENTITY
+
+
+def read_identity(fs: FileSystem, directory: Path) -> StoredIdentity | None:
+    """Whose the data ``directory`` is; ``None`` in a new one.
+
+    Raises :class:`CorruptLog` if what is in the file is not what was saved, and :class:`StorageError`.
+    """
+    path = directory / IDENTITY
+    try:
+        return _decode(read_bytes(fs, path)) if fs.exists(path) else None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptLog(f"{path} is damaged: {error}") from error
+
+
+class _Checked(StoredIdentity, frozen=True, kw_only=True):
+    """The identity in its file: JSON, so that people can read it, with a checksum, as nobody sees a flipped bit."""
+
+    checksum: int | None = None
+    """CRC-32C of the file without this field."""
+
+
+def _encode(identity: StoredIdentity) -> bytes:
+    plain = msgspec.structs.asdict(identity)
+    return _as_json({**plain, "checksum": crc32c(_as_json(plain))})
+
+
+def _decode(text: bytes) -> StoredIdentity:
+    """The inverse. Raises :class:`msgspec.MsgspecError` for anything else."""
+    found = msgspec.structs.asdict(msgspec.json.decode(text, type=_Checked))
+    checksum = found.pop("checksum")
+    if checksum not in (None, crc32c(_as_json(found))):  # an earlier version wrote none
+        raise msgspec.ValidationError("its checksum does not match")
+    return StoredIdentity(**found)
+
+
+def _as_json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

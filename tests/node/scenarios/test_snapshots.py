@@ -78,10 +78,10 @@ async def test_scenario_27_a_crash_while_a_snapshot_is_written_leaves_one_to_sta
             node = await cluster.wait_for_leader()
             await cluster.wait_for_convergence()
             await write_until_cut(cluster, 45)
-            assert node._snapshots is not None
+            assert node._running is not None
             disk = cluster.file_system(1)
             assert isinstance(disk, MemoryFileSystem)
-            compaction = node._snapshots.compaction
+            compaction = node._running.snapshots.compaction
             disk.lose_power_after(changes)
             try:
                 await compaction._save_machines()
@@ -201,10 +201,10 @@ async def test_scenario_31_two_snapshots_in_quick_succession(machine: Machine) -
         manifest = Manifest.decode(offer.manifest)
         later = replace(manifest, floor=replace(manifest.floor, index=manifest.floor.index + 50))
         leader = await cluster.wait_for_leader()
-        assert node._snapshots is not None
+        assert node._running is not None
         for number, each in enumerate((manifest, later), start=offer.number + 1000):
             again = replace(offer, number=number, manifest=each.encode())
-            node._snapshots.received(leader.node_id, again)
+            node._running.snapshots.received(leader.node_id, again)
             await asyncio.sleep(0.01)
         others.set()
         await cluster.wait_for_convergence()
@@ -242,7 +242,7 @@ async def test_scenario_47_snapshot_work_never_blocks_heartbeats(monkeypatch: py
 
             monkeypatch.setattr(owner, name, slowly)
 
-        slow(leader._snapshots.sender._outgoing, "_copied")  # type: ignore[union-attr]
+        slow(leader._running.snapshots.sender._outgoing, "_copied")  # type: ignore[union-attr]
         slow(leader._router, "sync")
         node = await cluster.start(follower)
         slow(node._router, "check_copy")
@@ -281,8 +281,8 @@ async def test_scenario_50_a_disk_that_fails_while_a_snapshot_is_put_in_place_st
     async with TestCluster(3, machine=machine, settings=EARLY) as cluster:
         follower = await a_follower_behind(cluster)
         node = await cluster.start(follower)
-        assert node._snapshots is not None
-        directory = node._snapshots.receiver._access.directory
+        assert node._running is not None
+        directory = node._running.snapshots.receiver._access.directory
 
         def switch(state_path: Path) -> None:
             raise StorageFailed("the disk is full")
@@ -314,11 +314,11 @@ async def test_scenario_52_a_crash_during_compaction_loses_neither_the_beginning
             await cluster.wait_for_convergence()
             await write(node, 40, bytes(1024))
             expected += 40
-            assert node._snapshots is not None
+            assert node._running is not None
             assert node._durable is not None
             disk = cluster.file_system(1)
             assert isinstance(disk, MemoryFileSystem)
-            await node._snapshots.compaction._save_machines()
+            await node._running.snapshots.compaction._save_machines()
             disk.lose_power_after(changes)
             floor: Floor | None = node._group.compact(node.status.applied_index - 5)  # type: ignore[union-attr]
             if floor is not None:

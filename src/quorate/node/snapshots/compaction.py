@@ -70,8 +70,8 @@ class Compaction:
         """Keep the SQLite file durable and the log short. Raises :class:`StorageFailed`: the node must stop."""
         checkpoint_due = self._loop.time() + CHECKPOINT_SECONDS
         while True:
-            now = self._loop.time()
-            await asyncio.sleep(max(0.0, min(POLL_SECONDS, checkpoint_due - now)))
+            until_due = checkpoint_due - self._loop.time()
+            await asyncio.sleep(min(POLL_SECONDS, until_due) if until_due > 0 else POLL_SECONDS)
             now = self._loop.time()
             is_due = now >= self._not_before and self.target() is not None
             if self._group.applier.suspended or (not is_due and now < checkpoint_due):
