@@ -320,20 +320,18 @@ class Router:
             self._open_machines(saved)
             if not self.is_level:
                 raise CorruptLog("the snapshot's state machines stand at different entries")
-            self._begin_sqlites_log()
+            self.begin_sqlites_log()
         except StorageError:
             raise
         except Exception as error:
             raise StorageFailed(f"the state cannot be replaced by a snapshot's: {error}") from error
         self._broken = False
 
-    def _begin_sqlites_log(self) -> None:
-        """Commit something: the first commit to SQLite's own log waits for an fsync, a later one does not."""
-        if self._state is not None:
-            self._state.begin()
-            for host in self._on_disk:
-                self._state.set_applied(host.name, host.applied, self._last_time_us)
-            self._state.commit()
+    def begin_sqlites_log(self) -> None:
+        """See :meth:`SqliteState.begin_log`; only while nothing is applied."""
+        state = self._state
+        if state is not None:
+            state.begin_log()
 
     def digest(self) -> str:
         """Equal on all nodes that have applied the same entries, all machines included; empty for a witness.

@@ -142,6 +142,16 @@ class SqliteState:
                 return Synced(0, False)  # it met another checkpoint; the Raft log still has everything
         return Synced(pages, moved == pages)
 
+    def begin_log(self) -> None:
+        """Let SQLite's own log start anew now, if a complete :meth:`sync` has just allowed it.
+
+        The first commit behind such a sync waits for an fsync; this makes one, so that none on the event loop has
+        to. Nothing may be written meanwhile. Blocking: call it from a thread.
+        """
+        with self._syncing, self._failing("write to"):
+            if not self._closed:
+                self._checkpointer.execute("BEGIN IMMEDIATE; UPDATE quorate_applied SET time_us = time_us; COMMIT")
+
     def pin(self) -> Pinned:
         """Keep the moment: all that was committed by now, and nothing else, for a copy. Takes microseconds."""
         with self._failing("read"):

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 5.0
 """The SQLite file is made durable this often."""
+BUSY_PAGES_MIN = 256
+"""Where a checkpoint moves fewer pages, the one fsync that the next commit waits for does no harm."""
 CHECKPOINT_PAGES_MAX = 16 * 1024
 """When SQLite's own log holds more pages (of 4 KiB), applying pauses for a moment to let it start anew."""
 POLL_SECONDS = 0.25
@@ -118,12 +120,19 @@ class Compaction:
     async def _checkpoint(self) -> None:
         """Move what SQLite's own log gathered into the file."""
         synced = await in_thread(self._router.sync)
-        if synced.pages > CHECKPOINT_PAGES_MAX and not self._group.applier.suspended:
+        if synced.pages > CHECKPOINT_PAGES_MAX:
             # Under steady load no sync ends without something new behind it, and SQLite's log would grow for ever.
             # So a second one moves what came during the first, and the third, very short, finds the state at rest.
             await in_thread(self._router.sync)
+        elif not synced.complete or synced.pages < BUSY_PAGES_MIN:
+            return
+        if not self._group.applier.suspended:
             with self._group.applier.paused():
-                await in_thread(self._router.sync)
+                await in_thread(self._begin_sqlites_log)
+
+    def _begin_sqlites_log(self) -> None:
+        if self._router.sync().complete:
+            self._router.begin_sqlites_log()
 
     async def _save_and_cut(self) -> None:
         try:
