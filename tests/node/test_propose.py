@@ -184,7 +184,7 @@ async def test_a_retry_that_cannot_be_made_leaves_the_first_attempts_outcome_unk
         cluster.network.cut(leader.node_id, follower.node_id)
         proposing = asyncio.ensure_future(follower.propose(b"1", request_id="once", timeout=10))
         await until(lambda: value_of(leader) == 1)
-        await follower.stop()
+        await follower.stop(hand_over=False)
         with pytest.raises(OutcomeUnknown):
             await proposing
         await cluster.stop(follower.node_id)
