@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quorate.ops.inspect.directory import inspect_directory
-from tests.ops.data_directories import footprint, identity_of, make_directory, overwrite, segments
+from tests.ops.data_directories import change_identity, footprint, identity_of, make_directory, overwrite, segments
 
 from .support import outcome
 
@@ -81,6 +81,14 @@ def test_without_the_flag_nothing_is_recovered_but_all_is_told(
     ):
         assert words in out, words
     assert identity_of(directory).cluster_id == "quorate"
+
+
+@pytest.mark.parametrize(("node_id", "words"), [(4, "This node is a LEARNER"), (7, "This node is NO MEMBER")])
+def test_a_node_that_did_not_decide_is_told_apart(
+    directory: Path, capsys: pytest.CaptureFixture[str], node_id: int, words: str
+) -> None:
+    change_identity(directory, node_id=node_id)
+    assert words in outcome(capsys, "recover", "--data-dir", str(directory))[1]
 
 
 @pytest.mark.parametrize("typed", ["", "2\n", "yes\n"])

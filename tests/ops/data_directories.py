@@ -13,7 +13,7 @@ from quorate.machine.sqlite import SqliteState
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write
-from quorate.storage.directory import DataDirectory, StoredIdentity
+from quorate.storage.directory import DataDirectory, StoredIdentity, read_identity
 from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
 
@@ -80,4 +80,13 @@ def footprint(path: Path) -> dict[str, tuple[str, int]]:
 
 
 def identity_of(path: Path) -> StoredIdentity:
-    return msgspec.json.decode((path / "identity.json").read_bytes(), type=StoredIdentity)
+    identity = read_identity(RealFileSystem(), path)
+    assert identity is not None
+    return identity
+
+
+def change_identity(path: Path, **changes: object) -> None:
+    """Write another identity into the directory."""
+    directory = DataDirectory(RealFileSystem(), path)
+    directory.save_identity(msgspec.structs.replace(identity_of(path), **changes))
+    directory.release()

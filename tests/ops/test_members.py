@@ -108,6 +108,21 @@ async def test_without_a_leader_it_is_tried_again_elsewhere(monkeypatch: pytest.
                 await client.change("POST", "leader")
 
 
+async def test_who_does_not_know_of_a_change_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members_module, "RETRY_SECONDS", 0.01)
+
+    def removed(request: str) -> Answer:
+        return 200, {**report(), "changed_by": 9}
+
+    after = {**report(), "configuration_index": 9, "members": []}
+    async with node(removed) as here, node(lambda request: (200, after)) as other:
+        async with ClusterMembers([here, other]) as client:
+            assert await client.change_and_look("DELETE", "members/4") == {**after, "changed_by": 9}
+        monkeypatch.setattr(members_module, "LOOK_SECONDS", 0.05)
+        async with ClusterMembers([here]) as client:
+            assert (await client.change_and_look("DELETE", "members/4"))["configuration_index"] == 3
+
+
 @pytest.mark.parametrize(
     ("member", "words"),
     [

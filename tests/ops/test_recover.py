@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from random import Random
 
-import msgspec
 import pytest
 
 from quorate.config import RaftConfig
@@ -25,7 +24,16 @@ from quorate.storage.repair import RepairMarker, save_marker
 from quorate.storage.store import GroupStore
 from quorate.transport.contract import Introduction
 
-from .data_directories import MEMBERS, footprint, identity_of, make_directory, membership, overwrite, segments
+from .data_directories import (
+    MEMBERS,
+    change_identity,
+    footprint,
+    identity_of,
+    make_directory,
+    membership,
+    overwrite,
+    segments,
+)
 
 
 @pytest.fixture
@@ -52,6 +60,7 @@ def test_the_plan_says_what_is_there_and_changes_nothing(directory: Path) -> Non
     assert (plan.committed_index, plan.configuration_index) == (28, 10)
     assert [member.node_id for member in plan.dropped] == [2, 3, 4]
     assert plan.new_cluster_id.startswith("quorate-r")
+    assert plan.role == "voter"
 
 
 def test_afterwards_the_node_is_alone_with_all_its_entries(directory: Path) -> None:
@@ -159,8 +168,7 @@ def test_what_holds_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_witness_is_refused(directory: Path) -> None:
-    identity = msgspec.structs.replace(identity_of(directory), node_id=4)
-    (directory / "identity.json").write_bytes(msgspec.json.encode(identity))
+    change_identity(directory, node_id=4)
     store = GroupStore.open(RealFileSystem(), directory / "groups/0")
     store.persist([Write(1, HardState(2, 2), (membership(31, 2, MemberRole.WITNESS),))])
     store.close()

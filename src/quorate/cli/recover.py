@@ -28,6 +28,13 @@ _REPAIRING = """\
   - This node is IN REPAIR: it had lost data that it had voted with ({reason}). What it holds may be much older than
     what the others acknowledged, or be incomplete. The marker that says so is removed.
 """
+_LEARNER = """\
+  - This node is a LEARNER, which no write had to wait for: it may lag far behind what was acknowledged.
+"""
+_NO_MEMBER = """\
+  - This node is NO MEMBER by the last configuration that it knows: it was removed, or never added. The cluster has
+    gone on without it.
+"""
 _DONE = """\
 Recovered. The record of it is {record}. Now
 
@@ -94,6 +101,7 @@ def _told(plan: RecoveryPlan) -> str:
         dropped=dropped,
         new_cluster_id=plan.new_cluster_id,
     )
+    text += {"learner": _LEARNER, None: _NO_MEMBER}.get(plan.role, "")
     return text + (_REPAIRING.format(reason=plan.repairing) if plan.repairing is not None else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,8 @@ ASK_SECONDS = 10.0
 PATIENCE_SECONDS = 10.0
 """How long it is tried again while the cluster says that it has no leader at the moment."""
 RETRY_SECONDS = 0.2
+LOOK_SECONDS = 3.0
+"""How long a node is looked for that knows of a change that was made."""
 CAUGHT_UP_ENTRIES = 200
 """A learner that lacks no more than this is up to date."""
 
@@ -75,11 +78,18 @@ class ClusterMembers:
     ) -> dict[str, Any]:
         """:meth:`change`, and the members afterwards, as the leader sees them if it can be reached."""
         changed = await self.change(method, path, body, expect=expect)
-        try:
-            seen = await self.look()
-        except QuorateError:
-            return changed
-        return {"changed_by": changed["changed_by"], **seen}
+        index: int = changed["changed_by"]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LOOK_SECONDS
+        while loop.time() < deadline:
+            with suppress(QuorateError):
+                seen = await self.look()
+                if seen["configuration_index"] >= index and not seen["joint"]:
+                    return {"changed_by": index, **seen}
+            # Who was removed may not have heard of it: it is asked last from now on.
+            self._addresses.append(self._addresses.pop(0))
+            await asyncio.sleep(RETRY_SECONDS)
+        return changed
 
     async def wait_for(
         self, node_id: int, seconds: float, *, role: str, progress: Callable[[Waiting], None]

@@ -37,7 +37,7 @@ from quorate.ops.inspect.directory import GROUP, DirectoryReport, inspect_direct
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write
-from quorate.storage.directory import DataDirectory, StoredIdentity
+from quorate.storage.directory import IDENTITY, DataDirectory, StoredIdentity
 from quorate.storage.filesystem import write_atomically
 from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
@@ -64,6 +64,8 @@ class RecoveryPlan:
     configuration_index: int
     dropped: tuple[Member, ...]
     """The members that are given up."""
+    role: str | None
+    """What this node is a member for; ``None`` if the configuration that it knows does not name it."""
     repairing: str | None
 
     @property
@@ -80,7 +82,7 @@ class Recovery:
 
         And :class:`~quorate.errors.DataDirectoryLocked` while a process uses it.
         """
-        if not (path / "identity.json").exists():
+        if not (path / IDENTITY).exists():
             raise ConfigError(f"{path} is no data directory of a node: it has no identity.json")
         self._fs = RealFileSystem()
         self._path = path
@@ -120,6 +122,7 @@ class Recovery:
                 for member in members
                 if member["node_id"] != identity.node_id
             ),
+            role=next((member["role"] for member in members if member["node_id"] == identity.node_id), None),
             repairing=report.repairing,
         )
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from quorate.errors import ConfigError, CorruptLog, QuorateError
 from quorate.ops.inspect.entries import EntryReport, configuration_report, report_entry
 from quorate.ops.inspect.files import ReadOnlyFileSystem, user_of
@@ -18,8 +16,8 @@ from quorate.raft.configurations import Configurations
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member
 from quorate.raft.output import Floor, HardState
-from quorate.storage.directory import StoredIdentity
-from quorate.storage.filesystem import FileSystem, read_bytes
+from quorate.storage.directory import IDENTITY, StoredIdentity, read_identity
+from quorate.storage.filesystem import FileSystem
 from quorate.storage.floor import load_floor
 from quorate.storage.hard_state import read_copies
 from quorate.storage.incoming import INCOMING, STAGED, load_manifest
@@ -112,7 +110,7 @@ def inspect_directory(
     """
     if not path.is_dir():
         raise ConfigError(f"there is no directory {path}")
-    if not (path / "identity.json").exists() and not (path / "groups").exists():
+    if not (path / IDENTITY).exists() and not (path / "groups").exists():
         raise ConfigError(f"{path} is no data directory: it has neither identity.json nor groups")
     report = DirectoryReport(path=str(path), used_by=None if is_ours else user_of(path))
     _Inspection(fs or ReadOnlyFileSystem(), path, report, entries, payload=payload).run()
@@ -137,13 +135,13 @@ class _Inspection:
     def run(self) -> None:
         """Fill the report."""
         report = self._report
-        report.identity = self._tried("identity.json", self._identity)
+        report.identity = self._tried(IDENTITY, self._identity)
         self._hard_state()
         self._read_floor()
+        report.state = read_state(self._group / "state.sqlite", in_use=report.used_by is not None)
         report.log = read_log(
             self._fs, self._group / "log", floor_index=self._floor.index, group=GROUP, visit=self._visit
         )
-        report.state = read_state(self._group / "state.sqlite", in_use=report.used_by is not None)
         self._snapshots()
         self._repair()
         report.recoveries = [
@@ -160,10 +158,10 @@ class _Inspection:
             return None
 
     def _identity(self) -> StoredIdentity | None:
-        path = self._path / "identity.json"
-        if not self._fs.exists(path):
+        identity = read_identity(self._fs, self._path)
+        if identity is None:
             raise CorruptLog("it is missing, so nobody knows whose data this is")
-        return msgspec.json.decode(read_bytes(self._fs, path), type=StoredIdentity)
+        return identity
 
     def _hard_state(self) -> None:
         path, report = self._group / "hard_state", self._report.hard_state
@@ -262,6 +260,8 @@ class _Inspection:
                         f"{segment.name}: byte {damage.byte}: expected entry {damage.expected_index}, but "
                         f"{damage.problem}, and this is no torn write: {damage.evidence}"
                     )
+        if report.used_by is not None:
+            return  # the parts were read at different moments: what they say of each other means nothing
         if log.segments and not report.floor.resetting:
             if not log.first_index - 1 <= floor.index <= log.last_index and not log.is_damaged:
                 problems.append(
@@ -279,7 +279,7 @@ class _Inspection:
     def _parts(self) -> Sequence[tuple[str, str | None]]:
         report = self._report
         snapshots = [(f"snapshot ({each.kind})", each.problem) for each in report.snapshots if each.kind != "incoming"]
-        state = report.state.problem if report.state is not None else None
+        state = report.state.problem if report.state is not None and report.used_by is None else None
         return [
             ("hard_state", report.hard_state.problem),
             ("floor", report.floor.problem),
