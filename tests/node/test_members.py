@@ -250,3 +250,21 @@ async def test_a_node_whose_identity_is_damaged_is_repaired() -> None:
         node = await cluster.start(victim)
         await until(lambda: value_of(node) == 1)
         await until(lambda: node._group is not None and not node._group.core.repairing)
+
+
+async def test_a_lone_leader_that_moves_writes_its_new_address_down() -> None:
+    async with TestCluster(1, machine=Counter) as cluster:
+        await (await cluster.wait_for_leader()).propose(b"1")
+        await cluster.stop(1)
+        address = cluster.move(1)
+        node = await cluster.start(1)
+        await until(lambda: node.members.configuration[1].address == address)
+
+
+async def test_a_leader_can_hand_over_as_soon_as_it_is_elected() -> None:
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        for _ in range(3):
+            successor = await leader.transfer_leadership()
+            leader = cluster.node(successor)
+            await until(lambda leader=leader: leader.is_leader)

@@ -89,8 +89,8 @@ class Applier:
         self._backlog = ()
         self._cancel_timer()
 
-    def replace(self) -> None:
-        """The state is taken away from now on: nobody may look at it."""
+    def take_away(self) -> None:
+        """The state is being replaced: nobody may look at it until :meth:`go_on_behind`."""
         self._in_place.clear()
 
     async def until_in_place(self) -> None:

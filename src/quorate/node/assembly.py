@@ -129,16 +129,12 @@ def _make_membership(wiring: Wiring, group: Group) -> Membership:
 
 
 def _make_snapshots(wiring: Wiring, group: Group) -> Snapshots:
-    durable = wiring.durable
     return Snapshots(
         wiring.config,
         group,
         wiring.router,
-        durable.store,
-        durable.snapshots,
+        wiring.durable,
         wiring.transport,
-        file_system=durable.state_fs,
-        state_path=durable.state_path,
         connected=wiring.peers.connected_ids,
         events=wiring.events,
         first_number=wiring.rng.getrandbits(62),

@@ -41,7 +41,7 @@ class DurableState:
         Raises :class:`ConfigError` and :class:`~quorate.errors.DataDirectoryLocked`.
         """
         self._fs = fs
-        self.state_fs = state_fs or fs
+        self._state_fs = state_fs or fs
         self._config = config
         self._rng = rng
         self._opened: _Opened | None = None
@@ -126,7 +126,7 @@ class DurableState:
         store = GroupStore.open(
             self._fs, self._directory.group_path(GROUP), group=GROUP, segment_bytes=self._config.segment_bytes
         )
-        snapshots = SnapshotDirectory(self.state_fs, self._directory.snapshots_path(GROUP))
+        snapshots = SnapshotDirectory(self._state_fs, self._directory.snapshots_path(GROUP))
         self._opened = _Opened(store, snapshots)
         recovered = store.recovered
         staged = snapshots.staged()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from quorate.errors import NotLeader, OutcomeUnknown, TransferFailed
 from quorate.node.calls import LeaderCall, LeaderCalls
@@ -26,6 +27,9 @@ from quorate.node.proposing import LEADER_WAIT_SECONDS
 from quorate.raft.membership import Configuration, Member, MemberRole
 
 log = logging.getLogger(__name__)
+
+SUCCESSOR_SECONDS = 1.0
+"""How long a leader looks for somebody who could take over."""
 
 
 class Members:
@@ -190,6 +194,11 @@ class Members:
         if to == core.node_id:
             return to
         term = core.term
+        if to is None:
+            # One that was elected a moment ago has not heard yet who could take over.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SUCCESSOR_SECONDS):
+                    await self._conditions.until(lambda: core.term != term or core.fittest_successor is not None)
         target = group.transfer_leadership(to)
         await self._conditions.until(lambda: (core.term != term and core.leader is not None) or core.successor is None)
         await self._conditions.until(lambda: core.leader is not None)

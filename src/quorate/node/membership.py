@@ -51,7 +51,7 @@ class Membership:
         self._transport = transport
         self._events = events
         self._on_witness = on_witness
-        self._steward = Steward(group, roster)
+        self._steward = Steward(group, roster, durable.identity.address)
         self._seen: tuple[Configuration, int, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._dialled: set[str] = set()

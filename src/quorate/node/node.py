@@ -277,21 +277,10 @@ class Node:
         self._draining = True
         with suppress(TimeoutError, QuorateError):
             async with asyncio.timeout(seconds):
-                await self._hand_over(group)
+                if self.is_leader and len(group.core.configuration.voters) > 1:
+                    with suppress(QuorateError):
+                        await self.members.transfer(timeout=HAND_OVER_SECONDS)
                 await self._conditions.until(lambda: not self._proposing)
-
-    async def _hand_over(self, group: Group) -> None:
-        """Have another node lead. One that was elected a moment ago has not heard yet who could."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + HAND_OVER_SECONDS
-        others = any(
-            group.core.configuration.may_lead(each) for each in group.core.configuration.ids if each != self.node_id
-        )
-        while others and self.is_leader and loop.time() < deadline:
-            with suppress(QuorateError):
-                await self.members.transfer(timeout=deadline - loop.time())
-            if self.is_leader:
-                await asyncio.sleep(LEADER_WAIT_SECONDS)
 
     async def kill(self) -> None:
         """Stop as if the process were killed: tell nobody, flush nothing. For tests and fault injection."""
@@ -348,6 +337,11 @@ class Node:
     def is_witness(self) -> bool:
         """Whether this node votes but holds no data: then it neither answers reads nor takes proposals."""
         return self._group is not None and self.node_id in self._group.core.configuration.witnesses
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this node takes no more proposals, because it is about to stop."""
+        return self._draining or self._stopped.is_set()
 
     @property
     def leader(self) -> int | None:

@@ -43,7 +43,6 @@ class Add(Operation, frozen=True, kw_only=True, tag="add"):
     priority: int = 1
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
-        """See :class:`Operation`."""
         if self.node_id in configuration:
             raise ConfigError(f"node {self.node_id} is a member already")
         if not 0 < self.node_id < 1_000_000_000:
@@ -62,7 +61,6 @@ class Promote(Operation, frozen=True, kw_only=True, tag="promote"):
     """Make a learner a voter as soon as it has caught up."""
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
-        """See :class:`Operation`."""
         member = self._existing(configuration)
         if member.role is not MemberRole.LEARNER:
             raise ConfigError(f"node {self.node_id} is a {member.role}: only a learner can be promoted")
@@ -73,7 +71,6 @@ class Demote(Operation, frozen=True, kw_only=True, tag="demote"):
     """Make a voter a learner."""
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
-        """See :class:`Operation`."""
         member = self._existing(configuration)
         if member.role is MemberRole.WITNESS:
             raise ConfigError(f"node {self.node_id} is a witness and holds no data: it can only be removed")
@@ -84,7 +81,6 @@ class Remove(Operation, frozen=True, kw_only=True, tag="remove"):
     """Take a member out."""
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
-        """See :class:`Operation`."""
         self._existing(configuration)
         return tuple(member for member in configuration if member.node_id != self.node_id)
 
@@ -96,7 +92,6 @@ class Update(Operation, frozen=True, kw_only=True, tag="update"):
     priority: int | None = None
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
-        """See :class:`Operation`."""
         changes: dict[str, object] = {}
         if self.address is not None:
             changes["address"] = _checked_address(self.address)

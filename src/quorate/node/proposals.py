@@ -75,11 +75,9 @@ class LocalUnit:
         return self.proposal.future.done()
 
     def accepted(self, index: int, term: int, position: int) -> None:
-        """See :class:`Unit`."""
         self.waiting.add(index, term, position, (self.proposal,))
 
     def refused(self, error: QuorateError) -> None:
-        """See :class:`Unit`."""
         self.proposal.fail(error)
 
 
@@ -92,11 +90,9 @@ class RemoteUnit:
     on_refused: Callable[[QuorateError], None]
 
     def accepted(self, index: int, term: int, position: int) -> None:
-        """See :class:`Unit`."""
         self.on_accepted(index, term, position)
 
     def refused(self, error: QuorateError) -> None:
-        """See :class:`Unit`."""
         self.on_refused(error)
 
 

@@ -29,9 +29,11 @@ class Steward:
     And it hands the leadership to a node of higher priority once there is one that has everything.
     """
 
-    def __init__(self, group: Group, roster: Roster) -> None:
+    def __init__(self, group: Group, roster: Roster, address: str) -> None:
+        """``address`` is where this node itself is reached."""
         self._group = group
         self._roster = roster
+        self._address = address
         self._told: set[str] = set()
         self._looks = 0
         self._next_offer = 0
@@ -94,8 +96,9 @@ class Steward:
 
     def _moved(self, core: RaftCore) -> Member | None:
         """A member that announces another address than the one in the log."""
-        for member, _ in self._peers(core):
-            address = self._roster.moved(member.node_id)
+        for member in core.configuration:
+            own = member.node_id == core.node_id
+            address = self._address if own else self._roster.moved(member.node_id)
             taken = [other.address for other in core.configuration]
             if address is not None and address not in taken:
                 log.info("node %d moved from %s to %s", member.node_id, member.address, address)

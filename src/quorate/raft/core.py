@@ -105,6 +105,11 @@ class RaftCore:
         return self.log.configurations.latest
 
     @property
+    def is_leader(self) -> bool:
+        """Whether this node leads its term. A later term may have another leader without its knowing."""
+        return self._leadership is not None
+
+    @property
     def replication(self) -> Replication | None:
         """A leader's view of its peers; ``None`` on any other node."""
         return self._leadership.replication if self._leadership else None
@@ -113,6 +118,11 @@ class RaftCore:
     def may_change_membership(self) -> bool:
         """Whether this node leads, knows what is committed, and no change of the membership is under way."""
         return self._leadership is not None and self._leadership.obstacle_to_change is None
+
+    @property
+    def fittest_successor(self) -> int | None:
+        """Whom this leader would hand its leadership to; ``None`` while it has heard of nobody who could take it."""
+        return self._leadership.fittest_successor if self._leadership else None
 
     @property
     def successor(self) -> int | None:
@@ -204,7 +214,7 @@ class RaftCore:
     def peer_lost(self, peer: int) -> None:
         """The way to ``peer`` broke: what was under way may be lost."""
         if self._leadership is not None:
-            self._leadership.peer_lost(peer)
+            self._leadership.replication.peer_lost(peer)
 
     def snapshot_ended(self, peer: int, session: int) -> None:
         """Bringing ``peer`` a snapshot, as asked in :class:`~quorate.raft.output.SnapshotWanted`, has ended."""
@@ -505,6 +515,6 @@ class RaftCore:
             reads=self._reads,
         )
         if self._leadership is not None:
-            output.snapshots, self._leadership.replication.snapshots = self._leadership.replication.snapshots, []
+            output.snapshots = self._leadership.replication.take_snapshots()
         self._reads = []
         return output

@@ -82,7 +82,7 @@ class Leadership:
         if self._disk_waited >= 2 * self._config.election_ticks_max:
             return Event.DISK_STALLED
         if self._disk_waited >= self._config.election_ticks_max and self.transfer is None:
-            successor = best_successor(self.replication.peers, self.configuration)
+            successor = self.fittest_successor
             if successor is not None:
                 self.transfer = Transfer(successor, self._config)
         return None
@@ -97,7 +97,7 @@ class Leadership:
     # -- proposals ---------------------------------------------------------------------------------------
 
     def propose(self, payloads: Sequence[bytes]) -> int:
-        """See :meth:`~quorate.raft.core.RaftCore.propose`."""
+        """The leader's part of :meth:`~quorate.raft.core.RaftCore.propose`."""
         if self.transfer is not None or not self.configuration.may_lead(self._config.node_id):
             # One that leaves ends with its removal: what it left behind that, perhaps none of the rest could commit.
             raise LeadershipMoving
@@ -115,7 +115,7 @@ class Leadership:
         return first
 
     def change_membership(self, members: Iterable[Member], expected_index: int | None) -> int:
-        """See :meth:`~quorate.raft.core.RaftCore.change_membership`."""
+        """The leader's part of :meth:`~quorate.raft.core.RaftCore.change_membership`."""
         if self.transfer is not None:
             raise LeadershipMoving
         in_force = self._log.configurations.index
@@ -180,16 +180,17 @@ class Leadership:
         self.replication.nudge(progress)
         self.reads.acknowledged(self.replication.peers)
 
-    def peer_lost(self, peer: int) -> None:
-        """See :meth:`~quorate.raft.core.RaftCore.peer_lost`."""
-        self.replication.peer_lost(peer)
-
     # -- the end of it -----------------------------------------------------------------------------------
 
+    @property
+    def fittest_successor(self) -> int | None:
+        """Whom to hand the leadership to, if there is anybody."""
+        return best_successor(self.replication.peers, self.configuration)
+
     def hand_over(self, target: int | None) -> int:
-        """See :meth:`~quorate.raft.core.RaftCore.transfer_leadership`."""
+        """The leader's part of :meth:`~quorate.raft.core.RaftCore.transfer_leadership`."""
         if target is None:
-            target = best_successor(self.replication.peers, self.configuration)
+            target = self.fittest_successor
             if target is None:
                 raise MembershipConflict("no other voter can be reached that could lead")
         elif target == self._config.node_id or not self.configuration.may_lead(target):

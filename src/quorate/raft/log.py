@@ -123,14 +123,18 @@ class RaftLog:
         index = min(index, self.applied, self.durable)
         if index <= self.floor.index:
             return None
-        configuration_index, configuration = self.configurations.at(index)
-        encoded = configuration.encode() if configuration_index else b""
-        floor = Floor(index, self.term(index), configuration_index, encoded)
+        floor = self.floor_at(index)
         self.configurations.compacted(index)
         self._terms.cut_before(index)
         self._drop_cached(index + 1 - self._cache_first)
         self.floor = floor
         return floor
+
+    def floor_at(self, index: int) -> Floor:
+        """The floor of a log that begins behind ``index``, which is at this one's floor or an entry of it."""
+        configuration_index, configuration = self.configurations.at(index)
+        encoded = configuration.encode() if configuration_index else b""
+        return Floor(index, self.term(index), configuration_index, encoded)
 
     def reset(self, floor: Floor) -> None:
         """A snapshot takes the place of everything. Nothing is handed out until the driver reports it as applied."""

@@ -26,8 +26,7 @@ class Replication:
         self._sessions = count(1)
         self.configuration = Configuration()
         self.peers: dict[int, Progress] = {}
-        self.snapshots: list[SnapshotWanted] = []
-        """Peers found to need a snapshot, to be told to the driver."""
+        self._snapshots: list[SnapshotWanted] = []  # to be told to the driver
         self._own_match = 0
         self._proposed: deque[tuple[int, int]] = deque()  # (index, bytes) proposed here and not yet committed
         self.uncommitted_bytes = 0
@@ -50,7 +49,7 @@ class Replication:
         for peer, progress in self.peers.items():
             if progress.next <= self._log.floor.index and (progress.recheck or not progress.paused):
                 progress.wait_for_snapshot()
-                self.snapshots.append(SnapshotWanted(peer, progress.session))
+                self._snapshots.append(SnapshotWanted(peer, progress.session))
             while self._wants_entries(progress):
                 yield Envelope(peer, self._append_message(peer, progress))
             if progress.recheck:
@@ -58,6 +57,11 @@ class Replication:
                 yield Envelope(peer, self._append_nothing(progress))
             if progress.commit_sent < min(self._log.committed, progress.match):
                 yield Envelope(peer, self.heartbeat(progress, sequence=0))
+
+    def take_snapshots(self) -> list[SnapshotWanted]:
+        """The peers found to need a snapshot since the last call."""
+        snapshots, self._snapshots = self._snapshots, []
+        return snapshots
 
     def _wants_entries(self, progress: Progress) -> bool:
         return not progress.paused and (progress.state is ProgressState.PROBE or progress.next <= self._log.last_index)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from quorate._version import __version__
 from quorate.app import App
-from quorate.errors import ReadUnavailable
+from quorate.errors import NodeStopped, ReadUnavailable
 from quorate.node.node import Node
 from quorate.web.problems import problem_of
 
@@ -43,6 +43,8 @@ class StatusPages:
     async def health(self, request: Request) -> Response:
         """``GET /health``: 200 if this node could serve a strong read just now, which takes a leader, a quorum
         that answers it, and a state that has caught up; 503 otherwise."""
+        if self._node.is_draining:
+            return problem_of(NodeStopped("the node is about to stop")).as_response()
         try:
             await self._node.read_barrier(timeout=HEALTH_SECONDS_MAX)
         except ReadUnavailable as error:

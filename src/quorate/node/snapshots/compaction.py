@@ -12,7 +12,6 @@ from quorate.machine.contract import StateMachine
 from quorate.machine.router import Router
 from quorate.node.events import EventStream, LogCompacted
 from quorate.node.group import Group
-from quorate.node.snapshots.outgoing import floor_at
 from quorate.node.snapshots.work import DirectoryAccess, in_thread
 from quorate.raft.progress import ProgressState
 from quorate.storage.store import GroupStore
@@ -154,7 +153,7 @@ class Compaction:
             return
         capture = self._router.capture()
         try:
-            floor = floor_at(self._group.core.log, capture.index)
+            floor = self._group.core.log.floor_at(capture.index)
             directory = self._access.directory
             await self._access.call(lambda: directory.save_machines(floor, capture.machines))
         finally:

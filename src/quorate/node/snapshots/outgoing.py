@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import count
-from pathlib import Path
 
 from quorate.errors import StorageError
 from quorate.machine.capture import Capture
 from quorate.machine.router import Router
 from quorate.node.group import Group
 from quorate.node.snapshots.work import DirectoryAccess, Tasks, in_thread
-from quorate.raft.log import RaftLog
 from quorate.raft.output import Floor
-from quorate.storage.filesystem import File, FileSystem, reporting
+from quorate.storage.filesystem import File, reporting
 from quorate.storage.manifest import MACHINES_PART, SQLITE_PART, Manifest, PartInfo
+from quorate.storage.snapshots import SnapshotDirectory
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +25,28 @@ LINGER_SECONDS = 30.0
 """What a transfer that failed was sending is kept for so long: the next one can go on with it where that stopped."""
 
 
-def floor_at(log: RaftLog, index: int) -> Floor:
-    """The floor of a snapshot taken at ``index``, which the log still has."""
-    configuration_index, configuration = log.configurations.at(index)
-    encoded = configuration.encode() if configuration_index else b""
-    return Floor(index, log.term(index), configuration_index, encoded)
-
-
 class Outgoing:
-    """One snapshot. ``path`` is its copy of the SQLite file."""
+    """One snapshot; its copy of the SQLite file, if it has one, is in ``directory`` under its ``number``."""
 
     def __init__(
-        self, number: int, manifest: Manifest, *, machines: bytes = b"", path: Path | None = None, fs: FileSystem
+        self,
+        number: int,
+        manifest: Manifest,
+        directory: SnapshotDirectory,
+        *,
+        machines: bytes = b"",
+        for_witness: bool = False,
     ) -> None:
         self.number = number
         self.manifest = manifest
         self.encoded = manifest.encode()
-        self.path = path
+        self.for_witness = for_witness
+        """Whether the state was left out, so that only a witness can use it."""
         self.users = 0
         self.retired = False
         """Whether nobody should begin to send it any more."""
+        self._directory = directory
         self._machines = machines
-        self._fs = fs
         self._file: File | None = None
 
     @property
@@ -55,18 +54,23 @@ class Outgoing:
         """The last entry in it."""
         return self.manifest.floor.index
 
+    @property
+    def has_copy(self) -> bool:
+        """Whether there is a copy of the SQLite file."""
+        return any(part.name == SQLITE_PART for part in self.manifest.parts)
+
     def read(self, part: int, offset: int, size: int) -> bytes:
         """A piece of a part. Blocks; raises :class:`StorageError`."""
         if self.manifest.parts[part].name == MACHINES_PART:
             return self._machines[offset : offset + size]
-        assert self.path is not None
-        with reporting(self.path):
-            file = self._file
-            if file is None:
-                file = self._file = self._fs.open(self.path)
+        path = self._directory.outgoing_path(self.number)
+        file = self._file
+        if file is None:
+            file = self._file = self._directory.open_outgoing(self.number)
+        with reporting(path):
             data = file.read_at(offset, size)
         if len(data) < size:
-            raise StorageError(f"{self.path} ends at byte {offset + len(data)}, before its time")
+            raise StorageError(f"{path} ends at byte {offset + len(data)}, before its time")
         return data
 
     def close(self) -> None:
@@ -79,21 +83,11 @@ class Outgoing:
 class OutgoingSnapshots:
     """Makes them, hands them out, and removes them."""
 
-    def __init__(
-        self,
-        *,
-        fs: FileSystem,
-        access: DirectoryAccess,
-        router: Router,
-        group: Group,
-        tasks: Tasks,
-    ) -> None:
-        """``fs`` is that of the directory."""
-        self._fs = fs
-        self._access = access
-        self._router = router
+    def __init__(self, group: Group, router: Router, access: DirectoryAccess, *, tasks: Tasks) -> None:
         self._group = group
         self._log = group.core.log
+        self._router = router
+        self._access = access
         self._tasks = tasks
         self._numbers = count(1)
         self._there: dict[int, Outgoing] = {}
@@ -120,12 +114,12 @@ class OutgoingSnapshots:
         return outgoing
 
     def _serves(self, outgoing: Outgoing, witness: bool) -> bool:
-        is_for_witness = outgoing.number < 0
-        return not outgoing.retired and is_for_witness is witness and outgoing.index >= self._log.floor.index
+        fits = outgoing.for_witness is witness and outgoing.index >= self._log.floor.index
+        return fits and not outgoing.retired
 
     def _without_state(self) -> Outgoing:
-        manifest = Manifest(floor_at(self._log, self._log.applied))
-        return self._added(Outgoing(-next(self._numbers), manifest, fs=self._fs))
+        manifest = Manifest(self._log.floor_at(self._log.applied))
+        return self._added(Outgoing(next(self._numbers), manifest, self._access.directory, for_witness=True))
 
     def _added(self, outgoing: Outgoing) -> Outgoing:
         self._there[outgoing.number] = outgoing
@@ -137,7 +131,7 @@ class OutgoingSnapshots:
         number = next(self._numbers)
         capture = self._preparing = self._router.capture()
         try:
-            return self._added(await in_thread(self._copied, number, floor_at(self._log, capture.index), capture))
+            return self._added(await in_thread(self._copied, number, self._log.floor_at(capture.index), capture))
         except BaseException:
             await self._access.call(self._access.directory.remove_outgoing, number)
             raise
@@ -148,16 +142,13 @@ class OutgoingSnapshots:
     def _copied(self, number: int, floor: Floor, capture: Capture) -> Outgoing:
         """Write the copy and compute the checksums; in a thread."""
         parts: list[PartInfo] = []
-        path = None
-        machines = capture.machines
+        directory, machines = self._access.directory, capture.machines
         if machines:
             parts.append(PartInfo.of_bytes(MACHINES_PART, machines))
         if capture.has_state:
-            path = self._access.directory.outgoing_path(number)
-            capture.copy_state(path)
-            with reporting(path):
-                parts.append(PartInfo.of_file(self._fs, SQLITE_PART, path))
-        return Outgoing(number, Manifest(floor, tuple(parts)), machines=machines, path=path, fs=self._fs)
+            capture.copy_state(directory.outgoing_path(number))
+            parts.append(directory.describe_outgoing(number))
+        return Outgoing(number, Manifest(floor, tuple(parts)), directory, machines=machines)
 
     def release(self, outgoing: Outgoing, *, ended_well: bool) -> None:
         """A peer needs it no more, or, unless it ``ended_well``, will perhaps go on with it in a moment."""
@@ -170,7 +161,7 @@ class OutgoingSnapshots:
         if outgoing.users or self._there.pop(outgoing.number, None) is None:
             return
         outgoing.close()
-        if outgoing.path is not None:
+        if outgoing.has_copy:
             try:
                 await self._access.call(self._access.directory.remove_outgoing, outgoing.number)
             except StorageError as error:  # the next start will

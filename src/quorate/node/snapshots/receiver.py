@@ -189,7 +189,8 @@ class Receiver:
             if not self._may_come_from(peer, offer):
                 return TransferState.REFUSED  # it stays where it is: the next leader may offer the same
             reception.is_final = True
-            return await self._installation.install(peer, offer, reception.manifest)
+            await self._installation.install(peer, offer, reception.manifest)
+            return TransferState.DONE
         finally:
             verifying.cancel()
 

@@ -86,7 +86,7 @@ class Sender:
         if transfer is not None and transfer.number == progress.number:
             transfer.answered(progress)
 
-    def log_needed_from(self, *, patiently: bool = True) -> int | None:
+    def log_needed_from(self, *, patiently: bool) -> int | None:
         """The log behind this index is needed by peers that are getting a snapshot.
 
         Or have just got one and are catching up, or may go on in a moment with one: these only if ``patiently``.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from pathlib import Path
 
 from quorate.config import RaftConfig
 from quorate.machine.router import Router
+from quorate.node.durable import DurableState
 from quorate.node.events import EventStream
 from quorate.node.group import GROUP, Group
 from quorate.node.snapshots.compaction import Compaction
@@ -16,9 +16,6 @@ from quorate.node.snapshots.outgoing import OutgoingSnapshots
 from quorate.node.snapshots.receiver import Receiver
 from quorate.node.snapshots.sender import Sender
 from quorate.node.snapshots.work import DirectoryAccess, Tasks
-from quorate.storage.filesystem import FileSystem
-from quorate.storage.snapshots import SnapshotDirectory
-from quorate.storage.store import GroupStore
 from quorate.transport.contract import Lane, Transport
 
 
@@ -30,25 +27,21 @@ class Snapshots:
         config: RaftConfig,
         group: Group,
         router: Router,
-        store: GroupStore,
-        directory: SnapshotDirectory,
+        durable: DurableState,
         transport: Transport,
         *,
-        file_system: FileSystem,
-        state_path: Path,
         connected: Container[int],
         events: EventStream,
         first_number: int,
     ) -> None:
-        """``file_system`` is that of the directory. ``first_number`` differs in each process start."""
+        """``first_number`` differs in each process start."""
         self._group = group
-        self._directory = directory
+        self._directory = durable.snapshots
         self._tasks = tasks = Tasks(group.fail)
-        access = DirectoryAccess(directory)
-        outgoing = OutgoingSnapshots(fs=file_system, access=access, router=router, group=group, tasks=tasks)
+        access = DirectoryAccess(durable.snapshots)
         self.sender = Sender(
             group,
-            outgoing,
+            OutgoingSnapshots(group, router, access, tasks=tasks),
             send=lambda peer, messages: transport.send(peer, GROUP, messages, lane=Lane.BULK),
             backlog_bytes=lambda peer: transport.backlog_bytes(peer, Lane.BULK),
             connected=connected,
@@ -60,12 +53,12 @@ class Snapshots:
             group,
             router,
             access,
-            Installation(group, router, access, file_system, state_path, events),
+            Installation(group, router, access, durable.state_path, events),
             send=lambda peer, messages: transport.send(peer, GROUP, messages),
             tasks=tasks,
         )
         self.compaction = Compaction(
-            config, group, router, store, access, events, log_needed_from=self.sender.log_needed_from
+            config, group, router, durable.store, access, events, log_needed_from=self.sender.log_needed_from
         )
 
     def start(self) -> None:
