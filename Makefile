@@ -7,10 +7,10 @@ LOG := $(VENV)/install.log
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(VENV)/bin/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench simulate constraints clean
+.PHONY: help setup demo test test-long lint format bench simulate mutants constraints clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## Create .venv with .venv/bin/quorate in it (PYTHON=... chooses the interpreter)
 
@@ -35,6 +35,9 @@ demo: $(STAMP)  ## Serve a shop from three nodes on ports 8080-8082 (STORY=1: su
 test: lint  ## Check style and types, then run the whole test suite
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)
 
+test-long: $(STAMP)  ## Attack real node processes for ten minutes (NEMESIS_SECONDS=60: shorter, NEMESIS_SEED=N: that one)
+	@$(VENV)/bin/python -m pytest tests/long -m long -q -s $(PYTEST_ARGS)
+
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -49,6 +52,9 @@ bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on
 
 simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; TRACE=1: print it; SEEDS=N: so many)
 	@$(VENV)/bin/quorate simulate $(if $(SEED),--seed $(SEED) $(if $(filter-out 0,$(TRACE)),--trace),--seeds $(or $(SEEDS),500))
+
+mutants: $(STAMP)  ## Bring known bugs back, one at a time: the simulator has to find each (ONLY=part of a name)
+	@$(VENV)/bin/python -m quorate.testing.simulation.mutation $(if $(ONLY),--only $(ONLY)) $(MUTANTS_ARGS)
 
 constraints: $(STAMP)  ## Write the installed versions to requirements/constraints.txt
 	@{ echo "# The versions that are installed and tested together. Kept by 'make constraints'."; \

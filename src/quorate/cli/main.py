@@ -13,6 +13,7 @@ from quorate.cli.bench import bench
 from quorate.cli.demo import demo
 from quorate.cli.inspect import inspect
 from quorate.cli.members import members
+from quorate.cli.nemesis import nemesis
 from quorate.cli.node import node
 from quorate.cli.recover import recover
 from quorate.cli.simulate import simulate
@@ -30,6 +31,7 @@ app.command()(node)
 app.command()(status)
 app.command()(demo)
 app.command()(simulate)
+app.command(hidden=True)(nemesis)
 app.command()(inspect)
 app.command()(recover)
 app.add_typer(members, name="members")

@@ -1,0 +1,142 @@
+"""What the clients asked for, when, and what they were told."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+OK, NOT_APPLIED, UNKNOWN = "ok", "not applied", "unknown"
+
+Key = tuple[str, str]
+"""What was addressed: its kind (a value of :class:`Thing`) and its name."""
+
+
+class Thing(StrEnum):
+    """The kinds of objects."""
+
+    REGISTER = "register"
+    CLAIM = "claim"
+    LIST = "list"
+
+
+class Verb(StrEnum):
+    """What is asked of them."""
+
+    WRITE = "write"
+    READ = "read"
+    INSERT = "insert"
+    DELETE = "delete"
+    CONTAINS = "contains"
+    APPEND = "append"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One operation of one client, with all its tries. Times are seconds of this process's monotonic clock."""
+
+    client: int
+    key: Key
+    verb: Verb
+    value: Any = None
+    answer: Any = None
+    invoked: float
+    returned: float | None
+    outcome: str
+    round: int = 0
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class Record:
+    """Every call, in the order in which they ended."""
+
+    calls: list[Call] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """Answers that no right cluster gives."""
+    retried: int = 0
+    """Tries beyond the first of a call, each with the same ``Idempotency-Key``."""
+    active: list[tuple[float, float]] = field(default_factory=list)
+    """When clients were at work."""
+
+    def add(self, call: Call) -> None:
+        """A call has ended."""
+        self.calls.append(call)
+        self.retried += call.tries - 1
+
+    def outcomes(self) -> Counter[str]:
+        """How many calls ended how."""
+        return Counter(call.outcome for call in self.calls)
+
+    def of_round(self, number: int) -> list[Call]:
+        """The calls on what belongs to one round."""
+        return [call for call in self.calls if call.round == number]
+
+    def longest_silence(self, since: int = 0) -> float:
+        """The longest time in seconds, while clients were at work, in which none got an answer.
+
+        ``since`` leaves out the first so many stretches of work.
+        """
+        times = sorted(call.returned for call in self.calls if call.outcome == OK and call.returned is not None)
+        longest = 0.0
+        for start, end in self.active[since:]:
+            marks = [start, *(at for at in times if start < at < end), end]
+            longest = max(longest, *(later - earlier for earlier, later in pairwise(marks)))
+        return longest
+
+    def save(self, path: Path) -> None:
+        """One JSON document a line."""
+        with path.open("w") as file:
+            file.writelines(f"{json.dumps(asdict(call))}\n" for call in self.calls)
+
+
+def load_calls(path: Path) -> list[Call]:
+    """The calls that :meth:`Record.save` wrote."""
+    return [_call(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _call(document: dict[str, Any]) -> Call:
+    kind, name = document.pop("key")
+    answer = document.pop("answer")
+    verb = Verb(document.pop("verb"))
+    return Call(key=(kind, name), verb=verb, answer=tuple(answer) if isinstance(answer, list) else answer, **document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListVerdict:
+    """The rows of the lists at the end, held against what was told of each append."""
+
+    acknowledged: int
+    lost: int
+    """Acknowledged values that are not there."""
+    duplicated: int
+    """Values that are there more than once."""
+    refused_but_there: int
+    """Values of which it was said that they are not applied."""
+    never_sent: int
+    """Values that nobody appended."""
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.duplicated or self.refused_but_there or self.never_sent)
+
+
+def judge_lists(calls: Iterable[Call], held: dict[str, list[int]]) -> ListVerdict:
+    """Compare the values in each list with the appends to it."""
+    appends = [call for call in calls if call.verb is Verb.APPEND]
+    told = {outcome: {(c.key[1], c.value) for c in appends if c.outcome == outcome} for outcome in (OK, NOT_APPLIED)}
+    there = Counter((name, value) for name, values in held.items() for value in values)
+    return ListVerdict(
+        acknowledged=len(told[OK]),
+        lost=len(told[OK] - there.keys()),
+        duplicated=sum(1 for times in there.values() if times > 1),
+        refused_but_there=len(told[NOT_APPLIED] & there.keys()),
+        never_sent=len(there.keys() - {(call.key[1], call.value) for call in appends}),
+    )
