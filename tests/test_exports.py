@@ -10,9 +10,18 @@ import pytest
 import quorate
 import quorate.storage
 import quorate.testing
+import quorate.testing.linearizability
+import quorate.testing.simulation
 import quorate.transport
 
-MODULES = [quorate, quorate.testing, quorate.storage, quorate.transport]
+MODULES = [
+    quorate,
+    quorate.storage,
+    quorate.testing,
+    quorate.testing.linearizability,
+    quorate.testing.simulation,
+    quorate.transport,
+]
 by_name = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 
 

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "raft": {"errors"},
     "storage": {*FOUNDATIONS, "raft", "records"},
     "transport": {*FOUNDATIONS, "raft", "records"},
-    "machine": {*FOUNDATIONS, "raft", "records", "config"},
+    "machine": {*FOUNDATIONS, "raft"},
     "node": {*FOUNDATIONS, "raft", "records", "config", "machine", "storage", "transport"},
     **dict.fromkeys(FACES, ENGINE),
     "app": {*ENGINE, *FACES},

@@ -8,6 +8,9 @@ from quorate.config import RaftConfig
 from quorate.errors import (
     CommandFailed,
     ConfigError,
+    CorruptLog,
+    DataDirectoryLocked,
+    MembershipConflict,
     NodeStopped,
     NotApplied,
     NotLeader,
@@ -16,7 +19,10 @@ from quorate.errors import (
     ProposalTooLarge,
     QuorateError,
     ReadUnavailable,
+    RemovedFromCluster,
     RequestIdReused,
+    StorageError,
+    TransferFailed,
 )
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
 from quorate.machine.outcome import Applied
@@ -27,13 +33,19 @@ from quorate.node.events import (
     EventsMissed,
     LeaderElected,
     LeaderLost,
+    LogCompacted,
+    MembershipChanged,
     NodeEvent,
     PeerConnected,
     PeerDisconnected,
     RoleChanged,
+    SnapshotInstalled,
+    SnapshotSent,
 )
+from quorate.node.members import Members
 from quorate.node.node import Node
-from quorate.node.status import NodeStatus, PeerStatus
+from quorate.node.status import MembershipStatus, MemberStatus, NodeStatus, PeerStatus
+from quorate.raft.membership import Member, MemberRole
 
 __all__ = [
     "App",
@@ -41,10 +53,20 @@ __all__ = [
     "ApplyContext",
     "CommandFailed",
     "ConfigError",
+    "CorruptLog",
+    "DataDirectoryLocked",
     "DiskStateMachine",
     "EventsMissed",
     "LeaderElected",
     "LeaderLost",
+    "LogCompacted",
+    "Member",
+    "MemberRole",
+    "MemberStatus",
+    "Members",
+    "MembershipChanged",
+    "MembershipConflict",
+    "MembershipStatus",
     "Model",
     "Node",
     "NodeEvent",
@@ -61,10 +83,15 @@ __all__ = [
     "QuorateError",
     "RaftConfig",
     "ReadUnavailable",
+    "RemovedFromCluster",
     "RequestIdReused",
     "RoleChanged",
+    "SnapshotInstalled",
+    "SnapshotSent",
     "SqliteState",
     "StateMachine",
+    "StorageError",
+    "TransferFailed",
     "__version__",
     "field",
 ]

@@ -75,8 +75,11 @@ class RaftConfig(BaseModel):
     cluster_nodes: tuple[str, ...] = Field(min_length=1)
     data_dir: Path
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
+    """Nodes of another cluster are refused, and so is its data."""
     heartbeat_interval_ms: int = Field(default=50, ge=TICK_MS)
+    """A leader is heard of this often."""
     election_timeout_min_ms: int = Field(default=150, ge=2 * TICK_MS)
+    """Nobody campaigns sooner than this after hearing of a leader."""
     election_timeout_ms: int = Field(default=300, ge=3 * TICK_MS)
     """The longest election timeout; each one is drawn between the minimum and this."""
     max_payload_entries: int = Field(default=100, ge=1, le=100_000)
@@ -175,13 +178,15 @@ class NodeConfig(BaseSettings):
     """The declared models to serve, as ``package.module:attribute``."""
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
     preset: Preset = Preset.LAN
+    """The timings: see :data:`TIMINGS_MS`."""
     join: bool = False
     """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
     snapshot_threshold: int = Field(default=10_000, ge=1)
-    """The log is cut when this many applied entries could be."""
+    """See :attr:`RaftConfig.snapshot_threshold`."""
     forward_writes: bool = False
     """Pass a write on to the leader instead of redirecting the client."""
     lease_reads: bool = False
+    """See :attr:`RaftConfig.lease_reads`."""
     max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"

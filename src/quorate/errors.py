@@ -72,7 +72,10 @@ class FrameError(TransportError):
 
 
 class HandshakeRefused(TransportError):
-    """The handshake ended in a refusal; the message says why, ``code`` (see the transport's) what can be done."""
+    """The handshake ended in a refusal. The message says why.
+
+    ``code`` is a :class:`~quorate.transport.contract.RefusalCode`, or one that only a later version knows.
+    """
 
     def __init__(self, message: str = "", code: int = 0) -> None:
         super().__init__(message)
@@ -115,7 +118,10 @@ class TransferFailed(NotApplied):
 
 
 class MembershipConflict(NotApplied):
-    """The configuration is not the one that the change was made for, or cannot be changed at this moment."""
+    """The configuration is not the one that the change was made for, or does not allow it at this moment.
+
+    Also a transfer of the leadership that no member can take over.
+    """
 
 
 class ProposalDropped(NotApplied):

@@ -220,7 +220,7 @@ async def test_a_leader_that_stops_tells_followers_what_it_did_not_take() -> Non
         turn = leader._group._schedule_turn
         leader._group._schedule_turn = lambda: None  # type: ignore[method-assign]
         proposing = asyncio.ensure_future(follower.propose(b"1", timeout=30))
-        await until(lambda: leader._group is not None and leader._group._queue.count == 1)
+        await until(lambda: leader._group is not None and leader._group._placement._queue.count == 1)
         leader._group._schedule_turn = turn  # type: ignore[method-assign]
         await cluster.stop(leader.node_id, hand_over=False)
         with pytest.raises(NotApplied):

@@ -200,7 +200,9 @@ async def test_what_waits_for_a_skipped_entry_ends_as_unknown(machine: Machine) 
         await write(leader, 100)
         await cluster.wait_until(lambda: floor_of(leader) > 60)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        group._waiting.add(20, core_of(leader).term, 0, [Proposal(future, asyncio.get_running_loop().time() + 60)])
+        group._placement._waiting.add(
+            20, core_of(leader).term, 0, [Proposal(future, asyncio.get_running_loop().time() + 60)]
+        )
         cluster.heal()
         with pytest.raises(OutcomeUnknown, match="snapshot"):
             await asyncio.wait_for(future, 10)

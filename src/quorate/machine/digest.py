@@ -43,7 +43,7 @@ def _rows_sql(connection: apsw.Connection, table: str) -> str:
         "SELECT name, pk FROM pragma_table_info(?) ORDER BY name", (table,)
     ).fetchall()
     names = ", ".join(_quoted(name) for name, _ in columns)
-    keys = [_quoted(name) for name, _ in sorted((c for c in columns if c[1]), key=lambda column: int(column[1]))]
+    keys = [_quoted(name) for _, name in sorted((pk, name) for name, pk in columns if pk)]
     return f"SELECT {names} FROM {_quoted(table)} ORDER BY {', '.join(keys) or '_rowid_'}"
 
 

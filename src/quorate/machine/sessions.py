@@ -56,12 +56,10 @@ class MemorySessions:
         return list(self._oldest_first)
 
     def find(self, request_id: str) -> tuple[bytes, bytes] | None:
-        """See :class:`Sessions`."""
         remembered = self._by_id.get(request_id)
         return remembered[1:3] if remembered else None
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
-        """See :class:`Sessions`."""
         request = (request_id, fingerprint, outcome, time_us)
         self._oldest_first.append(request)
         self._by_id[request_id] = request
@@ -98,7 +96,6 @@ class SqliteSessions:
         self._connection.execute(self.SCHEMA)
 
     def find(self, request_id: str) -> tuple[bytes, bytes] | None:
-        """See :class:`Sessions`."""
         row = self._connection.execute(
             "SELECT fingerprint, outcome FROM quorate_sessions WHERE machine = ? AND request_id = ?",
             (self._machine, request_id),
@@ -106,7 +103,7 @@ class SqliteSessions:
         return (row[0], row[1]) if row else None
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
-        """See :class:`Sessions`. The count is that of all the file's machines together."""
+        # The count is that of all the file's machines together.
         self._connection.execute(
             "INSERT INTO quorate_sessions (machine, request_id, fingerprint, outcome, time_us) VALUES (?, ?, ?, ?, ?)",
             (self._machine, request_id, fingerprint, outcome, time_us),

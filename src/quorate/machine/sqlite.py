@@ -29,10 +29,8 @@ CREATE TABLE IF NOT EXISTS quorate_applied (
 ) STRICT, WITHOUT ROWID;
 """
 CACHE_KIB = 64 * 1024
-BUSY_MS = 5000
-
-
 PIN_CACHE_KIB = 1024  # a copy reads every page once
+BUSY_MS = 5000
 
 
 class Synced(NamedTuple):

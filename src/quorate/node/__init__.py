@@ -1,1 +1,15 @@
-"""The asyncio runtime: one core driven with one storage, one transport and the machines of its group."""
+"""The asyncio runtime: one core driven with one storage, one transport and the machines of its group.
+
+::
+
+    node         what a program holds: its life, propose, read; built by assembly on what durable has found
+    group        drives the core: inputs of one turn of the event loop in, one output carried out
+      placement    puts proposals into the log, here or through the leader (proposals, forwarding, proposing)
+      reads        strong reads, until their index is applied
+      applier      committed entries, into the machines
+    peers        the node as its transport sees it; address_book before the cluster is formed, roster afterwards
+    members      the membership as a program changes it (operations, calls to the leader)
+    membership   keeps the node in line with the configuration in the log; on the leader, steward changes it
+    snapshots/   cutting the log, and bringing a snapshot to those who lack what was cut
+    events, status, conditions   what happens, what is, and waiting for it
+"""

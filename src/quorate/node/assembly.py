@@ -9,7 +9,6 @@ from random import Random
 
 from quorate.config import RaftConfig
 from quorate.machine.router import Router
-from quorate.node.calls import LeaderCalls
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream
@@ -17,6 +16,7 @@ from quorate.node.group import GROUP, Group, ticks
 from quorate.node.membership import Membership
 from quorate.node.peers import Peers
 from quorate.node.roster import Roster
+from quorate.node.running import Running
 from quorate.node.snapshots.service import Snapshots
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration
@@ -35,27 +35,10 @@ class Wiring:
     peers: Peers
     events: EventStream
     conditions: Conditions
-    calls: LeaderCalls
     rng: Random
     wall_clock_us: Callable[[], int]
     make_writer: WriterFactory
     on_failure: Callable[[BaseException], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The parts that work while the node takes part in its group."""
-
-    writer: Writer
-    group: Group
-    membership: Membership
-    snapshots: Snapshots
-
-    def start(self) -> None:
-        """Set them going."""
-        self.membership.start()
-        self.group.start()
-        self.snapshots.start()
 
 
 def assemble(wiring: Wiring, beginning: Configuration) -> Running:
@@ -121,7 +104,6 @@ def _make_membership(wiring: Wiring, group: Group) -> Membership:
         roster,
         wiring.durable,
         wiring.transport,
-        wiring.calls,
         wiring.conditions,
         wiring.events,
         on_witness=wiring.router.become_witness,

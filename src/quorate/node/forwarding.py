@@ -46,6 +46,8 @@ class ForwardRefused:
     reason: str
 
 
+ForwardMessage = Forward | ForwardAccepted | ForwardRefused
+
 FORWARDING_KINDS = {64: Forward, 65: ForwardAccepted, 66: ForwardRefused}
 """The frame kinds of these messages: fixed, like all kinds."""
 

@@ -14,24 +14,17 @@ from random import Random
 from typing import ParamSpec
 
 from quorate.config import TICK_MS, RaftConfig
-from quorate.errors import NodeStopped, NotLeader, OutcomeUnknown, ProposalDropped, QuorateError, ReadUnavailable
-from quorate.machine.commands import Batch, Command, encode_batch
+from quorate.errors import NodeStopped, NotLeader, QuorateError, ReadUnavailable
+from quorate.machine.commands import Command
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.node.applier import Applier
 from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
-from quorate.node.forwarding import (
-    Forward,
-    ForwardAccepted,
-    ForwardRefused,
-    PendingForwards,
-    decode_commands,
-    encode_commands,
-)
-from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUnit, Unit, WaitingProposals, batches
+from quorate.node.forwarding import ForwardMessage
+from quorate.node.placement import Placement
 from quorate.node.reads import ReadGate
 from quorate.raft.core import RaftCore
-from quorate.raft.entry import Entry
+from quorate.raft.entry import EntryKind
 from quorate.raft.membership import Member
 from quorate.raft.messages import Message
 from quorate.raft.output import Floor, Output, SnapshotWanted
@@ -45,7 +38,6 @@ P = ParamSpec("P")
 GROUP = 0
 """The only group so far; frames and directories carry its number."""
 EXPIRE_TICKS = 10
-_LEADER_LOST = "the leader was lost before it said whether it took the command"
 
 
 def _nothing() -> None:
@@ -77,19 +69,16 @@ class Group:
         self.core = core
         self.on_turn: Callable[[], None] = _nothing
         """Called behind each turn in which something may have changed."""
-        self._config = config
+        self.on_witnessed: Callable[[], None] = _nothing
+        """Called when the leader leaves out what only a witness may miss."""
         self._writer = writer
         self._send = send
-        self._connected = connected
         self._events = events
-        self._rng = rng
-        self._wall_clock_us = wall_clock_us
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max)
-        self._waiting = WaitingProposals()
-        self._waiting.applied_index = core.log.applied
-        self._forwards = PendingForwards(rng.getrandbits(62))
+        self._placement = Placement(
+            core, config=config, send=send, connected=connected, rng=rng, wall_clock_us=wall_clock_us
+        )
         self._reads = ReadGate(rng.getrandbits(62), config.max_pending_proposals)
         self._known: tuple[Role, int | None, int] = (core.role, core.leader, core.term)
         self._turn_due = False
@@ -102,7 +91,7 @@ class Group:
         self.applier = Applier(
             router,
             core.log.applied,
-            on_applied=self._applied,
+            on_applied=self._placement.applied,
             on_progress=self._progressed,
             failing_loudly=self.failing_loudly,
         )
@@ -161,12 +150,12 @@ class Group:
     def peer_lost(self, peer: int) -> None:
         """The connection to a peer broke."""
         self._input(self.core.peer_lost, peer)
-        self._forwards.lose(peer, _LEADER_LOST)
+        self._placement.peer_lost(peer)
 
     @property
     def pending(self) -> int:
         """Proposals of this node without an outcome."""
-        return self._queue.count + self._waiting.count + self._forwards.count
+        return self._placement.pending
 
     def propose(self, command: Command, timeout: float, *, may_forward: bool = True) -> asyncio.Future[Applied]:
         """Propose a command; the future ends with its outcome. Raises what :class:`NotApplied` covers at once."""
@@ -174,13 +163,18 @@ class Group:
             raise NodeStopped("the node is not running")
         if self.core.leader is None:
             raise NotLeader(None)
-        if self.pending >= self._config.max_pending_proposals:
-            raise ProposalDropped(f"{self.pending} proposals wait for their outcome already")
-        future: asyncio.Future[Applied] = self._loop.create_future()
-        proposal = Proposal(future, self._loop.time() + timeout)
-        self._queue.add(LocalUnit([command], proposal, self._waiting, may_forward))
+        future = self._placement.propose(command, timeout, may_forward=may_forward)
         self._schedule_turn()
         return future
+
+    def received_forward(self, peer: int, message: ForwardMessage) -> None:
+        """A message about forwarded proposals arrived."""
+        if self.stopped:
+            return
+        with self.failing_loudly():
+            self._placement.received(peer, message)
+            if self._placement.is_due:
+                self._schedule_turn()
 
     def read_barrier(self) -> asyncio.Future[None]:
         """A future that ends when the local state holds everything acknowledged anywhere before this call."""
@@ -190,8 +184,6 @@ class Group:
         self._reads.enter(future)
         self._schedule_turn()
         return future
-
-    # -- a turn ------------------------------------------------------------------------------------------
 
     def change_membership(self, members: Iterable[Member], expected_index: int | None) -> int:
         """See :meth:`RaftCore.change_membership`; raises what that raises, and :class:`NodeStopped`."""
@@ -209,6 +201,8 @@ class Group:
         self._schedule_turn()
         return target
 
+    # -- a turn ------------------------------------------------------------------------------------------
+
     def _schedule_turn(self) -> None:
         if not self._turn_due and not self.stopped:
             self._turn_due = True
@@ -219,8 +213,8 @@ class Group:
         if self.stopped:
             return
         with self.failing_loudly():
-            if self._queue:
-                self._place_proposals()
+            if self._placement.is_due:
+                self._placement.place()
             if self._reads.wants_token:
                 self._ask_for_reads()
             self._carry_out(self.core.ready())
@@ -239,6 +233,8 @@ class Group:
         for read in output.reads:
             self._reads.confirmed(read, self.applied_index)
         if output.committed:
+            if any(entry.kind is EntryKind.WITNESSED for entry in output.committed):
+                self.on_witnessed()
             self.applier.apply(output.committed)
         if self.on_snapshot_wanted is not None:
             for wanted in output.snapshots:
@@ -252,96 +248,13 @@ class Group:
         if role is not old_role:
             self._events.publish(RoleChanged(term, role))
         if leader != old_leader:
-            # This turn may have forwarded to the new leader already.
-            self._forwards.lose_all_but(leader, _LEADER_LOST)
+            self._placement.leader_changed(leader)
             if old_leader is not None:
                 log.info("term %d: leader %d is lost", old_term, old_leader)
                 self._events.publish(LeaderLost(old_term, old_leader))
         if leader is not None and (leader, term) != (old_leader, old_term):
             log.info("term %d: node %d leads", term, leader)
             self._events.publish(LeaderElected(term, leader))
-
-    # -- proposals ---------------------------------------------------------------------------------------
-
-    def _place_proposals(self) -> None:
-        """Put what was proposed into the log, or send it to the node that can."""
-        units = self._queue.take()
-        try:
-            self._place([unit for unit in units if not (isinstance(unit, LocalUnit) and unit.abandoned)])
-        except BaseException:
-            # Nothing of this turn has left the core, and nothing will: the node fails.
-            for unit in units:
-                unit.refused(NodeStopped("the node has failed"))
-            raise
-
-    def _place(self, units: list[Unit]) -> None:
-        leader = self.core.leader
-        if self.core.replication is not None:
-            for batch, commands in batches(units):
-                self._append(batch, commands)
-        elif leader is not None and leader in self._connected:
-            self._forward(leader, units)
-        else:
-            for unit in units:
-                unit.refused(NotLeader(None))
-
-    def _append(self, units: list[Unit], commands: list[Command]) -> None:
-        payload = encode_batch(Batch(self._wall_clock_us(), self._rng.getrandbits(64), commands))
-        try:
-            index = self.core.propose([payload])
-        except (NotLeader, ProposalDropped) as error:
-            for unit in units:
-                unit.refused(error)
-            return
-        position = 0
-        for unit in units:
-            unit.accepted(index, self.core.term, position)
-            position += len(unit.commands)
-
-    def _forward(self, leader: int, units: list[Unit]) -> None:
-        allowed: list[LocalUnit] = []
-        for unit in units:
-            if isinstance(unit, LocalUnit) and unit.may_forward:
-                allowed.append(unit)
-            else:
-                unit.refused(NotLeader(leader))  # a follower that forwarded to us by mistake asks the leader itself
-        for batch, commands in batches(allowed):
-            number = self._forwards.add(leader, [unit.proposal for unit in batch if isinstance(unit, LocalUnit)])
-            self._send(leader, [Forward(number=number, commands=encode_commands(commands))])
-
-    def received_forward(self, peer: int, message: Forward | ForwardAccepted | ForwardRefused) -> None:
-        """A message about forwarded proposals arrived."""
-        if self.stopped:
-            return
-        with self.failing_loudly():
-            match message:
-                case Forward():
-                    self._accept_forward(peer, message)
-                case ForwardAccepted():
-                    proposals = self._forwards.answered(peer, message.number)
-                    self._waiting.add(message.index, message.term, message.position, proposals)
-                case ForwardRefused():
-                    refusal = ProposalDropped(message.reason) if message.reason else NotLeader(message.leader or None)
-                    for proposal in self._forwards.answered(peer, message.number):
-                        proposal.fail(refusal)
-
-    def _accept_forward(self, peer: int, forward: Forward) -> None:
-        number = forward.number
-
-        def accepted(index: int, term: int, position: int) -> None:
-            self._send(peer, [ForwardAccepted(number=number, index=index, term=term, position=position)])
-
-        def refused(error: QuorateError) -> None:
-            leader = error.leader or 0 if isinstance(error, NotLeader) else 0
-            reason = "" if isinstance(error, NotLeader) else str(error)
-            self._send(peer, [ForwardRefused(number=number, leader=leader, reason=reason)])
-
-        try:
-            self._queue.add(RemoteUnit(decode_commands(forward.commands), accepted, refused))
-        except QuorateError as error:
-            refused(error)
-        else:
-            self._schedule_turn()
 
     # -- reads -------------------------------------------------------------------------------------------
 
@@ -352,9 +265,6 @@ class Group:
         self._reads.ask(self._loop.time(), read_index)
 
     # -- applying ----------------------------------------------------------------------------------------
-
-    def _applied(self, entry: Entry, outcomes: list[object]) -> None:
-        self._waiting.applied(entry.index, entry.term, outcomes)
 
     def _progressed(self, batch_done: bool) -> None:
         if batch_done:
@@ -410,7 +320,7 @@ class Group:
             return
         with self.failing_loudly():
             self.core.applied_to(floor.index)
-            self._waiting.skipped_to(floor.index, floor.term)
+            self._placement.skipped_to(floor)
             self.applier.go_on_behind(floor.index)
             self._reads.applied(floor.index)
         self._schedule_turn()
@@ -418,9 +328,7 @@ class Group:
     # -- ends --------------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
-        now = self._loop.time()
-        self._waiting.expire(now)
-        self._forwards.expire(now)
+        self._placement.expire()
         self._ask_for_reads()
 
     def fail(self, error: BaseException) -> None:
@@ -439,10 +347,5 @@ class Group:
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         self.applier.stop()
-        stopping = NodeStopped("the node is stopping")
-        for unit in self._queue.take():
-            if tell or isinstance(unit, LocalUnit):
-                unit.refused(stopping)
-        self._forwards.lose_all_but(None, "the node stopped before the leader said whether it took the command")
-        self._waiting.fail_all(OutcomeUnknown("the node stopped before the command was confirmed"))
+        self._placement.stop(tell=tell)
         self._reads.fail_all(ReadUnavailable("the node is stopping"))

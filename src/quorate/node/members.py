@@ -141,7 +141,7 @@ class Members:
         """Do what another node asks. Raises :class:`NotLeader` on a node that does not lead."""
         operation = decode_operation(call.operation)
         group = self._group()
-        if group.core.replication is None:
+        if not group.core.is_leader:
             raise NotLeader(group.core.leader)
         expected = call.expected_index - 1 if call.expected_index else None
         return await self._perform_here(group, operation, expected, call.timeout_ms / 1000)
@@ -163,8 +163,8 @@ class Members:
 
     async def _change(self, group: Group, operation: Operation, expected_index: int | None) -> int:
         core = group.core
-        await self._conditions.until(lambda: core.replication is None or core.may_change_membership)
-        if core.replication is None:
+        await self._conditions.until(lambda: not core.is_leader or core.may_change_membership)
+        if not core.is_leader:
             raise NotLeader(core.leader)
         index = group.change_membership(operation.applied_to(core.configuration), expected_index)
         term = core.term

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from quorate.errors import CorruptLog, QuorateError
-from quorate.node.calls import Farewell, LeaderCalls
+from quorate.node.calls import Farewell
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream, MembershipChanged
@@ -36,7 +35,6 @@ class Membership:
         roster: Roster,
         durable: DurableState,
         transport: Transport,
-        calls: LeaderCalls,
         conditions: Conditions,
         events: EventStream,
         *,
@@ -44,13 +42,13 @@ class Membership:
     ) -> None:
         """``on_witness`` is called once this node turns out to be a witness."""
         self.roster = roster
-        self.calls = calls
         self._conditions = conditions
         self._group = group
         self._durable = durable
         self._transport = transport
         self._events = events
         self._on_witness = on_witness
+        group.on_witnessed = self._witnessed
         self._steward = Steward(group, roster, durable.identity.address)
         self._seen: tuple[Configuration, int, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -101,6 +99,13 @@ class Membership:
             self._group.fail(
                 CorruptLog("this node was a witness and holds no data: it begins anew when it is restarted")
             )
+
+    def _witnessed(self) -> None:
+        """The leader takes this node for a witness; the entry that says so is still on its way."""
+        core = self._group.core
+        if core.node_id not in core.configuration:
+            self._durable.remember_witness()
+            self._on_witness()
 
     def _maybe_repaired(self) -> None:
         """Vote again once the cluster has written down, for good, which data this node now votes with."""
@@ -172,12 +177,5 @@ class Membership:
 
     def _look(self) -> None:
         self._plan_look()
-        with self._failing():
+        with self._group.failing_loudly():
             self._steward.look()
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._group.fail(error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -27,7 +27,7 @@ from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.machine.sqlite import SqliteState
 from quorate.node.address_book import AddressBook
-from quorate.node.assembly import Running, Wiring, assemble
+from quorate.node.assembly import Wiring, assemble
 from quorate.node.calls import LeaderCall, LeaderCalls
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
@@ -38,12 +38,14 @@ from quorate.node.members import Members, described
 from quorate.node.peers import Peers
 from quorate.node.proposing import LEADER_WAIT_SECONDS, checked_command, propose_anywhere
 from quorate.node.reads import Consistency
+from quorate.node.running import Running
 from quorate.node.status import NodeStatus, status_of
 from quorate.node.wire import WIRE_CODEC
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.writer import GroupCommitWriter, WriterFactory
 from quorate.transport.contract import Transport, WireMessage
+from quorate.transport.sockets import split_address
 from quorate.transport.tcp import TcpTransport
 
 log = logging.getLogger(__name__)
@@ -103,15 +105,16 @@ class Node:
         self._transport = transport
         self._events = EventStream()
         self._router = Router(self._machines, open_state=open_state)
+        self._conditions = Conditions()
+        self._calls = LeaderCalls(self._rng.getrandbits(62), self._send_one, self._answer_call)
         self._peers = Peers(
             AddressBook(config.node_id, config.members),
             self._events,
+            self._calls,
             schema=schema,
             on_introduced=self._introduced,
             on_removed=self._failed,
         )
-        self._conditions = Conditions()
-        self._calls = LeaderCalls(self._rng.getrandbits(62), self._send_one, self._answer_call)
         self.members = Members(
             config.node_id,
             self._running_group,
@@ -163,10 +166,10 @@ class Node:
             raise
 
     async def _listen(self) -> Transport:
-        host, _, port = self.config.address.rpartition(":")
+        host, port = split_address(self.config.address)
         transport = TcpTransport(identity_of(self.config, self._rng, schema=self._schema), WIRE_CODEC, rng=self._rng)
         try:
-            await transport.listen(host.strip("[]"), int(port))
+            await transport.listen(host, port)
         except OSError as error:
             await transport.stop()
             raise ConfigError(f"cannot listen on {self.config.address}: {error.strerror}") from error
@@ -197,7 +200,6 @@ class Node:
                 peers=self._peers,
                 events=self._events,
                 conditions=self._conditions,
-                calls=self._calls,
                 rng=self._rng,
                 wall_clock_us=self._wall_clock_us,
                 make_writer=self._make_writer,
@@ -205,7 +207,7 @@ class Node:
             ),
             beginning,
         )
-        self._peers.form(running.group, running.membership, running.snapshots)
+        self._peers.running = running
         running.start()
         log.info("node %d is a member of %s", self.node_id, described(running.group.core.configuration) or "no cluster")
 
@@ -221,18 +223,12 @@ class Node:
         return await self.members.answer(call)
 
     def _introduced(self) -> None:
-        with self._failing_loudly():
+        try:
             if self._running is not None:
                 self._running.membership.redial()
             else:
                 self._begin_if_possible()
-
-    @contextmanager
-    def _failing_loudly(self) -> Iterator[None]:
-        """Whatever goes wrong inside, foreseen or not, stops the node: half of a node is worse than none."""
-        try:
-            yield
-        except Exception as error:
+        except Exception as error:  # foreseen or not: half of a node is worse than none
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
@@ -331,7 +327,7 @@ class Node:
     @property
     def is_leader(self) -> bool:
         """Whether this node believes that it leads. Another may have been elected since: see :meth:`read`."""
-        return self._group is not None and self._group.core.replication is not None and not self._group.stopped
+        return self._group is not None and self._group.core.is_leader and not self._group.stopped
 
     @property
     def is_witness(self) -> bool:
@@ -362,11 +358,10 @@ class Node:
     def status(self) -> NodeStatus:
         """The node's condition now."""
         return status_of(
-            self.node_id,
+            self.config,
             self._group,
             self._peers.addresses,
             self._peers.connected_ids,
-            address=self.config.address,
             store=self._durable.store if self._group and self._durable else None,
             failure=self.failure,
         )

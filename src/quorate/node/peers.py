@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+from quorate.config import TICK_MS
 from quorate.errors import QuorateError, RemovedFromCluster
 from quorate.node.address_book import AddressBook
-from quorate.node.calls import Farewell, LeaderAnswer, LeaderCall
+from quorate.node.calls import Farewell, LeaderAnswer, LeaderCall, LeaderCalls
 from quorate.node.events import EventStream, PeerConnected, PeerDisconnected
-from quorate.node.forwarding import Forward, ForwardAccepted, ForwardRefused
-from quorate.node.group import GROUP, Group
-from quorate.node.membership import Membership
+from quorate.node.forwarding import ForwardMessage
+from quorate.node.group import GROUP
+from quorate.node.running import Running
 from quorate.node.snapshots.messages import SnapshotMessage
-from quorate.node.snapshots.service import Snapshots
 from quorate.raft.messages import Message
 from quorate.storage.directory import KnownPeer
 from quorate.transport.contract import Announcement, Introduction, Refusal, RefusalCode, WireMessage
@@ -23,14 +24,15 @@ _OTHER_SCHEMA = "was started with another app, or another version of it: all nod
 class Peers:
     """Implements :class:`~quorate.transport.contract.Receiver`.
 
-    While the cluster has still to be formed, introductions fill the address ``book``. Afterwards :attr:`membership`
-    says who is who, and messages go to the :attr:`group`.
+    While the cluster has still to be formed, introductions fill the address ``book``. Afterwards the roster says who
+    is who, and messages go to the parts that are :attr:`running`.
     """
 
     def __init__(
         self,
         book: AddressBook,
         events: EventStream,
+        calls: LeaderCalls,
         *,
         schema: str,
         on_introduced: Callable[[], None],
@@ -40,43 +42,38 @@ class Peers:
         self._schema = schema
         self.book = book
         self.store = 0
-        """What this node announces before there is a membership."""
+        """The data that this node announces before the cluster is formed."""
         self.met: dict[int, KnownPeer] = {}
-        """The others that presented themselves before there was a membership."""
+        """The others that presented themselves before it was."""
         self.connected_ids: set[int] = set()
-        self.group: Group | None = None
-        self.membership: Membership | None = None
-        self.snapshots: Snapshots | None = None
+        self.running: Running | None = None
+        """What arrives is for these, as soon as they are there."""
         self.stopping = False
         self._events = events
+        self._calls = calls
         self._on_introduced = on_introduced
         self._on_removed = on_removed
-
-    def form(self, group: Group, membership: Membership, snapshots: Snapshots) -> None:
-        """The cluster is formed: what arrives from now on is for these."""
-        self.group, self.membership, self.snapshots = group, membership, snapshots
 
     @property
     def addresses(self) -> dict[int, str]:
         """Where each known node is reached, this one included."""
-        return self.membership.roster.addresses if self.membership is not None else self.book.members
+        return self.running.membership.roster.addresses if self.running is not None else self.book.members
 
     def received(self, peer: int, group: int, message: WireMessage) -> None:
         """A message arrived."""
-        if self.group is None or self.membership is None or group != GROUP:
-            return
-        if not self.membership.roster.admits(peer):
+        running = self.running
+        if running is None or group != GROUP or not running.membership.roster.admits(peer):
             return
         if isinstance(message, Message):
-            self.group.received(peer, message)
-        elif isinstance(message, Forward | ForwardAccepted | ForwardRefused):
-            self.group.received_forward(peer, message)
+            running.group.received(peer, message)
+        elif isinstance(message, ForwardMessage):
+            running.group.received_forward(peer, message)
         elif isinstance(message, LeaderCall | LeaderAnswer):
-            self.membership.calls.received(peer, message)
-        elif isinstance(message, Farewell) and self.membership.is_final(message):
-            self._on_removed(RemovedFromCluster(f"this node was removed by entry {message.configuration_index}"))
-        elif isinstance(message, SnapshotMessage) and self.snapshots is not None:
-            self.snapshots.received(peer, message)
+            self._calls.received(peer, message)
+        elif isinstance(message, Farewell) and running.membership.is_final(message):
+            self._told_of_removal(RemovedFromCluster(f"this node was removed by entry {message.configuration_index}"))
+        elif isinstance(message, SnapshotMessage):
+            running.snapshots.received(peer, message)
 
     def connected(self, peer: int) -> None:
         """Messages to ``peer`` can leave."""
@@ -87,14 +84,13 @@ class Peers:
         """Messages to ``peer`` cannot leave for now."""
         self.connected_ids.discard(peer)
         self._events.publish(PeerDisconnected(peer))
-        if self.group is not None:
-            self.group.peer_lost(peer)
-        if self.membership is not None:
-            self.membership.calls.lost(peer)
+        if self.running is not None:
+            self.running.group.peer_lost(peer)
+        self._calls.lost(peer)
 
     def announcement(self) -> Announcement:
         """What this node says about itself at this moment."""
-        return self.membership.announcement() if self.membership is not None else Announcement(store=self.store)
+        return Announcement(store=self.store) if self.running is None else self.running.membership.announcement()
 
     def introduced(self, introduction: Introduction) -> Refusal | None:
         """A node presents itself; returns the refusal, if it is to be refused."""
@@ -102,8 +98,8 @@ class Peers:
             return Refusal("the node is stopping")
         if introduction.schema != self._schema:
             return Refusal(f"node {introduction.node_id} at {introduction.address} {_OTHER_SCHEMA}")
-        if self.membership is not None:
-            refusal = self.membership.roster.introduce(introduction)
+        if self.running is not None:
+            refusal = self.running.membership.roster.introduce(introduction)
         else:
             reason = self.book.introduce(introduction)
             refusal = Refusal(reason) if reason is not None else None
@@ -113,11 +109,26 @@ class Peers:
             self._on_introduced()
         return refusal
 
+    def _told_of_removal(self, error: RemovedFromCluster) -> None:
+        """A peer says that this node is no member any more: believe it, unless a leader goes on talking to this node.
+
+        It may have been added anew, and that peer may not have heard of it yet.
+        """
+        assert self.running is not None
+        core = self.running.group.core
+
+        def believe() -> None:
+            if not self.stopping and not core.hears_leader:
+                self._on_removed(error)
+
+        seconds = core.config.election_ticks_max * TICK_MS / 1000
+        asyncio.get_running_loop().call_later(seconds if core.hears_leader else 0, believe)
+
     def refused(self, address: str, refusal: Refusal) -> None:
         """A node that we dialled does not want us."""
-        if self.stopping or self.membership is None:
+        if self.stopping or self.running is None:
             return
         if refusal.code is RefusalCode.REMOVED:
-            self._on_removed(RemovedFromCluster(refusal.reason))
+            self._told_of_removal(RemovedFromCluster(refusal.reason))
         elif refusal.code is RefusalCode.OTHER_DATA:
-            self.membership.lost_data(refusal.reason)
+            self.running.membership.lost_data(refusal.reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from quorate.errors import CommandFailed, OutcomeUnknown, ProposalDropped, QuorateError
 from quorate.machine.commands import Command
@@ -58,6 +58,9 @@ class Unit(Protocol):
 
     def refused(self, error: QuorateError) -> None:
         """They were not put into the log."""
+
+
+U = TypeVar("U", bound=Unit)
 
 
 @dataclass(slots=True)
@@ -131,9 +134,9 @@ def _size(unit: Unit) -> int:
     return sum(len(command.body) for command in unit.commands)
 
 
-def batches(units: Iterable[Unit]) -> Iterable[tuple[list[Unit], list[Command]]]:
+def batches(units: Iterable[U]) -> Iterable[tuple[list[U], list[Command]]]:
     """Split ``units``, in order, into batches of one entry each, with the batch's commands."""
-    batch: list[Unit] = []
+    batch: list[U] = []
     commands: list[Command] = []
     size = 0
     for unit in units:

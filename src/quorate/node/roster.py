@@ -51,7 +51,9 @@ class Roster:
         self.configuration, self.index = configuration, index
         self.committed, self.committed_index = committed, committed_index
         for member in configuration:
-            self._guests.pop(member.node_id, None)
+            if member.node_id in self._guests:
+                # It said itself where it lives, and the log may have an older address.
+                self._moved[member.node_id] = self._guests.pop(member.node_id)
             if self._moved.get(member.node_id) == member.address:
                 del self._moved[member.node_id]
         for gone in [peer for peer in self._stores if peer not in configuration and peer not in committed]:

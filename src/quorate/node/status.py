@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
+from quorate.config import RaftConfig
 from quorate.node.group import Group
 from quorate.raft.core import RaftCore
-from quorate.raft.membership import Configuration, Member, MemberRole
+from quorate.raft.membership import Member, MemberRole
 from quorate.raft.progress import ProgressState
 from quorate.storage.store import GroupStore
 
@@ -104,27 +105,26 @@ class NodeStatus:
 
 
 def status_of(
-    node_id: int,
+    config: RaftConfig,
     group: Group | None,
-    members: Mapping[int, str],
+    addresses: Mapping[int, str],
     connected: Container[int],
     *,
-    address: str,
     store: GroupStore | None,
     failure: BaseException | None,
 ) -> NodeStatus:
     """What the parts of a node amount to. ``group`` is ``None`` while not every member's id is known."""
     core = group.core if group is not None else None
     leader = core.leader if group is not None and core is not None and not group.stopped else None
-    own = core.configuration.get(node_id) if core else None
+    own = core.configuration.get(config.node_id) if core else None
     return NodeStatus(
-        node_id=node_id,
-        address=address,
+        node_id=config.node_id,
+        address=config.address,
         role="failed" if failure else "joining" if core is None else core.role.value,
         member_role=own.role if own else None,
         term=core.term if core else 0,
         leader=leader,
-        leader_address=members.get(leader) if leader is not None else None,
+        leader_address=addresses.get(leader) if leader is not None else None,
         commit_index=core.log.committed if core else 0,
         applied_index=group.applied_index if group else 0,
         last_index=core.log.last_index if core else 0,
@@ -132,17 +132,17 @@ def status_of(
         log_bytes=store.log_bytes if store else 0,
         snapshot_index=core.log.floor.index if core else 0,
         repairing=core.repairing if core else False,
-        membership=_membership(node_id, core, members, connected) if core else None,
-        peers=tuple(_peers(node_id, core, members, connected)),
+        membership=_membership(core, addresses, connected) if core else None,
+        peers=tuple(_peers(config.node_id, core, addresses, connected)),
         fsyncs=store.stats.syncs if store else 0,
         failure=(str(failure) or repr(failure)) if failure else None,
     )
 
 
 def _peers(
-    node_id: int, core: RaftCore | None, members: Mapping[int, str], connected: Container[int]
+    node_id: int, core: RaftCore | None, addresses: Mapping[int, str], connected: Container[int]
 ) -> Iterator[PeerStatus]:
-    for peer, address in members.items():
+    for peer, address in addresses.items():
         if peer != node_id:
             match, lag = _how_far(core, peer)
             yield PeerStatus(node_id=peer, address=address, connected=peer in connected, match_index=match, lag=lag)
@@ -156,27 +156,22 @@ def _how_far(core: RaftCore | None, peer: int) -> tuple[int | None, int | None]:
     return progress.match, core.log.last_index - progress.match
 
 
-def _membership(
-    node_id: int, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]
-) -> MembershipStatus:
-    configuration: Configuration = core.configuration
-    index = core.log.configurations.index
+def _membership(core: RaftCore, addresses: Mapping[int, str], connected: Container[int]) -> MembershipStatus:
+    configuration, index = core.configuration, core.log.configurations.index
     return MembershipStatus(
         configuration_index=index,
         joint=configuration.is_joint,
         committed=index <= core.log.committed,
-        members=tuple(_member(node_id, member, core, addresses, connected) for member in configuration),
+        members=tuple(_member(member, core, addresses, connected) for member in configuration),
     )
 
 
-def _member(
-    node_id: int, member: Member, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]
-) -> MemberStatus:
+def _member(member: Member, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]) -> MemberStatus:
     peer = member.node_id
     match, lag = _how_far(core, peer)
     repairing: bool | None = None
     snapshot: bool | None = None
-    if peer == node_id:
+    if peer == core.node_id:
         match, lag, repairing = core.log.durable, core.log.last_index - core.log.durable, core.repairing
     elif core.replication is not None and (progress := core.replication.peers.get(peer)) is not None:
         repairing, snapshot = progress.repairing, progress.state is ProgressState.SNAPSHOT
@@ -187,7 +182,7 @@ def _member(
         priority=member.priority,
         promote=member.promote,
         leaving=member.leaving,
-        connected=peer == node_id or peer in connected,
+        connected=peer == core.node_id or peer in connected,
         match_index=match,
         lag=lag,
         repairing=repairing,

@@ -130,6 +130,11 @@ class RaftCore:
         transfer = self._leadership.transfer if self._leadership else None
         return transfer.target if transfer else None
 
+    @property
+    def hears_leader(self) -> bool:
+        """Whether this node leads, or heard from a leader of its term a moment ago."""
+        return self._leader_is_protected
+
     # -- inputs ------------------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:

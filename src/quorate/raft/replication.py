@@ -50,7 +50,7 @@ class Replication:
             if progress.next <= self._log.floor.index and (progress.recheck or not progress.paused):
                 progress.wait_for_snapshot()
                 self._snapshots.append(SnapshotWanted(peer, progress.session))
-            while self._wants_entries(progress):
+            while self._wants_entries(peer, progress):
                 yield Envelope(peer, self._append_message(peer, progress))
             if progress.recheck:
                 progress.recheck = False
@@ -63,13 +63,22 @@ class Replication:
         snapshots, self._snapshots = self._snapshots, []
         return snapshots
 
-    def _wants_entries(self, progress: Progress) -> bool:
-        return not progress.paused and (progress.state is ProgressState.PROBE or progress.next <= self._log.last_index)
+    def _wants_entries(self, peer: int, progress: Progress) -> bool:
+        ahead = progress.next <= self._last_for(peer)
+        return not progress.paused and (progress.state is ProgressState.PROBE or ahead)
+
+    def _last_for(self, peer: int) -> int:
+        """The last entry to send to ``peer``.
+
+        A witness gets none that this node may still lose: with a longer log than all that could lead, it would keep
+        each of them from leading.
+        """
+        return self._own_match if peer in self.configuration.witnesses else self._log.last_index
 
     def _append_message(self, peer: int, progress: Progress) -> AppendEntries:
         entries = self._log.entries(
             progress.next,
-            self._log.last_index + 1,
+            self._last_for(peer) + 1,
             self._config.append_bytes_max,
             self._config.append_entries_max,
         )

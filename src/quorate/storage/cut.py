@@ -8,36 +8,28 @@ entries come: a recovery that finds it finishes the cut.
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
-from google_crc32c import value as crc32c
-
-from quorate.errors import CorruptLog
-from quorate.storage.filesystem import FileSystem, read_bytes, write_atomically
+from quorate.storage.filesystem import FileSystem
+from quorate.storage.sealed import read_sealed, write_sealed
 
 _NAME = "cut"
 _MAGIC = b"QUORCUT\n"
-_RECORD = struct.Struct(">8sQ")
-_CHECKSUM = struct.Struct(">I")
+_INDEX_BYTES = 8  # big-endian
 
 
 def announce_cut(fs: FileSystem, directory: Path, index: int) -> None:
     """From here on the entries from ``index`` on do not count any more; durable on return."""
-    record = _RECORD.pack(_MAGIC, index)
-    write_atomically(fs, directory / _NAME, record + _CHECKSUM.pack(crc32c(record)))
+    write_sealed(fs, directory / _NAME, _MAGIC, index.to_bytes(_INDEX_BYTES, "big"))
 
 
 def announced_cut(fs: FileSystem, directory: Path) -> int | None:
-    """The index of a cut that may be unfinished. Raises :class:`CorruptLog` if it cannot be read."""
-    path = directory / _NAME
-    if not fs.exists(path):
-        return None
-    data = read_bytes(fs, path)
-    record = data[: _RECORD.size]
-    if data[_RECORD.size :] != _CHECKSUM.pack(crc32c(record)):
-        raise CorruptLog(f"{path} cannot be read, so what was cut off the log is unknown; restore a backup")
-    return int(_RECORD.unpack(record)[1])
+    """The index of a cut that may be unfinished.
+
+    Raises :class:`~quorate.errors.CorruptLog` if it cannot be read: what was cut off is unknown then.
+    """
+    content = read_sealed(fs, directory / _NAME, _MAGIC)
+    return None if content is None else int.from_bytes(content, "big")
 
 
 def withdraw_cut(fs: FileSystem, directory: Path) -> None:

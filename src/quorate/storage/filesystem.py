@@ -97,8 +97,8 @@ def read_bytes(fs: FileSystem, path: Path) -> bytes:
         file.close()
 
 
-def write_atomically(fs: FileSystem, path: Path, data: bytes) -> None:
-    """Put ``data`` in place of the file: whatever happens, either the old or the new content is there whole.
+def write_atomically(fs: FileSystem, path: Path, *pieces: bytes) -> None:
+    """Put ``pieces`` in place of the file: whatever happens, either the old or the new content is there whole.
 
     Durable on return.
     """
@@ -106,7 +106,10 @@ def write_atomically(fs: FileSystem, path: Path, data: bytes) -> None:
     file = fs.open(temporary, create=True)
     try:
         file.truncate(0)
-        file.write_at(0, data)
+        offset = 0
+        for piece in pieces:
+            file.write_at(offset, piece)
+            offset += len(piece)
         file.sync()
     finally:
         file.close()

@@ -13,7 +13,7 @@ from google_crc32c import value as crc32c
 
 from quorate.errors import CorruptLog, FrameError
 from quorate.raft.output import Floor
-from quorate.storage.filesystem import TEMPORARY_SUFFIX, File, FileSystem
+from quorate.storage.filesystem import File, FileSystem, write_atomically
 from quorate.storage.manifest import MACHINES_PART, Manifest, PartInfo
 
 _PREFIX = "machines-"
@@ -47,19 +47,8 @@ def encode_header(floor: Floor, part: PartInfo) -> bytes:
 
 def write_machines(fs: FileSystem, directory: Path, floor: Floor, data: bytes) -> None:
     """Make a snapshot; it is there whole or not at all, and durable on return. Raises :class:`OSError`."""
-    path = machines_path(directory, floor.index)
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     header = encode_header(floor, PartInfo.of_bytes(MACHINES_PART, data))
-    file = fs.open(temporary, create=True)
-    try:
-        file.truncate(0)
-        file.write_at(0, header)
-        file.write_at(len(header), data)
-        file.sync()
-    finally:
-        file.close()
-    fs.rename(temporary, path)
-    fs.sync_directory(directory)
+    write_atomically(fs, machines_path(directory, floor.index), header, data)
 
 
 def read_machines(fs: FileSystem, directory: Path, index: int) -> tuple[Floor, bytes]:
@@ -74,6 +63,15 @@ def read_machines(fs: FileSystem, directory: Path, index: int) -> tuple[Floor, b
     if manifest.floor.index != index or manifest.parts != (PartInfo.of_bytes(MACHINES_PART, data),):
         raise _corrupt(path)
     return manifest.floor, data
+
+
+def read_machines_part(fs: FileSystem, path: Path, floor: Floor, part: PartInfo) -> bytes:
+    """The bytes that ``part`` describes, from such a file that was received and verified. Raises :class:`OSError`."""
+    file = fs.open(path)
+    try:
+        return file.read_at(len(encode_header(floor, part)), part.size_bytes)
+    finally:
+        file.close()
 
 
 def remove_machines_below(fs: FileSystem, directory: Path, index: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from quorate.errors import CorruptLog, FrameError, StorageError
 from quorate.raft.output import Floor
-from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem, reporting
+from quorate.storage.filesystem import TEMPORARY_SUFFIX, File, FileSystem, reporting
 from quorate.storage.incoming import (
     INCOMING,
     STAGED,
@@ -32,10 +32,11 @@ from quorate.storage.machines import (
     machines_indexes,
     machines_path,
     read_machines,
+    read_machines_part,
     remove_machines_below,
     write_machines,
 )
-from quorate.storage.manifest import MACHINES_PART, SQLITE_PART, Manifest
+from quorate.storage.manifest import MACHINES_PART, SQLITE_PART, Manifest, PartInfo
 
 _OUTGOING_PREFIX = "outgoing-"
 _SQLITE_COMPANIONS = ("-wal", "-shm", "-journal")
@@ -92,6 +93,16 @@ class SnapshotDirectory:
         """Where the copy of the SQLite file for the transfer of this number belongs."""
         return self.path / f"{_OUTGOING_PREFIX}{number}.sqlite"
 
+    def describe_outgoing(self, number: int) -> PartInfo:
+        """The part that this copy makes; reads all of it."""
+        with reporting(self.path):
+            return PartInfo.of_file(self._fs, SQLITE_PART, self.outgoing_path(number))
+
+    def open_outgoing(self, number: int) -> File:
+        """This copy, to be read. Removing it meanwhile does no harm."""
+        with reporting(self.path):
+            return self._fs.open(self.outgoing_path(number))
+
     def remove_outgoing(self, number: int) -> None:
         """The transfer of this number has ended: remove its copy, if there is one."""
         path = self.outgoing_path(number)
@@ -132,6 +143,19 @@ class SnapshotDirectory:
         """
         with reporting(self.path):
             return load_manifest(self._fs, self.path / STAGED)
+
+    def staged_state(self, manifest: Manifest) -> Path | None:
+        """Where the staged snapshot's copy of the SQLite file is, if it has one."""
+        number = _number_of(SQLITE_PART, manifest)
+        return None if number is None else part_path(self.path, number)
+
+    def staged_machines(self, manifest: Manifest) -> bytes:
+        """The in-memory machines' state in the staged snapshot; empty if it has none."""
+        number = _number_of(MACHINES_PART, manifest)
+        if number is None:
+            return b""
+        with reporting(self.path):
+            return read_machines_part(self._fs, part_path(self.path, number), manifest.floor, manifest.parts[number])
 
     def switch(self, state_path: Path) -> None:
         """Put the parts of the staged snapshot in place, the SQLite file at ``state_path``; durable on return.
@@ -195,3 +219,7 @@ class SnapshotDirectory:
             if self._fs.exists(companion):
                 self._fs.remove(companion)
         self._fs.sync_directory(state_path.parent)
+
+
+def _number_of(name: str, manifest: Manifest) -> int | None:
+    return next((number for number, part in enumerate(manifest.parts) if part.name == name), None)

@@ -68,7 +68,6 @@ class Wal:
         and :class:`OSError`.
         """
         wal = cls(fs, directory, group, segment_bytes, rotate_bytes)
-        wal._base_term = floor.term
         try:
             wal._recover(floor)
         except BaseException:
@@ -77,6 +76,7 @@ class Wal:
         return wal
 
     def _recover(self, floor: Floor) -> None:
+        self._base_term = floor.term
         cut = announced_cut(self._fs, self._directory)
         names = self._segment_names(cut)
         if floor.index and not names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Protocol, TypeVar
@@ -32,35 +33,30 @@ class Writer(Protocol):
         """Finish what was submitted and stop; blocks until then. Does not close the store. Safe to call twice."""
 
 
-class WriterFactory(Protocol):
-    """How a node makes its :class:`Writer`."""
-
-    def __call__(
-        self,
-        store: GroupStore,
-        on_persisted: Callable[[int], None],
-        on_failure: Callable[[BaseException], None],
-        loop: AbstractEventLoop,
-    ) -> Writer:
-        """See :class:`Writer`."""
-        ...
+OnPersisted = Callable[[int], None]
+OnFailure = Callable[[BaseException], None]
+WriterFactory = Callable[[GroupStore, OnPersisted, OnFailure, AbstractEventLoop], Writer]
+"""How a node makes its :class:`Writer`: of the store, ``on_persisted``, ``on_failure`` and the loop to call them."""
 
 
-class GroupCommitWriter:
+@dataclass(eq=False)
+class _Wired:
+    """What every writer is given."""
+
+    _store: GroupStore
+    _on_persisted: OnPersisted
+    _on_failure: OnFailure
+    _loop: AbstractEventLoop
+
+    def __post_init__(self) -> None:
+        self._stopped = False
+
+
+class GroupCommitWriter(_Wired):
     """Persists in a thread of its own: one sync covers all writes that arrived while the last one ran."""
 
-    def __init__(
-        self,
-        store: GroupStore,
-        on_persisted: Callable[[int], None],
-        on_failure: Callable[[BaseException], None],
-        loop: AbstractEventLoop,
-    ) -> None:
-        self._store = store
-        self._on_persisted = on_persisted
-        self._on_failure = on_failure
-        self._loop = loop
-        self._stopped = False
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._queue: SimpleQueue[Write | None] = SimpleQueue()
         # A daemon: a program that forgets to close ends all the same, like one that is killed.
         self._thread = Thread(target=self._run, name="quorate-writer", daemon=True)
@@ -108,21 +104,8 @@ class GroupCommitWriter:
             pass  # the loop is closed: nobody is left to tell
 
 
-class InlineWriter:
+class InlineWriter(_Wired):
     """Persists within :meth:`submit`: no thread, so that a simulation stays reproducible."""
-
-    def __init__(
-        self,
-        store: GroupStore,
-        on_persisted: Callable[[int], None],
-        on_failure: Callable[[BaseException], None],
-        loop: AbstractEventLoop,
-    ) -> None:
-        self._store = store
-        self._on_persisted = on_persisted
-        self._on_failure = on_failure
-        self._loop = loop
-        self._stopped = False
 
     def submit(self, write: Write) -> None:
         if self._stopped:

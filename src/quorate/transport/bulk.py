@@ -70,7 +70,7 @@ class BulkLane(Outlet):
 
     async def _serve(self) -> None:
         """One connection from its dialling to its end."""
-        loop, options = asyncio.get_running_loop(), self._options
+        loop = asyncio.get_running_loop()
         began = None
         try:
             async with self._connect() as (connection, _):
@@ -88,11 +88,10 @@ class BulkLane(Outlet):
         except Exception:
             log.exception("the bulk lane to %s failed", self._address)
         # One that comes and goes must earn longer and longer pauses, as the link itself must.
-        if began is not None and loop.time() - began >= options.backoff_seconds_max:
+        if began is not None and loop.time() - began >= self._options.backoff_seconds_max:
             self._failures = 0
-        pause = min(options.backoff_seconds_max, options.backoff_seconds_min * 2 ** min(self._failures, 30))
         self._failures += 1
-        self._not_before = loop.time() + pause * (0.5 + 0.5 * self._rng.random())
+        self._not_before = loop.time() + self._options.pause_seconds(self._failures, self._rng)
 
     async def _until_idle(self, connection: Dialled) -> None:
         """Return when the lane was not used for long enough; raise why the connection was lost, if it is before."""

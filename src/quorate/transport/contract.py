@@ -64,7 +64,7 @@ class Announcement:
     member: bool = True
     """False while it waits to be added to a cluster."""
     repairing: bool = False
-    """True while it brings back what its data directory lost."""
+    """True while it has lost what it promised, and waits for the cluster to take it in anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class RefusalCode(IntEnum):
     REMOVED = 2
     """The node was a member, and is not any more."""
     OTHER_DATA = 3
-    """The node comes with another data directory than the one it had."""
+    """The node comes without the data that it has voted with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from quorate.transport.contract import Identity, Lane, LinkStatus, Receiver
 from quorate.transport.handshake import Hello, Welcome, hello_from, introduce, refusal_in
 from quorate.transport.link import Link
 from quorate.transport.options import TcpOptions
+from quorate.transport.routes import Routes
 from quorate.transport.stats import StatsBook
 
 
@@ -24,8 +25,7 @@ class Dialler:
         self._stats = stats
         self._receiver: Receiver | None = None
         self._links: dict[str, Link] = {}
-        self._routes: dict[int, list[Link]] = {}
-        """The links that are up, by peer, the newest last; never an empty list."""
+        self._routes = Routes[Link](stats)
         self._told: set[int] = set()
         """The peers that the receiver takes for connected."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -49,7 +49,7 @@ class Dialler:
         if link is None:
             return
         if link.status.peer is not None:
-            self._unroute(link, link.status.peer)
+            self._routes.remove(link.status.peer, link)
         for task in link.stop():
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -61,8 +61,8 @@ class Dialler:
                 link.dial_soon()
 
     def route(self, peer: int) -> Link | None:
-        """The link to send to ``peer`` over: the one that came up last."""
-        return links[-1] if (links := self._routes.get(peer)) else None
+        """The link to send to ``peer`` over."""
+        return self._routes.to(peer)
 
     def statuses(self) -> Mapping[str, LinkStatus]:
         return {address: link.status for address, link in self._links.items()}
@@ -98,8 +98,7 @@ class Dialler:
     def up(self, link: Link, peer: int) -> None:
         """Route messages for ``peer`` over ``link``."""
         assert self._receiver is not None
-        self._routes.setdefault(peer, []).append(link)
-        self._stats[peer].connected = True
+        self._routes.add(peer, link)
         if peer not in self._told:
             self._told.add(peer)
             self._receiver.connected(peer)
@@ -107,16 +106,8 @@ class Dialler:
     def down(self, link: Link, peer: int, reason: str) -> None:
         """Stop routing over ``link``."""
         assert self._receiver is not None
-        self._unroute(link, peer)
+        self._routes.remove(peer, link)
         self._stats[peer].last_error = reason
         if peer not in self._routes and peer in self._told:
             self._told.discard(peer)
             self._receiver.disconnected(peer)
-
-    def _unroute(self, link: Link, peer: int) -> None:
-        links = self._routes.get(peer, [])
-        if link in links:
-            links.remove(link)
-        if not links:
-            self._routes.pop(peer, None)
-            self._stats[peer].connected = False

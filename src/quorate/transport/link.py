@@ -85,7 +85,6 @@ class Link:
             self._bulk.dial()
 
     async def _keep(self) -> None:
-        options = self._options
         while self.status.state is not LinkState.OURSELVES:
             self._failures += 1
             try:
@@ -95,8 +94,7 @@ class Link:
             except Exception as error:
                 log.exception("the link to %s failed and starts anew", self.status.address)
                 self.status.last_error = describe(error)
-            pause = min(options.backoff_seconds_max, options.backoff_seconds_min * 2 ** min(self._failures - 1, 30))
-            await self._pause(pause * (0.5 + 0.5 * self._rng.random()))
+            await self._pause(self._options.pause_seconds(self._failures, self._rng))
 
     async def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, unless :meth:`dial_soon` is called."""

@@ -41,6 +41,7 @@ from quorate.transport.handshake import (
     welcome_from,
 )
 from quorate.transport.memory_network import MemoryNetwork
+from quorate.transport.routes import Routes
 from quorate.transport.stats import StatsBook
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,7 @@ class MemoryTransport:
         self._stopped = False
         self._stats = StatsBook()
         self._links: dict[str, _Link] = {}
-        self._routes: dict[int, list[_Link]] = {}
-        """The links that are up, by peer, the newest last; never an empty list."""
+        self._routes = Routes[_Link](self._stats)
         self._told: set[int] = set()
         """The peers that the receiver takes for connected."""
 
@@ -105,7 +105,7 @@ class MemoryTransport:
     def send(self, peer: int, group: int, messages: Sequence[WireMessage], *, lane: Lane = Lane.PROMPT) -> None:
         """Send ``messages``, or drop and count them."""
         stats = self._stats[peer]
-        link = self._route(peer)
+        link = self._routes.to(peer)
         if link is None or link.target is None:
             stats.dropped += len(messages)
             return
@@ -122,7 +122,7 @@ class MemoryTransport:
 
     def backlog_bytes(self, peer: int, lane: Lane) -> int:
         """What was sent to ``peer`` and has not arrived; without the codec, only its binary fields count."""
-        link = self._route(peer)
+        link = self._routes.to(peer)
         return 0 if link is None else link.lanes[lane].backlog_bytes
 
     def stats(self) -> Mapping[int, PeerStats]:
@@ -228,8 +228,7 @@ class MemoryTransport:
         if not self._wanted(link) or self._network.member(link.address) is not target:
             return
         link.connected(target)
-        self._routes.setdefault(peer, []).append(link)
-        self._stats[peer].connected = True
+        self._routes.add(peer, link)
         if peer not in self._told:
             self._told.add(peer)
             self._receiver.connected(peer)
@@ -237,18 +236,12 @@ class MemoryTransport:
     def _wanted(self, link: _Link) -> bool:
         return self._links.get(link.address) is link
 
-    def _route(self, peer: int) -> _Link | None:
-        return links[-1] if (links := self._routes.get(peer)) else None
-
     def _take_down(self, link: _Link, reason: str) -> None:
         if link.target is None:
             return
         peer = link.target.identity.node_id
         link.lost(reason)
-        self._routes[peer].remove(link)
-        if not self._routes[peer]:
-            del self._routes[peer]
-            self._stats[peer].connected = False
+        self._routes.remove(peer, link)
         self._stats[peer].last_error = reason
         asyncio.get_running_loop().call_soon(self._tell_disconnected, peer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 from quorate.transport.framing import FRAME_BYTES_MAX
 from quorate.transport.handshake import VERSIONS
@@ -25,10 +26,15 @@ class TcpOptions:
     backoff_seconds_min: float = 0.02
     """The pause after a first failure to connect. It doubles with each further one …"""
     backoff_seconds_max: float = 1.0
-    """… up to this. Half of every pause is random, lest all peers come back in step."""
+    """… up to this."""
     unacknowledged_seconds_max: float = 10.0
     """A connection whose data no one acknowledges for this long is given up (where the system can do that)."""
     close_seconds: float = 0.5
     """How long ``stop`` waits for what was sent last to leave."""
     versions: tuple[int, int] = VERSIONS
     """The lowest and highest protocol version to speak; a lower maximum lets old and new nodes mix."""
+
+    def pause_seconds(self, failures: int, rng: Random) -> float:
+        """How long to wait after so many failures in a row. Half of it is random, lest all peers come back in step."""
+        pause = min(self.backoff_seconds_max, self.backoff_seconds_min * 2 ** min(failures - 1, 30))
+        return float(pause * (0.5 + 0.5 * rng.random()))

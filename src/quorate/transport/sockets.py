@@ -1,4 +1,4 @@
-"""What every peer connection's socket wants, and how addresses are written."""
+"""What every peer connection's socket wants, and what an address is to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))  # 
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """The host and port of ``host:port`` or ``[v6]:port``; raises :class:`ConfigError` for anything else."""
+    """The host and port of ``host:port`` or ``[v6]:port``, to be connected to; :class:`ConfigError` for anything else.
+
+    What people write of peers, with ids and defaults, is :func:`quorate.config.parse_peer`'s business.
+    """
     host, colon, port = address.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):

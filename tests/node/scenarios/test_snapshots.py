@@ -69,7 +69,7 @@ async def test_scenario_27_a_crash_while_a_snapshot_is_written_leaves_one_to_sta
 
     From: RedisLabs/redisraft #654: a node that died while it wrote its snapshot could not read the stump at its start.
     How: the new file takes the place of the old one before all of it is durable.
-    Brings it back: in ``write_machines``, leave out ``file.sync()``; or write to ``path`` itself.
+    Brings it back: in ``write_machines``, write to the file itself instead of calling ``write_atomically``.
     """
     settings = {**EARLY, "heartbeat_interval_ms": 10, "election_timeout_min_ms": 20, "election_timeout_ms": 40}
     async with TestCluster(1, machine=Blobs, settings=settings, seed=27) as cluster:

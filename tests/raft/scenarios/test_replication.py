@@ -164,7 +164,7 @@ def test_scenario_14_only_entries_of_the_current_term_commit_by_counting() -> No
 
     From: figure 8; logcabin #44, canonical/raft #220, async-raft #108, bakwc/PySyncObj #169.
     How: it is committed, the leader dies, a server with a later term's entry there is elected and overwrites it.
-    Brings it back: in ``RaftCore._maybe_commit``, leave out the comparison of the term.
+    Brings it back: in ``Leadership._maybe_commit``, leave out the comparison of the term.
     """
     disks = {node: Disk(HardState(2), entries([1, 2])) for node in (1, 2, 3)}
     cluster = Cluster(3, disks=disks)

@@ -143,7 +143,10 @@ class Receiver:
         configurations = [self._group.core.configuration]
         if manifest.floor.configuration:
             configurations.append(Configuration.decode(manifest.floor.configuration))
-        members = [configuration.get(own) for configuration in configurations]
+        members = [configuration.get(own) for configuration in configurations if own in configuration]
+        if not members and not self._group.core.log.last_index:
+            self._group.on_witnessed()  # it was added a moment ago, and has nothing yet that it could forget
+            return True
         return any(member is not None and member.role is MemberRole.WITNESS for member in members)
 
     def _answer(
