@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from quorate.testing.simulation import draw, run_seed
+from quorate.testing.simulation.swarm import PROFILES
 
 PROGRAM = """
 import sys
@@ -46,4 +47,4 @@ def test_seeds_differ() -> None:
     assert {plan.nodes for plan in plans} == {1, 2, 3, 4, 5}
     assert len({plan.faults for plan in plans}) > 150
     assert any(plan.lease_reads for plan in plans)
-    assert all(2 * plan.left_dead < plan.nodes for plan in plans)
+    assert {plan.profile for plan in plans} == set(PROFILES)

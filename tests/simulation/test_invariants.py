@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from quorate.raft.configurations import Configurations
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration
 from quorate.raft.messages import AppendEntriesReply, RequestVote, RequestVoteReply
@@ -28,6 +29,9 @@ class FakeLog:
         self.last_index = self.written = len(entries)
         self.floor = Floor()
         self.durable = len(entries) if durable is None else durable
+        self.configurations = Configurations(Configuration.of((1, 2, 3)), self.floor)
+        for each in entries:
+            self.configurations.appended(each)
 
     def term(self, index: int) -> int:
         return self._entries[index - 1].term if index else 0
@@ -39,7 +43,10 @@ class FakeLog:
 def core(node_id: int, term: int, entries: list[Entry] | None = None, role: Role = Role.FOLLOWER, **log: Any) -> Any:
     configuration = Configuration.of((1, 2, 3))
     fake = FakeLog(entries or [], **log)
-    return SimpleNamespace(node_id=node_id, term=term, role=role, log=fake, configuration=configuration)
+    config = SimpleNamespace(lease_reads=False)
+    return SimpleNamespace(
+        node_id=node_id, term=term, role=role, log=fake, configuration=configuration, repairing=False, config=config
+    )
 
 
 class World:
@@ -48,6 +55,7 @@ class World:
     def __init__(self) -> None:
         self.found: list[BaseException] = []
         self.invariants = Invariants((1, 2, 3), self.found.append)
+        self.invariants.known.configurations = [(0, Configuration.of((1, 2, 3)))]
 
     def durable(self, node_id: int, entries: list[Entry], hard_state: HardState | None = None, ticket: int = 1) -> None:
         write = Write(ticket, hard_state, tuple(entries))
@@ -240,11 +248,108 @@ def test_states_that_differ(world: World) -> None:
     world.expect("equal state")
 
 
+def configuration(index: int, term: int = 1, voters: tuple[int, ...] = (1, 2, 3)) -> Entry:
+    return Entry(index, term, EntryKind.MEMBERSHIP, Configuration.of(voters).encode())
+
+
 def test_two_configurations_at_once(world: World) -> None:
-    configurations = [Entry(index, 1, EntryKind.MEMBERSHIP, b"") for index in (1, 2)]
+    configurations = [configuration(1), configuration(2)]
     world.durable(1, configurations)
     world.invariants.changed(core(1, 1, configurations, Role.LEADER))
     world.expect("one configuration at a time")
+
+
+def test_another_configuration_than_the_latest(world: World) -> None:
+    node = core(1, 1, [entry(1, 1), configuration(2)])
+    world.durable(1, [entry(1, 1), configuration(2)])
+    world.invariants.changed(node)
+    assert world.found == []
+    node.log.configurations = Configurations(Configuration.of((1, 2, 3)), Floor())
+    world.invariants.changed(node)
+    world.expect("the latest configuration is in force")
+
+
+def test_the_same_entry_is_the_same_configuration_everywhere(world: World) -> None:
+    for node, entries in ((1, [configuration(1)]), (2, [configuration(1, voters=(1, 2))])):
+        world.durable(node, entries)
+    world.expect("log matching")
+
+
+@pytest.mark.parametrize("change", [{"repairing": True}, {"configuration": Configuration.of((2, 3), learners=(1,))}])
+def test_who_may_not_lead(world: World, change: dict[str, Any]) -> None:
+    leader = core(1, 1, role=Role.LEADER)
+    vars(leader).update(change)
+    if "configuration" in change:
+        leader.log.configurations = Configurations(change["configuration"], Floor())
+    else:
+        world.invariants.damaged(1)
+    world.invariants.changed(leader)
+    world.expect("only voters with data lead")
+
+
+def test_a_vote_in_repair(world: World) -> None:
+    voter = core(1, 1)
+    voter.repairing = True
+    world.durable(1, [], HardState(1, 2))
+    world.invariants.sending(1, voter, 2, RequestVoteReply(term=1, granted=True))
+    world.expect("a node in repair does not vote")
+
+
+def test_a_repair_without_a_loss(world: World) -> None:
+    world.invariants.recovered(1, Recovered(repairing=True))
+    world.expect("only who lost something is repaired")
+
+
+def test_a_copy_in_repair_does_not_count(world: World) -> None:
+    world.durable(1, LOG)
+    world.invariants.damaged(2)
+    world.invariants.recovered(2, Recovered(repairing=True))
+    world.durable(2, LOG)
+    world.invariants.changed(core(1, 2, LOG, committed=3))
+    world.expect("durable on a quorum")
+
+
+def test_what_was_acknowledged_before_the_loss_counts(world: World) -> None:
+    for node in (1, 2):
+        world.durable(node, LOG)
+    world.invariants.wiped(2)
+    world.invariants.changed(core(1, 2, LOG, committed=3))
+    assert world.found == []
+
+
+def test_an_entry_of_an_earlier_term_is_committed_by_counting(world: World) -> None:
+    for node in (1, 2):
+        world.durable(node, LOG)
+    world.invariants.changed(core(1, 3, LOG, Role.LEADER))
+    world.invariants.changed(core(1, 3, LOG, Role.LEADER, committed=3))
+    world.expect("own term only")
+
+
+def test_what_was_replaced_in_memory_is_not_durable(world: World) -> None:
+    world.durable(1, LOG)
+    world.invariants.changed(core(1, 3, [*LOG[:2], entry(3, 3)]))
+    world.expect("takes 3 for durable")
+
+
+def test_a_witness_has_the_same_entries_without_their_commands(world: World) -> None:
+    bare = [Entry(each.index, each.term, EntryKind.WITNESSED, b"") for each in LOG]
+    world.durable(1, bare)
+    world.durable(2, LOG)
+    world.invariants.changed(core(2, 2, LOG, Role.LEADER, committed=3))
+    world.invariants.changed(core(1, 2, bare, committed=3))
+    assert world.found == []
+
+
+def test_a_lease_that_has_passed_to_another(world: World) -> None:
+    former, present = core(1, 1, LOG, durable=3), core(2, 2, LOG, Role.LEADER, committed=3)
+    for node in (1, 2):
+        world.durable(node, LOG)
+    present.config.lease_reads = True
+    reads = SimpleNamespace(_has_lease=lambda commit, now: now < 7)
+    former._leadership, present._leadership = SimpleNamespace(reads=reads), None
+    world.invariants.known.lease_holders = lambda: [(former, 5), (present, 5)]
+    world.invariants.changed(present)
+    world.expect("leases are exclusive")
 
 
 def test_a_snapshot_of_what_was_never_committed(world: World) -> None:

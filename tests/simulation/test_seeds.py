@@ -6,7 +6,7 @@ import pytest
 
 from quorate.testing.simulation import Summary, run_seed
 
-CHUNKS, SEEDS_PER_CHUNK = 50, 10
+CHUNKS, SEEDS_PER_CHUNK = 100, 5
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

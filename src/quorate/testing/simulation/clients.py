@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -177,8 +177,9 @@ class Client:
     """One client: it has one operation under way at a time."""
 
     def __init__(
-        self, number: int, door: Door, node_ids: list[int], rng: Random, trace: Trace, scheduler: Scheduler
+        self, number: int, door: Door, node_ids: Sequence[int], rng: Random, trace: Trace, scheduler: Scheduler
     ) -> None:
+        """``node_ids`` may change."""
         self.number = number
         self.rng = rng
         self._door = door

@@ -64,8 +64,14 @@ class SimulatedDisk(MemoryFileSystem):
 
     def rename(self, source: Path, target: Path) -> None:
         super().rename(source, target)
-        if not target.name.endswith(TEMPORARY_SUFFIX) and not source.name.endswith(TEMPORARY_SUFFIX):
+        if source in self.committed:
+            self.committed[target] = self.committed.pop(source)
+        elif not target.name.endswith(TEMPORARY_SUFFIX) and not source.name.endswith(TEMPORARY_SUFFIX):
             self.committed.pop(target, None)  # another file took its place
+
+    def remove(self, path: Path) -> None:
+        super().remove(path)
+        self.committed.pop(path, None)
 
     # -- faults ------------------------------------------------------------------------------------------
 
@@ -112,6 +118,25 @@ class SimulatedDisk(MemoryFileSystem):
         """The files with anything in them, and how many bytes that is, without the zeros at the end."""
         found = [(path, len(bytes(inode.live).rstrip(b"\0"))) for path, inode in sorted(self._names.items())]
         return [(path, size) for path, size in found if size]
+
+    def zero(self, path: Path, offset: int, size: int) -> None:
+        """Decay: a sector reads as zeros, durably."""
+        inode = self._inode(path)
+        for content in (inode.live, inode.durable):
+            end = min(offset + size, len(content))
+            content[offset:end] = bytes(max(0, end - offset))
+
+    def lose_file(self, path: Path) -> None:
+        """Decay: a file is gone, durably."""
+        self._names.pop(path, None)
+        self._durable_names.pop(path, None)
+
+    def wipe(self) -> None:
+        """A new disk: nothing is left."""
+        for gone in (self._directories, self._names, self._durable_names, self._unsynced_names, self.committed):
+            gone.clear()
+        self.is_full = False
+        self.kill()
 
     # -- ends --------------------------------------------------------------------------------------------
 

@@ -30,6 +30,21 @@ class Evidence:
         self.role_term = 0
         self.committed = 0
         self.applied = 0
+        self.began_at = 0
+        """How many entries were committed when this disk was empty."""
+        self.harmed = False
+        """Whether the disk has lost something, or may have, and was not repaired since."""
+        self.repairing = False
+        """Whether the node knows that."""
+        self.lost: list[int] | None = None
+        """The terms of the entries that it had before. What was acknowledged then may be counted on, once."""
+        self.was_witness = False
+        """Whether this disk holds no data, as the node was a witness."""
+
+    def has(self, index: int, term: int) -> bool:
+        """Whether an entry is durable here, so that it counts. A copy made since a loss does not before the repair."""
+        terms = self.terms if self.lost is None else self.lost
+        return 0 < index <= len(terms) and terms[index - 1] == term
 
     def term_at(self, index: int) -> int | None:
         """The term of the durable entry at ``index``, 0 at index 0, ``None`` beyond the end."""
@@ -59,6 +74,9 @@ class Evidence:
 
     def restarted(self, recovered: Recovered, committed: Sequence[Entry]) -> None:
         """The node begins again from what its disk holds, all of which is durable."""
+        if recovered.repairing and self.lost is None:
+            self.lost = self.terms
+        self.repairing = recovered.repairing
         self.hard_state = recovered.hard_state
         self._begin_at(recovered.floor.index, committed)
         self.terms += terms_behind_floor(recovered)
@@ -66,6 +84,31 @@ class Evidence:
         self.submitted_last = recovered.last_index
         self.term, self.role, self.role_term = recovered.hard_state.term, Role.FOLLOWER, 0
         self.committed = self.applied = 0
+
+    def wiped(self, committed: Sequence[Entry], *, harmed: bool) -> None:
+        """The disk is empty. It is a loss (``harmed``) if the node is, or may be, a member."""
+        if harmed:
+            self.harmed = True
+            self.lost = self.terms if self.lost is None else self.lost
+        else:
+            self.lost, self.harmed = None, False
+        self.hard_state, self.terms, self.floor_index = HardState(), [], 0
+        self.unconfirmed, self.submitted_last = [], 0
+        self.began_at = len(committed)
+        self.repairing = self.was_witness = False
+
+    def damaged(self) -> None:
+        """Something on the disk is not as it was written."""
+        self.harmed = True
+
+    def go_by(self, *, repairing: bool, is_witness: bool) -> None:
+        """What the node knows about itself by now."""
+        if repairing and not self.repairing and self.lost is None:
+            self.lost = list(self.terms)
+        elif self.repairing and not repairing:
+            self.lost, self.harmed = None, False
+        self.repairing = repairing
+        self.was_witness |= is_witness
 
     def _begin_at(self, floor_index: int, committed: Sequence[Entry]) -> None:
         """What is at or below a floor was committed, so it is known without looking."""

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from quorate.config import RaftConfig
-from quorate.errors import QuorateError
+from quorate.errors import CorruptLog, QuorateError, RemovedFromCluster
 from quorate.machine.contract import Machine
 from quorate.node.group import Group
 from quorate.node.identity import identity_of
@@ -24,6 +24,7 @@ from quorate.testing.simulation.disk import DiskPlan, ProcessKilled, SimulatedDi
 from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.loop import Scheduler, SimulatedLoop
 from quorate.testing.simulation.network import SimulatedNetwork
+from quorate.testing.simulation.reads import watch_reads
 from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
 from quorate.testing.simulation.trace import Trace
 from quorate.testing.simulation.transport import SimulatedTransport
@@ -40,7 +41,10 @@ DIGEST_EVERY = 7
 class HostPlan:
     """What all machines of a run have in common."""
 
-    config: Callable[[int], RaftConfig]
+    config: Callable[[int, Mapping[int, str], bool], RaftConfig]
+    """Given a node's id, where every node lives, and whether this one joins a cluster that exists."""
+    addresses: dict[int, str]
+    """Where every node lives now, as the administrator would write it into a new configuration."""
     machines: Callable[[Callable[[], None]], Mapping[str, Machine]]
     """Given what the machines have to call for each command."""
     disk: DiskPlan
@@ -64,7 +68,7 @@ class Process:
             slack_seconds=plan.slack_seconds, thread_seconds=plan.thread_seconds,
         )  # fmt: skip
         rng = Random(f"{host.seed}.{host.node_id}.{number}")
-        config = plan.config(host.node_id)
+        config = plan.config(host.node_id, plan.addresses, host.joining)
         identity = identity_of(config, rng, schema=plan.schema)
         self.transport = SimulatedTransport(host.network, identity, self.loop)
         self.machines = plan.machines(self._spend)
@@ -108,6 +112,8 @@ class Process:
     ) -> Writer:
         host = self.host
         host.invariants.recovered(host.node_id, store.recovered)
+        if host.invariants.known.evidence[host.node_id].repairing:
+            host.trace.event(host.node_id, "has to be repaired")
         self.writer = SimulatedWriter(
             host.disk, store, on_persisted, on_failure, loop,
             on_submitted=self._submitted,
@@ -130,7 +136,14 @@ class Process:
         """The core, once there is one."""
         if self.group is None:
             self.group = self.node._group
+            if self.group is not None:
+                watch_reads(self.group, self.host.invariants.known, self.host.abort)
         return self.group.core if self.group is not None else None
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether there is a state to look at, or will be: a witness has none."""
+        return not self.node._router._witness
 
     def _spend(self) -> None:
         if self.host.slow_apply_seconds:
@@ -146,7 +159,7 @@ class Process:
             await self.node.start()
         except QuorateError as error:
             self.host.trace.event(self.host.node_id, f"cannot start: {error}")
-            self.host.start_failed(error)
+            self.host.failed(error)
         else:
             self.started = True
             try:
@@ -154,6 +167,8 @@ class Process:
             except QuorateError as error:
                 self.host.trace.event(self.host.node_id, f"failed: {error}")
                 self.host.failed(error)
+            except Exception as error:
+                self._escaped(error)
         self._end()
 
     def _end(self) -> None:
@@ -177,7 +192,7 @@ class Process:
         raft_log = core.log
         seen = (
             core.term, core.role, core.voted_for, raft_log.last_index, raft_log.durable, raft_log.committed,
-            raft_log.applied, raft_log.floor.index,
+            raft_log.applied, core.repairing, raft_log.configurations.index, raft_log.floor.index,
         )  # fmt: skip
         if seen == self._seen:
             return
@@ -191,9 +206,15 @@ class Process:
                 host.scheduler.world.call_soon(host.on_leading, host)
         if before and before[-1] != raft_log.floor.index:
             host.counts["log cuts"] += 1
+        if before and before[-3] != core.repairing:
+            host.counts["nodes repaired"] += not core.repairing
+            host.trace.event(host.node_id, "has to be repaired" if core.repairing else "is repaired")
+        if before and before[-2] != raft_log.configurations.index:
+            host.trace.event(host.node_id, f"goes by the configuration of entry {raft_log.configurations.index}")
         assert self.group is not None
         applied = self.group.applied_index
-        if applied % DIGEST_EVERY == 0 and applied != self._digested and self.node._router.is_level:
+        is_due = applied and applied % DIGEST_EVERY == 0 and applied != self._digested
+        if is_due and self.node._router.is_level and self.holds_data:
             self._digested = applied
             host.invariants.state_seen(host.node_id, applied, self.digest())
 
@@ -231,10 +252,13 @@ class Host:
         self.process: Process | None = None
         self.starts = 0
         self.wall_clock_offset_us = 0
-        self.beyond_repair = False
-        """Whether its disk has decayed so that it refuses to start: as good as gone."""
-        self.decayed = False
-        """Whether a bit of its disk was flipped."""
+        self.fired = fired
+        self.joining = False
+        """Whether the next process is told to join a cluster that exists."""
+        self.in_use = True
+        """Whether anybody counts on it: a spare machine is not, nor is that of a node that was removed."""
+        self.moves = 0
+        """How often it got another address."""
         self.slow_apply_seconds = 0.0
         """How long applying a command takes beyond the usual, which is no time at all."""
         self.on_down: Callable[[Host], None] = _nobody
@@ -258,7 +282,7 @@ class Host:
 
     def start(self) -> None:
         """Switch the machine on if it is off, and start a process unless one runs."""
-        if self.process is not None or self.beyond_repair:
+        if self.process is not None:
             return
         self.network.powered.add(self.node_id)
         self.starts += 1
@@ -279,17 +303,24 @@ class Host:
             callback()
         self.on_down(self)
 
-    def start_failed(self, error: QuorateError) -> None:
-        """The node refused to start: only for a reason that the simulation gave it."""
-        if self.decayed:
-            self.beyond_repair = True
-        elif not self.disk.broken:
-            self.abort(Violation("a node starts on what it left", f"node {self.node_id}: {error}"))
-
     def failed(self, error: QuorateError) -> None:
-        """The node gave up: only for a reason that the simulation gave it."""
-        if not self.disk.broken and not self.decayed:
+        """The node does not start, or gave up: only for a reason that the simulation gave it."""
+        known = self.invariants.known
+        if isinstance(error, RemovedFromCluster):
+            self.in_use = False
+            self.fired["removed nodes told so"] += 1
+            if not known.was_removed(self.node_id):
+                self.abort(Violation("only who was removed is told so", f"node {self.node_id}: {error}"))
+        elif isinstance(error, CorruptLog) and self._was_witness:
+            self.fired["witnesses that begin anew"] += 1
+            self.invariants.damaged(self.node_id)
+        elif not self.disk.broken:
             self.abort(Violation("a node runs until it is stopped", f"node {self.node_id}: {error}"))
+
+    @property
+    def _was_witness(self) -> bool:
+        durable = self.node._durable if self.node is not None else None
+        return durable is not None and durable.identity.witness
 
     def stop(self) -> None:
         """Ask the process to stop in good order."""
@@ -318,6 +349,22 @@ class Host:
             process.loop.drain(process.node.kill())
             self._down(process)
 
+    def wipe(self) -> None:
+        """Kill the process, and put an empty disk in place of the machine's."""
+        self.kill()
+        self.disk.wipe()
+        self.invariants.wiped(self.node_id)
+
+    def move(self) -> None:
+        """Give the machine another address, for the next process."""
+        self.moves += 1
+        self.plan.addresses[self.node_id] = address_of(self.node_id, self.moves)
+
+    @property
+    def address(self) -> str:
+        """Where its node is reached, or will be when it has started again."""
+        return self.plan.addresses[self.node_id]
+
     def bury(self) -> None:
         """Leave nothing behind: the run is over."""
         process, self.process = self.process, None
@@ -341,6 +388,11 @@ class Host:
             self.scheduler.world.call_soon(lambda: self.kill(power=power))
 
         self.disk.kill_after(changes, now)
+
+
+def address_of(node_id: int, moves: int = 0) -> str:
+    """The address of a machine that has moved so often."""
+    return f"node{node_id}{'abcdefghijklmnopqrstuvwxyz'[moves % 26] if moves else ''}:{7000 + node_id}"
 
 
 def _nobody(host: Host) -> None:

@@ -10,64 +10,21 @@ from typing import ParamSpec
 
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.membership import Configuration
 from quorate.raft.messages import AppendEntriesReply, RequestVote, RequestVoteReply
 from quorate.raft.output import HardState, Recovered, Write
 from quorate.raft.roles import Role
 from quorate.testing.simulation.evidence import Evidence, terms_behind_floor
+from quorate.testing.simulation.knowledge import Invariant, Knowledge, Violation, same_entry
+from quorate.testing.simulation.membership import OF_MEMBERSHIP
+from quorate.testing.simulation.reads import LeasesAreExclusive
 from quorate.transport.contract import WireMessage
+
+__all__ = ["ALL", "Invariants", "Violation"]
 
 P = ParamSpec("P")
 
 CHECKED_AT_ONCE_BYTES = 1 << 40
-
-
-class Violation(Exception):
-    """An invariant does not hold: (which, what was found)."""
-
-    def __init__(self, invariant: str, found: str) -> None:
-        super().__init__(f"{invariant}: {found}")
-        self.invariant, self.found = invariant, found
-
-
-class Knowledge:
-    """What all invariants share: every node's evidence, and the one true log."""
-
-    def __init__(self) -> None:
-        self.evidence: dict[int, Evidence] = {}
-        self.committed: list[Entry] = []
-        """The committed entries, from index 1 on, as the first node that knew of each had it."""
-        self.leaders: dict[int, int] = {}
-        """Term → its leader."""
-        self.damaged: set[int] = set()
-        """Nodes whose disk has decayed."""
-
-
-class Invariant:
-    """Told of everything; interested in some of it."""
-
-    name = ""
-
-    def __init__(self, knowledge: Knowledge) -> None:
-        self.known = knowledge
-
-    def changed(self, evidence: Evidence, core: RaftCore) -> None:
-        """A node's core is not as it was; ``evidence`` still says how it was."""
-
-    def submitted(self, evidence: Evidence, core: RaftCore | None, write: Write) -> None:
-        """A node wants something durable; ``evidence`` does not know it yet."""
-
-    def sending(self, evidence: Evidence, core: RaftCore | None, peer: int, message: WireMessage) -> None:
-        """A message leaves a node."""
-
-    def recovered(self, evidence: Evidence, recovered: Recovered) -> None:
-        """A node starts from its disk; ``evidence`` still says what that should hold."""
-
-    def state_seen(self, node_id: int, index: int, digest: str) -> None:
-        """A node's state machines have applied ``index``, and their state has this digest."""
-
-    def fail(self, found: str) -> None:
-        """Raise the violation."""
-        raise Violation(self.name, found)
 
 
 class ElectionSafety(Invariant):
@@ -116,8 +73,12 @@ class LogMatching(Invariant):
                     previous = before[0] if before else 0
             created = (previous, entry)
             known = self.created.setdefault((entry.index, entry.term), created)
-            if known != created:
+            if known[0] != previous or not same_entry(known[1], entry):
                 self.fail(f"node {evidence.node_id} has {entry!r} behind term {previous}, elsewhere it is {known}")
+            if known[1].kind is EntryKind.WITNESSED:
+                self.created[entry.index, entry.term] = created  # another node may know what is in it
+            if entry.kind is EntryKind.MEMBERSHIP and (entry.index, entry.term) not in self.known.proposed:
+                self.known.proposed[entry.index, entry.term] = Configuration.decode(entry.payload)
             previous = entry.term
 
 
@@ -163,25 +124,56 @@ class StateMachineSafety(Invariant):
                 if low > len(committed):
                     continue  # the next invariant takes it in
                 first = committed[low - 1]
-                if entry != first:
+                if not same_entry(entry, first):
                     self.fail(f"node {core.node_id} committed {entry!r} where {first!r} was committed")
 
 
 class CommittedIsDurable(Invariant):
-    """§5.3, §5.4.2: when an entry counts as committed it is durable on a quorum, on each half of a joint one."""
+    """§5.3, §5.4.2: when an entry counts as committed it is durable on a quorum, on each half of a joint one.
+
+    Of a witness, its place and its term are. What a node in repair has does not count.
+    """
 
     name = "committed entries are durable on a quorum (§5.3)"
 
     def changed(self, evidence: Evidence, core: RaftCore) -> None:
         committed, log = self.known.committed, core.log
+        if len(committed) >= log.committed:
+            return
         while len(committed) < log.committed:
             for entry in log.entries(len(committed) + 1, log.committed + 1, CHECKED_AT_ONCE_BYTES):
-                holders = {
-                    each.node_id for each in self.known.evidence.values() if each.term_at(entry.index) == entry.term
-                }
-                if not core.configuration.quorum.includes(holders):
-                    self.fail(f"{entry!r} counts as committed on {core.node_id}, but is durable only on {holders}")
-                committed.append(entry)
+                quorum = self._in_force(evidence, core, entry.index).quorum
+                holders = {each.node_id for each in self.known.evidence.values() if each.has(entry.index, entry.term)}
+                if not quorum.includes(holders):
+                    self.fail(
+                        f"{entry!r} counts as committed on {core.node_id}, but is durable only on {holders}, "
+                        f"no majority of {[sorted(half) for half in quorum.halves]}"
+                    )
+                self.known.commit(entry)
+
+    @staticmethod
+    def _in_force(evidence: Evidence, core: RaftCore, index: int) -> Configuration:
+        """The configuration by which ``index`` was committed.
+
+        A leader that commits a joint configuration appends the one that settles it in the same step, and what
+        stands between them may be committed by either.
+        """
+        joint_index, joint = core.log.configurations.at(core.log.committed)
+        by_it = joint.is_joint and joint_index > evidence.committed and index <= joint_index
+        return joint if by_it else core.configuration
+
+
+class OwnTermCommits(Invariant):
+    """§5.4.2, figure 8: a leader commits by counting copies only what is of its own term."""
+
+    name = "a leader counts copies of its own term only (§5.4.2)"
+
+    def changed(self, evidence: Evidence, core: RaftCore) -> None:
+        led_before = evidence.role is Role.LEADER and evidence.role_term == core.term
+        if core.role is Role.LEADER and led_before and core.log.committed > evidence.committed:
+            term = core.log.term(core.log.committed)
+            if term != core.term:
+                self.fail(f"node {core.node_id} commits {core.log.committed}, of term {term}, in term {core.term}")
 
 
 class NeverBackwards(Invariant):
@@ -220,30 +212,10 @@ class Bounds(Invariant):
                 f"node {core.node_id}: handed out {log.handed_out}, durable {log.durable}, "
                 f"written {log.written}, last {log.last_index}"
             )
-        if log.durable > len(evidence.terms):
-            self.fail(f"node {core.node_id} takes {log.durable} for durable, its disk has {len(evidence.terms)}")
-
-
-class OneConfigurationAtATime(Invariant):
-    """§6: a configuration follows another one only once that is committed."""
-
-    name = "one configuration at a time (§6)"
-
-    def __init__(self, knowledge: Knowledge) -> None:
-        super().__init__(knowledge)
-        self._configurations: dict[int, list[int]] = {}
-
-    def submitted(self, evidence: Evidence, core: RaftCore | None, write: Write) -> None:
-        indexes = self._configurations.setdefault(evidence.node_id, [])
-        if write.entries:
-            indexes[:] = [index for index in indexes if index < write.entries[0].index]
-        indexes += [entry.index for entry in write.entries if entry.kind is EntryKind.MEMBERSHIP]
-
-    def changed(self, evidence: Evidence, core: RaftCore) -> None:
-        indexes = self._configurations.get(core.node_id, ())
-        # A leader knows what is committed; on others the word of it may still be under way.
-        if core.role is Role.LEADER and sum(index > core.log.committed for index in indexes) > 1:
-            self.fail(f"node {core.node_id} has uncommitted configurations at {indexes}")
+        on_disk = evidence.term_at(log.durable)
+        if on_disk != log.term(log.durable):
+            found = f"an entry of term {on_disk} there" if on_disk is not None else f"{len(evidence.terms)} entries"
+            self.fail(f"node {core.node_id} takes {log.durable} for durable, its disk has {found}")
 
 
 class OneVotePerTerm(Invariant):
@@ -257,9 +229,16 @@ class OneVotePerTerm(Invariant):
 
     def recovered(self, evidence: Evidence, recovered: Recovered) -> None:
         if recovered.repairing:  # it comes back as another voter, if at all
-            for voter, term in list(self._votes):
-                if voter == evidence.node_id:
-                    del self._votes[voter, term]
+            self._forget(evidence)
+
+    def wiped(self, evidence: Evidence) -> None:
+        if self.known.may_be_member(evidence.node_id):
+            self._forget(evidence)
+
+    def _forget(self, evidence: Evidence) -> None:
+        for voter, term in list(self._votes):
+            if voter == evidence.node_id:
+                del self._votes[voter, term]
 
     def sending(self, evidence: Evidence, core: RaftCore | None, peer: int, message: WireMessage) -> None:
         match message:
@@ -360,11 +339,13 @@ ALL: tuple[type[Invariant], ...] = (
     LeaderCompleteness,
     StateMachineSafety,
     CommittedIsDurable,
-    OneConfigurationAtATime,
+    OwnTermCommits,
+    *OF_MEMBERSHIP,
     OneVotePerTerm,
     PromisesAreDurable,
     DurableSurvives,
     EqualStates,
+    LeasesAreExclusive,
 )
 """In the order in which they are asked."""
 
@@ -382,11 +363,13 @@ class Invariants:
         self._submitted = [each.submitted for each in invariants if type(each).submitted is not Invariant.submitted]
         self._sending = [each.sending for each in invariants if type(each).sending is not Invariant.sending]
         self._recovered = [each.recovered for each in invariants if type(each).recovered is not Invariant.recovered]
+        self._wiped = [each.wiped for each in invariants if type(each).wiped is not Invariant.wiped]
         self._state_seen = [each.state_seen for each in invariants if type(each).state_seen is not Invariant.state_seen]
 
     def changed(self, core: RaftCore) -> None:
         """A core is not as it was."""
         evidence = self.known.evidence[core.node_id]
+        evidence.go_by(repairing=core.repairing, is_witness=core.node_id in core.configuration.witnesses)
         self._tell(self._changed, evidence, core)
         evidence.term, evidence.role, evidence.role_term = core.term, core.role, core.term
         evidence.committed, evidence.applied = core.log.committed, core.log.applied
@@ -411,6 +394,16 @@ class Invariants:
         evidence = self.known.evidence[node_id]
         self._tell(self._recovered, evidence, recovered)
         evidence.restarted(recovered, self.known.committed)
+
+    def wiped(self, node_id: int) -> None:
+        """A node's disk was emptied."""
+        evidence = self.known.evidence[node_id]
+        self._tell(self._wiped, evidence)
+        evidence.wiped(self.known.committed, harmed=self.known.may_be_member(node_id))
+
+    def damaged(self, node_id: int) -> None:
+        """Something on a node's disk is not as it was written."""
+        self.known.evidence[node_id].damaged()
 
     def state_seen(self, node_id: int, index: int, digest: str) -> None:
         """A node's state has this digest at this index."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from quorate.errors import CommandFailed, QuorateError
 from quorate.models.commands import Delete, encode_command
 from quorate.models.machine import MACHINE
+from quorate.raft.membership import MemberRole
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import Nemesis
@@ -47,77 +48,114 @@ class Liveness:
         self._nemesis = nemesis
         self._door = door
         self._trace = trace
-        self._core = list(hosts.values())
+        self._dead: list[Host] = []
         clients = plan.clients
         self._bound_seconds = (
             ELECTIONS * plan.election_seconds + 5 + clients.attempts_max * clients.timeout_seconds * 1.3
         )
 
+    def _members(self) -> list[Host]:
+        """The machines of the members by the configuration that is really in force, but for those that stay dead."""
+        leader = self._nemesis.leader()
+        core = leader.process.core if leader is not None and leader.process is not None else None
+        configuration = core.configuration if core is not None else self._nemesis.known.configuration
+        members = [self._hosts[node_id] for node_id in configuration.ids]
+        return [host for host in members if host not in self._dead]
+
     @property
     def survivors(self) -> list[Process]:
-        """The processes of the healed nodes."""
-        return [host.process for host in self._core if host.process is not None]
+        """The processes of the healed members."""
+        return [host.process for host in self._members() if host.process is not None]
+
+    @property
+    def holders(self) -> list[Process]:
+        """Those that hold data."""
+        return [process for process in self.survivors if process.holds_data]
 
     def heal(self) -> None:
         """End all faults, and start whatever is down, but for those that stay dead."""
         self._nemesis.stop()
         self._nemesis.mend()
-        self._door.calm = True
-        dead = [host for host in self._hosts.values() if host.beyond_repair]
-        others = [host for host in self._hosts.values() if not host.beyond_repair]
-        self._nemesis.rng.shuffle(others)
-        while len(dead) < self._plan.left_dead:
-            host = others.pop()
-            host.kill()
-            dead.append(host)
-        if dead:
-            self._trace.event(WORLD, f"dead for good: {sorted(host.node_id for host in dead)}")
-        self._core = sorted(others, key=lambda host: host.node_id)
-        self._network.plan = replace(self._plan.network, drop=0.0)
-        for host in self._core:
-            # Elections end where messages and writes take much less time than the election timeout (§5.6).
+        self._nemesis.administrator.calm = self._door.calm = True
+        known = self._nemesis.known
+        hosts = [host for node_id, host in self._hosts.items() if known.may_be_member(node_id)]
+        self._nemesis.rng.shuffle(hosts)
+        for host in hosts:
             host.disk.plan = DiskPlan()
+            dead = [*(each.node_id for each in self._dead), host.node_id]
+            # Who may be taken out by a change that is still under way must not be counted on.
+            spared = known.evidence[host.node_id].harmed or self._nemesis.administrator.busy
+            if len(dead) <= self._plan.left_dead and not spared and known.survives_without(dead):
+                self._dead.append(host)
+        for host in self._hosts.values():
             host.on_down = self._start_again
-            host.start()
+            if host in self._dead:
+                host.kill()
+        if self._dead:
+            self._trace.event(WORLD, f"dead for good: {sorted(host.node_id for host in self._dead)}")
+        self._network.plan = replace(self._plan.network, drop=0.0)
+        for host in sorted(hosts, key=lambda each: each.node_id):
+            self._start_again(host)
 
     def _start_again(self, host: Host) -> None:
-        """A node that was about to end when all was healed, or that decay kept from starting."""
-        if host.beyond_repair:
-            self._core = [other for other in self._core if other is not host]
-        else:
+        """Members that were down, or about to end, when all was healed; or that begin anew, or move."""
+        if host not in self._dead and self._nemesis.known.may_be_member(host.node_id):
             self._network.scheduler.after(0.05, self._network.scheduler.world, host.start)
 
     async def leader_is_found(self) -> None:
         """One leader, which all follow."""
 
         def found() -> bool:
-            leaders = {host.process.node.leader for host in self._core if host.is_up and host.process is not None}
-            up = all(host.is_up for host in self._core)
-            return up and len(leaders) == 1 and None not in leaders
+            members = self._members()
+            for host in members:
+                host.start()  # one that was added meanwhile, and removed before
+            leaders = {host.process.node.leader for host in members if host.is_up and host.process is not None}
+            return all(host.is_up for host in members) and len(leaders) == 1 and None not in leaders
 
         await self.until(found, "one leader that all follow")
 
+    async def membership_is_settled(self) -> None:
+        """No change is under way, everyone who lost data is repaired, and all who should vote do."""
+        await self.until(self._is_settled, "the membership is settled")
+
+    def _is_settled(self) -> bool:
+        leader = self._nemesis.leader()
+        core = leader.process.core if leader is not None and leader.process is not None else None
+        if core is None or not core.may_change_membership or self._nemesis.administrator.busy:
+            return False
+        for host in self._members():
+            member, process = core.configuration[host.node_id], host.process
+            if process is None or process.core is None or process.core.repairing or not host.is_up:
+                return False
+            if member.role is MemberRole.LEARNER and member.promote:
+                return False
+            if host is not leader and member.address != host.address:
+                return False
+        return True
+
     async def everything_works(self) -> None:
-        """Each node answers a strong read, and a write through it succeeds."""
-        for host in self._core:
+        """Each node that holds data answers a strong read, and a write through it succeeds."""
+        for process in self.holders:
+            host = process.host
             await self.in_time(self._try(host, _read), f"a read on node {host.node_id}")
             await self.in_time(self._try(host, self._write), f"a write on node {host.node_id}")
 
     async def comes_to_rest(self, invariants: Invariants) -> None:
         """Everyone has applied everything, no queue holds anything, all states are equal."""
         await self.until(self._is_at_rest, "everyone catches up and all queues are empty")
-        for process in self.survivors:
+        for process in self.holders:
             assert process.group is not None
             invariants.state_seen(process.host.node_id, process.group.applied_index, process.digest())
 
     def _is_at_rest(self) -> bool:
-        groups = [process.group for process in self.survivors if process.group is not None]
-        if len(groups) < len(self._core):
+        survivors, members = self.survivors, self._members()
+        groups = [process.group for process in survivors if process.group is not None]
+        if len(groups) < len(members):
             return False
         last = {group.core.log.last_index for group in groups}
         applied = {group.applied_index for group in groups}
         busy = any(group.pending or len(group._reads) for group in groups)
-        writing = any(process.writer is not None and process.writer.pending for process in self.survivors)
+        writing = any(process.writer is not None and process.writer.pending for process in survivors)
         return last == applied and len(last) == 1 and not busy and not writing and not self._door.waiting
 
     async def _try(self, host: Host, work: Callable[[Process], Any]) -> None:
@@ -157,7 +195,8 @@ class Liveness:
         await self.in_time(hold(), what)
 
     def _state(self) -> str:
-        return "; ".join(f"node {host.node_id}: {host.node.status if host.node else 'down'}" for host in self._core)
+        states = ((host.node_id, host.node.status if host.node else "down") for host in self._hosts.values())
+        return "; ".join(f"node {node_id}: {state}" for node_id, state in states)
 
 
 async def _read(process: Process) -> None:

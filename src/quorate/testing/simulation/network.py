@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from quorate.errors import FrameError
 from quorate.node.forwarding import ForwardAccepted, ForwardRefused
-from quorate.raft.messages import AppendEntriesReply, HeartbeatReply, Message, ReadIndexReply, RequestVoteReply
+from quorate.raft.messages import (
+    AppendEntriesReply,
+    HeartbeatReply,
+    Message,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+)
 from quorate.testing.simulation.loop import Scheduler
 from quorate.testing.simulation.trace import Trace
 from quorate.transport.codec import Codec
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 ANSWERS = (AppendEntriesReply, HeartbeatReply, RequestVoteReply, ReadIndexReply, ForwardAccepted, ForwardRefused)
 REMEMBERED_MAX = 24
+VOTES_REMEMBERED_MAX = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,8 @@ class Path:
     """What a clogged path has swallowed, to give it back all at once."""
     busy_until: dict[Lane, float] = field(default_factory=lambda: dict.fromkeys(Lane, 0.0))
     """Nothing that is sent now on a lane arrives before this, unless it is let overtake."""
+    votes: deque[RequestVote] = field(default_factory=lambda: deque(maxlen=VOTES_REMEMBERED_MAX))
+    """The latest requests for votes that were sent here."""
     past: deque[tuple[int, WireMessage]] = field(default_factory=lambda: deque(maxlen=REMEMBERED_MAX))
     """Messages sent here before, with the incarnation of their sender: for replays."""
 
@@ -113,6 +123,8 @@ class SimulatedNetwork:
     def send(self, connection: Connection, group: int, message: WireMessage, lane: Lane) -> bool:
         """Send a message over a connection; returns whether it is under way. The sender cannot tell."""
         path, rng, plan = connection.path, self.rng, self.plan
+        if isinstance(message, RequestVote) and not message.pre_vote:
+            path.votes.append(message)
         if path.cut:
             self.fired["messages cut"] += 1
             return False
@@ -211,6 +223,15 @@ class SimulatedNetwork:
         for message in chosen:
             self._deliver(connection, 0, message, self.rng.random() * 0.05)
         return len(chosen)
+
+    def replay_votes(self, source: SimulatedTransport, target: SimulatedTransport, seconds: float) -> int:
+        """Let requests for votes of the past arrive, once more or at last, on a connection that is up."""
+        connection = source.connection_to(target.node_id)
+        if connection is None or connection.target is not target:
+            return 0
+        for message in connection.path.votes:
+            self._deliver(connection, 0, message, self.rng.random() * seconds)
+        return len(connection.path.votes)
 
     def heal(self) -> None:
         """End every fault."""

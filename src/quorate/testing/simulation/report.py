@@ -25,6 +25,8 @@ CONSEQUENCES = (
     "messages dropped",
     "messages duplicated",
     "messages reordered",
+    "re-add, emptied",
+    "removed nodes told so",
     "writes to a full disk",
 )
 """What happens because of faults, or all the time: counted beside the faults themselves, and demanded like them."""

@@ -13,9 +13,12 @@ from random import Random
 from time import process_time
 
 from quorate.node.wire import WIRE_CODEC
+from quorate.raft.core import RaftCore
+from quorate.raft.membership import Configuration, Member
+from quorate.testing.simulation.administrator import Administrator
 from quorate.testing.simulation.clients import Client, Door
 from quorate.testing.simulation.faults import FAULTS, Nemesis
-from quorate.testing.simulation.host import Host, HostPlan
+from quorate.testing.simulation.host import Host, HostPlan, address_of
 from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.liveness import Liveness
 from quorate.testing.simulation.loop import Scheduler, SimulationStuck
@@ -37,14 +40,20 @@ class Simulation:
         self.trace = Trace(self.scheduler, tell)
         self.fired: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        node_ids = list(range(1, plan.nodes + 1))
-        self.invariants = Invariants(node_ids, self.scheduler.abort)
+        self.invariants = Invariants(plan.everyone, self.scheduler.abort)
+        addresses = {node_id: address_of(node_id) for node_id in plan.everyone}
+        known = self.invariants.known
+        known.configurations = [(0, Configuration(tuple(Member(each, addresses[each]) for each in plan.founders)))]
+        known.on_configuration = self._membership_changed
+        known.lease_holders = self._lease_holders
+        self._members = list(plan.founders)
         self.network = SimulatedNetwork(
             self.scheduler, Random(f"{seed}.network"), plan.network, WIRE_CODEC, self.trace, self.fired
         )
         self.network.observe = self._observe
         host_plan = HostPlan(
             config=plan.config,
+            addresses=addresses,
             machines=plan.machines,
             disk=plan.disk,
             schema=APP.schema_fingerprint,
@@ -63,18 +72,25 @@ class Simulation:
                 self.counts,
                 self.fired,
             )
-            for node_id in node_ids
+            for node_id in plan.everyone
         }
+        for spare in plan.everyone[plan.nodes :]:
+            self.hosts[spare].in_use = False
         self.door = Door(self.scheduler, self.hosts, Random(f"{seed}.door"), plan.clients, self.fired)
         self.workloads: list[Workload] = [WORKLOADS[name](Random(f"{seed}.{name}")) for name in plan.workloads]
         self.clients = [
-            Client(number, self.door, node_ids, Random(f"{seed}.client.{number}"), self.trace, self.scheduler)
+            Client(number, self.door, self._members, Random(f"{seed}.client.{number}"), self.trace, self.scheduler)
             for number in range(1, plan.clients.count + 1)
         ]
+        self.administrator = Administrator(
+            self.door, self.hosts, known, Random(f"{seed}.administrator"), self.trace, self.scheduler,
+            seconds=plan.election_seconds * 4,
+        )  # fmt: skip
         self.nemesis = Nemesis(
             self.scheduler, self.hosts, self.network, Random(f"{seed}.nemesis"), self.trace, self.fired,
-            election_seconds=plan.election_seconds, has_leases=plan.lease_reads,
+            self.administrator, election_seconds=plan.election_seconds, has_leases=plan.lease_reads,
         )  # fmt: skip
+        self.nemesis.founders = plan.founders
         self._calm = False
 
     def run(self) -> Report:
@@ -93,10 +109,11 @@ class Simulation:
             self._bury()
         if failure is not None:
             self.trace.note(WORLD, f"FAILED: {failure}")
-        operations = self._operations()
+        operations = self._operations() + self.administrator.counts
         self.counts["messages"] = self.network.delivered
         self.counts["steps"] = self.scheduler.steps
         self.counts["entries committed"] = len(self.invariants.known.committed)
+        self.counts["configurations committed"] = len(self.invariants.known.configurations) - 1
         self.counts["starts"] = sum(host.starts for host in self.hosts.values())
         return Report(
             seed=self.plan.seed,
@@ -112,7 +129,7 @@ class Simulation:
     async def _live(self) -> None:
         loop, plan = self.scheduler.world, self.plan
         self.trace.event(WORLD, repr(plan))
-        for host in self.hosts.values():
+        for host in self.nemesis.hosts.values():
             loop.call_later(Random(f"{plan.seed}.{host.node_id}.start").random() * 0.1, host.start)
         clients = [loop.create_task(self._work(client)) for client in self.clients]
         rage = loop.create_task(self.nemesis.rage([FAULTS[name] for name in plan.faults], plan.fault_seconds))
@@ -126,14 +143,25 @@ class Simulation:
         await asyncio.sleep(plan.election_seconds)
         await liveness.until(self._anything_succeeded, "an operation of any client succeeds")
         self._calm = True
+        await liveness.membership_is_settled()
         await liveness.in_time(asyncio.gather(*clients), "every operation ends")
         await liveness.everything_works()
         await liveness.comes_to_rest(self.invariants)
         for workload in self.workloads:
-            workload.check(liveness.survivors[0])
+            workload.check(liveness.holders[0])
 
     def _operations(self) -> Counter[str]:
         return sum((client.counts for client in self.clients), Counter())
+
+    def _membership_changed(self) -> None:
+        """Clients learn who belongs to the cluster, and try nobody else."""
+        self._members[:] = self.invariants.known.configuration.ids
+
+    def _lease_holders(self) -> Iterator[tuple[RaftCore, int]]:
+        for host in self.hosts.values():
+            process = host.process
+            if process is not None and process.loop.held is None and process.group is not None:
+                yield process.group.core, process.group._now_ticks()
 
     def _anything_succeeded(self) -> bool:
         return any(name.endswith(": ok") for name in self._operations())

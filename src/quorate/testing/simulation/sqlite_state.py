@@ -32,6 +32,7 @@ class SimulatedSqliteState(SqliteState):
         """A connection to a copy of what was committed last."""
         connection = apsw.Connection(":memory:", statementcachesize=256)
         try:
+            self._disk.open(self._file, create=True).close()
             image = self._newest()
             if image:
                 connection.deserialize("main", image)
@@ -78,6 +79,9 @@ class SimulatedSqliteState(SqliteState):
             if self._disk.committed.get(self._file) is images and newest in images:
                 del images[: images.index(newest)]
         return Synced(0, True)
+
+    def begin_log(self) -> None:
+        """There is none."""
 
     def pin(self) -> Pinned:
         """Keep the moment: an image is one."""

@@ -14,11 +14,16 @@ from quorate.machine.contract import Machine
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.testing.simulation.clients import ClientPlan
 from quorate.testing.simulation.disk import DiskPlan
-from quorate.testing.simulation.faults import FAULTS
+from quorate.testing.simulation.faults import FAULTS, membership
 from quorate.testing.simulation.network import NetworkPlan
 from quorate.testing.simulation.notebook import NOTEBOOK, DiskNotebook, MemoryNotebook
 from quorate.testing.simulation.workloads import WORKLOADS
 from quorate.testing.simulation.workloads.declared import APP
+
+MEMBERSHIP = tuple(fault.name for fault in membership.FAULTS)
+"""What needs machines to spare, or makes them."""
+HARM = tuple(name for name, fault in FAULTS.items() if fault.harms)
+"""What takes data away that was durable."""
 
 TIMINGS_MS = ((50, 150, 300), (100, 400, 800), (200, 800, 1500), (300, 1000, 2000))
 """(heartbeat interval, shortest and longest election timeout) to draw from."""
@@ -29,7 +34,11 @@ class Plan:
     """Everything that is drawn before a run begins."""
 
     seed: int
+    profile: str
     nodes: int
+    """So many voters begin the cluster."""
+    spares: int
+    """Machines on which nodes can be started that join it."""
     timings_ms: tuple[int, int, int]
     lease_reads: bool
     drift: float
@@ -58,12 +67,24 @@ class Plan:
         """The longest election timeout."""
         return self.timings_ms[2] / 1000
 
-    def config(self, node_id: int) -> RaftConfig:
-        """The configuration of one node."""
+    @property
+    def founders(self) -> tuple[int, ...]:
+        """The nodes that begin the cluster."""
+        return tuple(range(1, self.nodes + 1))
+
+    @property
+    def everyone(self) -> tuple[int, ...]:
+        """All nodes that there may ever be."""
+        return tuple(range(1, self.nodes + self.spares + 1))
+
+    def config(self, node_id: int, addresses: Mapping[int, str], join: bool = False) -> RaftConfig:
+        """The configuration of one node: it names itself and those who began the cluster, where they live now."""
         heartbeat_ms, election_min_ms, election_ms = self.timings_ms
+        named = sorted({*self.founders, node_id})
         return RaftConfig(
             node_id=node_id,
-            cluster_nodes=tuple(f"{each}@node{each}:{7000 + each}" for each in range(1, self.nodes + 1)),
+            cluster_nodes=tuple(f"{each}@{addresses[each]}" for each in named),
+            join=join,
             data_dir=Path(f"/simulated/node{node_id}"),
             heartbeat_interval_ms=heartbeat_ms,
             election_timeout_min_ms=election_min_ms,
@@ -94,20 +115,87 @@ class Plan:
         return made
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A kind of trouble that a run is made for. What is not said here is drawn as for any other run."""
+
+    weight: float
+    nodes: tuple[int, ...] = (1, 2, 3, 3, 3, 3, 4, 5, 5)
+    spares: tuple[int, ...] = (0, 0, 0, 1, 2)
+    core: tuple[str, ...] = ()
+    """Faults of which most are there."""
+    others_max: int = 8
+    """How many others there are at most."""
+    lease_reads: float = 0.2
+    entries_at_once: tuple[int, ...] = (1, 3, 100)
+    disk_jitter_seconds: tuple[float, ...] = (0.0001, 0.002, 0.02, 0.1)
+    fault_elections: tuple[float, ...] = (0.5, 1.2, 3.0)
+    """The mean time between two faults, in election timeouts."""
+
+
+PROFILES: dict[str, Profile] = {
+    "anything": Profile(weight=4),
+    "election storm": Profile(
+        weight=2,
+        nodes=(3, 5, 5),
+        spares=(0,),
+        core=("coups", "half-told", "leader roulette", "stranded leader", "power loss", "late requests for votes"),
+        others_max=3,
+        entries_at_once=(1, 1, 3),
+        disk_jitter_seconds=(0.002, 0.02, 0.1),
+        fault_elections=(0.5, 1.2),
+    ),
+    "old entries": Profile(
+        weight=1.5,
+        nodes=(3, 4, 5),
+        spares=(0,),
+        core=("stranded leader", "power loss at a persistence point", "kill at a persistence point", "half-told"),
+        others_max=3,
+        fault_elections=(0.8, 1.5),
+    ),
+    "lease": Profile(
+        weight=1.5,
+        nodes=(3, 3, 4, 5),
+        spares=(0, 1),
+        core=("isolate", "deaf or mute", "one-way loss", "stranded leader", "leadership transfer", "clock drift",
+              "transfer to a node", "restart", "pause"),
+        others_max=3,
+        lease_reads=1.0,
+        fault_elections=(0.4, 0.8, 1.5),
+    ),
+    "membership": Profile(
+        weight=3,
+        nodes=(1, 2, 3, 3, 3, 4, 5),
+        spares=(1, 2, 3),
+        core=MEMBERSHIP,
+        others_max=4,
+        fault_elections=(0.5, 1.0, 2.0),
+    ),
+    "decay": Profile(
+        weight=2,
+        nodes=(3, 3, 4, 5),
+        spares=(0, 1),
+        core=HARM,
+        others_max=4,
+        fault_elections=(1.0, 2.0),
+    ),
+}  # fmt: skip
+
+
 def draw(seed: int) -> Plan:
     """The plan of a seed: the same one each time."""
     rng = Random(f"{seed}.swarm")
+    name = rng.choices(list(PROFILES), [profile.weight for profile in PROFILES.values()])[0]
+    profile = PROFILES[name]
     timings = rng.choice(TIMINGS_MS)
     election_seconds = timings[2] / 1000
-    nodes = rng.choices((1, 2, 3, 4, 5), (1, 2, 8, 2, 4))[0]
-    lease_reads = rng.random() < 0.25
-    allowed = [
-        name for name, fault in FAULTS.items() if nodes >= fault.nodes_min and not (lease_reads and fault.breaks_leases)
-    ]
-    count = rng.randint(0, min(len(allowed), 8)) if rng.random() < 0.9 else len(allowed)
+    nodes, spares = rng.choice(profile.nodes), rng.choice(profile.spares)
+    lease_reads = rng.random() < profile.lease_reads
     return Plan(
         seed=seed,
+        profile=name,
         nodes=nodes,
+        spares=spares,
         timings_ms=timings,
         lease_reads=lease_reads,
         drift=rng.choice((0.0, 0.001, 0.02, 0.05)),
@@ -115,22 +203,37 @@ def draw(seed: int) -> Plan:
         segment_bytes=rng.choice((4096, 8192, 64 * 1024)),
         snapshot_threshold=rng.choice((3, 15, 10_000)),
         snapshot_trailing_entries=rng.choice((0, 4, 50)),
-        append_entries_max=rng.choice((1, 3, 100)),
+        append_entries_max=rng.choice(profile.entries_at_once),
         inflight_appends_max=rng.choice((1, 2, 64)),
         pending_proposals_max=rng.choice((3, 1000)),
         proposal_timeout_ms=int(election_seconds * 1000 * rng.choice((1, 3))),
         disk=DiskPlan(
-            base_seconds=rng.choice((0.0001, 0.001, 0.005)), jitter_seconds=rng.choice((0.0001, 0.002, 0.02, 0.1))
+            base_seconds=rng.choice((0.0001, 0.001, 0.005)), jitter_seconds=rng.choice(profile.disk_jitter_seconds)
         ),
         network=_draw_network(rng),
         clients=_draw_clients(rng, election_seconds),
-        faults=tuple(sorted(rng.sample(allowed, count))),
-        fault_seconds=election_seconds * rng.choice((0.5, 1.2, 3.0)),
+        faults=_draw_faults(rng, profile, nodes, spares, lease_reads),
+        fault_seconds=election_seconds * rng.choice(profile.fault_elections),
         workloads=tuple(sorted(rng.sample(sorted(WORKLOADS), rng.choice((1, 1, 2, 3))))),
         notebook_on_disk=rng.random() < 0.5,
         hostile_seconds=min(max(16 * election_seconds, 8.0), 20.0),
-        left_dead=rng.randint(1, (nodes - 1) // 2) if nodes > 2 and rng.random() < 0.3 else 0,
+        left_dead=rng.randint(1, 2) if nodes > 2 and rng.random() < 0.3 else 0,
     )
+
+
+def _draw_faults(rng: Random, profile: Profile, nodes: int, spares: int, lease_reads: bool) -> tuple[str, ...]:
+    allowed = [
+        name
+        for name, fault in FAULTS.items()
+        if nodes + spares >= fault.nodes_min
+        and not (lease_reads and fault.breaks_leases)
+        and (spares or name not in MEMBERSHIP)
+    ]
+    if not profile.core and rng.random() < 0.1:
+        return tuple(sorted(allowed))
+    core = [name for name in profile.core if name in allowed and rng.random() < 0.8]
+    others = [name for name in allowed if name not in profile.core]
+    return tuple(sorted([*core, *rng.sample(others, rng.randint(0, min(len(others), profile.others_max)))]))
 
 
 def _draw_network(rng: Random) -> NetworkPlan:

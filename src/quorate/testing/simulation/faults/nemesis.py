@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from quorate.testing.simulation.administrator import Administrator
 from quorate.testing.simulation.host import Host
 from quorate.testing.simulation.loop import Scheduler, SimulatedHandle
 from quorate.testing.simulation.network import SimulatedNetwork
@@ -26,6 +27,8 @@ class Fault:
     weight: float = 1.0
     nodes_min: int = 1
     """It makes sense only with so many nodes."""
+    harms: bool = False
+    """Whether it takes data away that was durable."""
     breaks_leases: bool = False
     """Whether it breaks what lease reads rely upon: clocks that run alike."""
 
@@ -41,12 +44,18 @@ class Nemesis:
         rng: Random,
         trace: Trace,
         fired: Counter[str],
+        administrator: Administrator,
         *,
         election_seconds: float,
         has_leases: bool,
     ) -> None:
         self.scheduler = scheduler
-        self.hosts = hosts
+        self.everyone = hosts
+        """All machines, spare ones and those of removed nodes included."""
+        self.founders: tuple[int, ...] = tuple(hosts)
+        """The nodes that began the cluster."""
+        self.administrator = administrator
+        self.known = administrator.known
         self.network = network
         self.rng = rng
         self.fired = fired
@@ -66,7 +75,7 @@ class Nemesis:
         while faults:
             await asyncio.sleep(self.rng.expovariate(1 / mean_seconds))
             (fault,) = self.rng.choices(faults, weights)
-            happened = fault.act(self)
+            happened = fault.act(self) if len(self.hosts) >= fault.nodes_min else None
             if happened is not None:
                 self.fired[fault.name] += 1
                 self._trace.event(WORLD, f"fault: {fault.name}: {happened}")
@@ -81,7 +90,7 @@ class Nemesis:
     def mend(self) -> None:
         """End every fault that lasts."""
         self.network.heal()
-        for host in self.hosts.values():
+        for host in self.everyone.values():
             host.disk.heal()
             host.slow_apply_seconds = 0.0
             if host.process is not None:
@@ -111,6 +120,11 @@ class Nemesis:
         timer = self.scheduler.after(seconds, self.scheduler.world, fire)
         self._timers[timer] = None
 
+    @property
+    def hosts(self) -> dict[int, Host]:
+        """The machines that count, by the ids of their nodes."""
+        return {node_id: host for node_id, host in self.everyone.items() if host.in_use}
+
     def any_host(self) -> Host:
         """Any machine, the leader's more often than others."""
         leader = self.leader()
@@ -130,21 +144,17 @@ class Nemesis:
         """The machine of the node that leads the latest term, as far as it knows."""
         found: Host | None = None
         term = 0
-        for host in self.hosts.values():
+        for host in self.everyone.values():
             core = host.process.core if host.is_up and host.process is not None else None
             if core is not None and core.replication is not None and core.term > term:
                 found, term = host, core.term
         return found
-
-    @property
-    def may_lose_a_disk(self) -> bool:
-        """Whether a majority keeps its data even if one more disk decays."""
-        gone = sum(host.decayed for host in self.hosts.values())
-        return gone < (len(self.hosts) - 1) // 2
 
     def _leads(self, host: Host) -> None:
         if self.coup is not None:
             self.coup(host)
 
     def _down(self, host: Host) -> None:
-        self.later(self.seconds(1.0), host.start)
+        # Nobody starts a node again that was removed, except by mistake.
+        if host.in_use or self.known.may_be_member(host.node_id) or self.rng.random() < 0.2:
+            self.later(self.seconds(1.0), host.start)

@@ -133,6 +133,67 @@ def _coups(nemesis: Nemesis) -> str:
     return f"for {period:.3f} s, each within {moment:.4f} s"
 
 
+def _stranded(nemesis: Nemesis) -> str | None:
+    """The leader keeps only some followers, no majority: what it still takes in will have to give way.
+
+    Whoever was with it may lose its power soon after it has met the others again.
+    """
+    leader = nemesis.leader()
+    if leader is None or leader.node_id not in nemesis.hosts:
+        return None
+    others = [node for node in nemesis.hosts if node != leader.node_id]
+    nemesis.rng.shuffle(others)
+    kept = (len(nemesis.hosts) - 1) // 2 - nemesis.rng.choice((0, 0, 1))
+    stranded = [leader.node_id, *others[: max(0, kept)]]
+    seconds = nemesis.election_seconds * nemesis.rng.uniform(1.0, 4.0)
+    _cut(nemesis, _between(stranded, [node for node in others if node not in stranded]), seconds)
+    if nemesis.rng.random() < 0.6:
+        victim = nemesis.everyone[nemesis.rng.choice(stranded)]
+        changes, power = nemesis.rng.randint(0, 25), nemesis.rng.random() < 0.7
+        nemesis.later(seconds, lambda: victim.kill_after(changes, power=power))
+    return f"leader {leader.node_id} with {stranded[1:]} for {seconds:.3f} s"
+
+
+def _half_told(nemesis: Nemesis) -> str:
+    """For a while, whoever becomes the leader tells one follower, and only a little: old entries, not its own first."""
+    period = nemesis.election_seconds * nemesis.rng.uniform(4, 10)
+    plan = nemesis.network.plan
+    moment = (plan.base_seconds + plan.jitter_seconds) * nemesis.rng.choice((2, 4, 8))
+
+    def cut_most(leader: Host) -> None:
+        others = [node for node in nemesis.hosts if node != leader.node_id]
+        nemesis.rng.shuffle(others)
+        told = others[: nemesis.rng.choice((0, 1, 1, 2))]
+        seconds = nemesis.election_seconds * nemesis.rng.uniform(0.5, 2)
+        _cut(nemesis, _between([leader.node_id], [node for node in others if node not in told]), seconds)
+        leader.disk.stalled_until = nemesis.scheduler.now + nemesis.rng.choice((0.0, seconds))
+        if nemesis.rng.random() < 0.5:
+            nemesis.later(nemesis.rng.random() * moment, lambda: leader.kill(power=nemesis.rng.random() < 0.5))
+
+    nemesis.coup = cut_most
+
+    def end() -> None:
+        nemesis.coup = None
+
+    nemesis.later(period, end)
+    return f"for {period:.3f} s"
+
+
+def _late_votes(nemesis: Nemesis) -> str | None:
+    """Requests for votes of the past arrive again, when no leader may be about."""
+    leader = nemesis.leader()
+    seconds = nemesis.election_seconds * nemesis.rng.uniform(0.5, 1.5)
+    if leader is not None and nemesis.rng.random() < 0.7:
+        others = [node for node in nemesis.hosts if node != leader.node_id]
+        _cut(nemesis, [(leader.node_id, other) for other in others], seconds)
+    count = 0
+    for source in nemesis.hosts.values():
+        for target in nemesis.hosts.values():
+            if source is not target and source.process is not None and target.process is not None:
+                count += nemesis.network.replay_votes(source.process.transport, target.process.transport, seconds)
+    return f"{count} requests within {seconds:.3f} s" if count else None
+
+
 def _clog(nemesis: Nemesis) -> str:
     (source, target), seconds = _two(nemesis), nemesis.seconds()
     paths = [nemesis.network.path(source, target)]
@@ -229,6 +290,9 @@ FAULTS = (
     Fault("flapping", _flapping, nodes_min=2),
     Fault("leader roulette", _roulette, nodes_min=3, weight=1.5),
     Fault("coups", _coups, nodes_min=3, weight=1.5),
+    Fault("stranded leader", _stranded, nodes_min=3, weight=1.5),
+    Fault("half-told", _half_told, nodes_min=3),
+    Fault("late requests for votes", _late_votes, nodes_min=2),
     Fault("reset", _reset, nodes_min=2),
     Fault("clog", _clog, nodes_min=2),
     Fault("slow peer", _slow_peer, nodes_min=2),
