@@ -20,7 +20,7 @@ from quorate.storage.hard_state import HardStateFile
 from quorate.storage.wal import Wal
 from quorate.testing.simulation import run_seed
 
-SEEDS_MAX = 60
+SEEDS_MAX = 120
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
