@@ -65,7 +65,7 @@ first one alone says little about how often they come."""
 SEEDS_MIN, SEEDS_MAX = 10, 500
 LINES_MAX = 3
 """A slip changes no more lines than this."""
-FINDING_CHARACTERS_MAX = 90
+FINDING_CHARACTERS_MAX = 110
 
 NONSENSE = (AttributeError, ImportError, NameError, SyntaxError, TypeError)
 """What code raises that was changed into nonsense, not into a bug."""

@@ -36,8 +36,9 @@ def _run_in_processes(seeds: Iterable[int], workers: int, take: Callable[[Report
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         running: set[Future[list[Report]]] = set()
         try:
-            with _interrupts_ignored():  # the workers, which are started now, inherit it
-                running.add(pool.submit(_run_chunk, list(islice(seeds, SEEDS_AT_ONCE))))
+            with _interrupts_ignored():  # each of the first chunks starts a worker, which inherits it
+                for _ in range(workers):
+                    running.add(pool.submit(_run_chunk, list(islice(seeds, SEEDS_AT_ONCE))))
             while True:
                 while len(running) < 2 * workers and (chunk := list(islice(seeds, SEEDS_AT_ONCE))):
                     running.add(pool.submit(_run_chunk, chunk))
