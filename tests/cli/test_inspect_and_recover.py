@@ -76,7 +76,7 @@ def test_without_the_flag_nothing_is_recovered_but_all_is_told(
         "GIVES UP THE OTHER MEMBERS",
         "its log ends with entry 30 of term 2",
         "Entries up to 28 were",
-        "Entries 29 to 30 may never have been: they are kept",
+        "Entries 29 to 30 may never have been, but will take effect",
         "2@127.0.0.1:8081, 3@127.0.0.1:8082, 4@127.0.0.1:8083 (learner)",
     ):
         assert words in out, words

@@ -131,3 +131,14 @@ def test_it_tells_when_too_few_voters_are_left(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "1 of 3 voters answer; a majority is 2: nothing is written now."
     )
+
+
+def test_it_tells_of_a_node_whose_peers_are_of_another_cluster_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_up = {**FOLLOWER, "cluster_id": "old", "other_cluster_at": ["127.0.0.1:8081"]}
+    run(monkeypatch, [with_members(given_up, *MEMBERS), GONE, GONE])
+    assert (
+        "Node 1 is of cluster 'old', and another cluster's nodes answer at 127.0.0.1:8081: "
+        "was it recovered by force without this node?"
+    ) in capsys.readouterr().out.splitlines()

@@ -106,7 +106,14 @@ async def test_one_node_of_three_is_recovered_and_two_are_added_and_an_old_one_i
     rows = await read_products(http, lost[0].url, consistency="eventually")
     assert "after the recovery" not in {row["name"] for row in rows}
     for old in lost:
-        assert f"this is cluster '{NEW_ID}', not 'quorate'" in old.log_path.read_text()
+        told = [line for line in old.log_path.read_text().splitlines() if "belongs to another cluster" in line]
+        assert len(told) == 1, told
+        assert f"{first.address} belongs to another cluster" in told[0]
+        assert f"this is cluster '{NEW_ID}', not 'quorate'" in told[0]
+        assert (await http.get(f"{old.url}/status")).json()["other_cluster_at"] == [first.address]
+    lost[1].kill()
+    unhealthy = await http.get(f"{lost[0].url}/health")
+    assert (unhealthy.status, unhealthy.json()["other_cluster_at"]) == (503, [first.address])
 
 
 async def test_old_members_with_a_longer_log_and_a_later_configuration_do_not_come_near_the_recovered_node(
@@ -132,5 +139,6 @@ async def test_old_members_with_a_longer_log_and_a_later_configuration_do_not_co
     assert "alone" in rows
     assert not any(name.startswith("behind") for name in rows)
     first.check_running()
+    assert "belongs to another cluster" not in first.log_path.read_text(), "it is the one that is to go on"
     with pytest.raises(TimeoutError):
         await first.wait_ended(1.0)

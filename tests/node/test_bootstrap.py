@@ -13,7 +13,7 @@ from quorate.node.identity import identity_of
 from quorate.node.wire import WIRE_CODEC
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
-from quorate.transport.contract import LinkState
+from quorate.transport.contract import LinkState, Refusal
 from quorate.transport.memory import MemoryTransport
 from quorate.transport.memory_network import MemoryNetwork
 
@@ -27,8 +27,8 @@ class Bare:
         self.network = MemoryNetwork()
         self.transports: list[MemoryTransport] = []
 
-    def node(self, node_id: int, *members: str) -> Node:
-        config = RaftConfig(node_id=node_id, cluster_nodes=members, data_dir=Path("/data"))
+    def node(self, node_id: int, *members: str, cluster_id: str = "quorate") -> Node:
+        config = RaftConfig(node_id=node_id, cluster_nodes=members, data_dir=Path("/data"), cluster_id=cluster_id)
         transport = MemoryTransport(self.network, identity_of(config, Random()), WIRE_CODEC)
         self.transports.append(transport)
         return Node(config, machine=Counter(), transport=transport, file_system=MemoryFileSystem())
@@ -117,3 +117,30 @@ async def test_nodes_of_another_cluster_stay_apart() -> None:
             await until(bare.errors)
             assert node.leader is None
             assert other.leader is None
+
+
+async def test_another_cluster_at_a_peers_address_is_told_once_and_shown_until_it_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """So it is for a member that comes back when the others have been made a new cluster by force."""
+    bare = Bare()
+    old = bare.node(1, "1@a:1", "2@b:1")
+    refusals: list[str] = []
+    told = old._peers.refused
+
+    def counted(address: str, refusal: Refusal) -> None:
+        refusals.append(address)
+        told(address, refusal)
+
+    old._peers.refused = counted  # type: ignore[method-assign]
+    async with old:
+        async with bare.node(2, "2@b:1", cluster_id="quorate-r123456"):
+            await until(lambda: len(refusals) >= 3)
+            assert old.status.other_cluster_at == ("b:1",)
+        lines = [record.getMessage() for record in caplog.records if "belongs to another cluster" in record.message]
+        assert len(lines) == 1
+        assert "the node at b:1" in lines[0]
+        assert "this is cluster 'quorate-r123456', not 'quorate'" in lines[0]
+        async with bare.node(2, "1@a:1", "2@b:1"):
+            await until(lambda: old.leader is not None)
+            assert old.status.other_cluster_at == ()

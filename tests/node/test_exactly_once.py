@@ -9,11 +9,13 @@ import pytest
 
 from quorate import CommandFailed, DiskStateMachine, StateMachine
 from quorate.errors import RequestIdReused
+from quorate.node.node import wall_clock_us
 from quorate.testing import TestCluster
 
 from .support import Counter, DiskCounter, value_of
 
 Machine = Callable[[], StateMachine | DiskStateMachine]
+DAY_US = 24 * 3600 * 1_000_000
 both = pytest.mark.parametrize("machine", [Counter, DiskCounter])
 
 
@@ -58,6 +60,23 @@ async def test_across_a_restart_of_all_nodes(machine: Machine) -> None:
         assert (await leader.propose(b"5", request_id="a")).result == 5
         await cluster.wait_for_convergence()
         assert {value_of(node) for node in cluster.nodes} == {5}
+
+
+@both
+async def test_across_a_leap_of_the_leaders_clock(machine: Machine) -> None:
+    """A clock that is set wrong, and two days ahead, must not make the cluster forget what it was asked before."""
+    async with TestCluster(3, machine=machine) as cluster:
+        leader = await cluster.wait_for_leader()
+        assert (await leader.propose(b"5", request_id="a")).result == 5
+        for node in cluster.nodes:
+            placement = node._group._placement  # type: ignore[union-attr]
+            placement._wall_clock_us = lambda: wall_clock_us() + 2 * DAY_US
+        for number in range(20):
+            await leader.propose(b"1", request_id=f"later {number}")
+        for node in cluster.nodes:
+            assert (await node.propose(b"5", request_id="a")).result == 5
+        await cluster.wait_for_convergence()
+        assert {value_of(node) for node in cluster.nodes} == {25}
 
 
 async def test_a_refusal_is_an_answer_too() -> None:

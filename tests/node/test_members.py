@@ -237,6 +237,30 @@ async def test_a_former_witness_that_is_added_with_data_begins_anew() -> None:
         await until(lambda: value_of(third) == 5)
 
 
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_a_former_holder_of_data_that_is_added_as_a_witness_goes_by_what_it_is_sent(emptied: bool) -> None:
+    """It replays a log in which it is a voter. (Found by the simulator: it failed, and began anew for ever.)"""
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        third = next(node for node in cluster.nodes if node is not leader)
+        await leader.propose(b"5")
+        await caught_up(third, leader)
+        await cluster.stop(third.node_id)
+        await leader.members.remove(third.node_id)
+        await leader.propose(b"6")
+        if emptied:
+            cluster.wipe(third.node_id)
+        await leader.members.add(third.node_id, third.config.address, role="witness")
+        third = await cluster.start(third.node_id)
+        await until(lambda: third.is_witness and third.status.member_role is MemberRole.WITNESS)
+        await caught_up(third, leader)
+        with pytest.raises(ReadUnavailable, match="witness"):
+            await third.read(lambda machine: machine.value, consistency="eventually")
+        third = await cluster.restart(third.node_id)
+        assert third.is_witness
+        assert third.failure is None
+
+
 async def test_a_node_whose_identity_is_damaged_is_repaired() -> None:
     async with TestCluster(3, machine=Counter) as cluster:
         leader = await cluster.wait_for_leader()

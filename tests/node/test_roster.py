@@ -66,6 +66,41 @@ def test_a_node_that_knows_a_later_configuration_is_not_judged_by_ours() -> None
     assert one.addresses[4] == D
 
 
+def test_a_guest_stays_one_while_the_log_is_replayed_in_which_it_was_removed_and_came_back() -> None:
+    """The leader of today may be missing in a configuration of yesterday; without an answer it could not go on."""
+    joining = roster(Configuration(), index=0)
+    assert joining.introduce(node(2, D, configuration_index=9)) is None
+    for index, members in [
+        (3, (Member(2, B),)),
+        (5, (Member(3, C),)),
+        (7, (Member(1, A), Member(3, C))),
+    ]:
+        joining.go_by(Configuration(members), index, Configuration(members), index)
+        assert joining.admits(2)
+        assert joining.addresses[2] == D
+    present = Configuration((Member(1, A), Member(3, C)))
+    joining.go_by(present, 9, present, 9)
+    assert not joining.admits(2)
+
+
+def test_who_falls_back_to_no_configuration_at_all_still_listens_to_those_it_met() -> None:
+    """It was repaired up to a configuration that was not committed, and then replaced."""
+    repaired = roster(committed=Configuration())
+    assert repaired.introduce(node(2, B)) is None
+    repaired.go_by(Configuration(), 0, Configuration(), 0)
+    assert repaired.admits(2)
+    assert repaired.addresses[2] == B
+
+
+def test_a_member_is_known_as_a_guest_too_if_it_is_further() -> None:
+    one = roster()
+    assert one.introduce(node(2, B, configuration_index=12)) is None
+    without = Configuration((Member(1, A), Member(3, C)))
+    one.go_by(without, 8, without, 8)
+    assert one.admits(2)
+    assert one.addresses[2] == B
+
+
 def test_a_second_node_with_a_members_id_is_refused_while_the_first_is_there() -> None:
     connected: set[int] = set()
     one = roster(connected=connected)
@@ -130,3 +165,15 @@ def test_what_is_remembered_of_those_who_left_is_forgotten() -> None:
     back = Configuration((*two, Member(3, C, MemberRole.LEARNER)))
     one.go_by(back, 7, back, 7)
     assert one.introduce(node(3, C, store=34)) is None
+
+
+def test_what_only_an_earlier_configuration_names_is_dialled_but_not_counted_on() -> None:
+    """So it is on a node that was recovered by force until its new configuration is committed."""
+    one = roster()
+    assert one.counts_on(B)
+    assert not one.counts_on(D)
+    one.go_by(Configuration((Member(1, A),)), 9, one.committed, one.committed_index)
+    assert B in one.dialled
+    assert not one.counts_on(B)
+    joining = roster(Configuration(), index=0)
+    assert joining.counts_on(B)

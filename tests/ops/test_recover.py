@@ -90,8 +90,9 @@ def test_the_node_opens_what_was_recovered_under_the_new_name_only(directory: Pa
         opened("quorate")
     durable = opened("shop-2")
     durable.open(Router({}))
-    assert durable.configuration.ids == (1,)
-    assert durable.configuration.voters == {1}
+    configuration = Configuration.decode(durable.store.recovered.configurations[-1].payload)
+    assert configuration.ids == (1,)
+    assert configuration.voters == {1}
     durable.close()
 
 

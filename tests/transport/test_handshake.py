@@ -124,8 +124,9 @@ def test_no_common_version_is_refused_with_both_ranges(ours: tuple[int, int], th
 
 
 def test_another_cluster_is_refused() -> None:
-    with pytest.raises(HandshakeRefused, match="this is cluster 'c', not 'd'"):
+    with pytest.raises(HandshakeRefused, match="this is cluster 'c', not 'd'") as refused:
         choose_version(OURS, hello_from(changed(THEIRS, cluster_id="d")))
+    assert refused.value.code == RefusalCode.OTHER_CLUSTER
 
 
 def test_a_twin_is_refused_by_both_sides_but_we_are_not_our_twin() -> None:

@@ -113,7 +113,7 @@ def _identity(report: DirectoryReport) -> Iterator[str]:
 def _votes(report: DirectoryReport) -> Iterator[str]:
     state = report.hard_state
     if not state.copies:
-        yield "hard state: none, this node never voted"
+        yield "hard state: none" + (", and there should be one" if report.log.last_index else ", this node never voted")
         return
     copies = ", ".join(
         "[red]damaged[/red]" if copy is None else f"term {copy['term']} vote {copy['voted_for']} (#{copy['sequence']})"
@@ -201,9 +201,10 @@ def _state(report: DirectoryReport) -> Iterator[str]:
         yield f"  [red]cannot be read[/red]: {escape(state.problem)}"
     for machine in state.machines:
         sessions = state.sessions.get(machine.name, 0)
+        time = f"log time {time_text(machine.time_us)}" if machine.time_us else "no commands yet"
         yield (
-            f"  machine {escape(machine.name)!r}: applied entry {machine.applied_index}, log time "
-            f"{time_text(machine.time_us)}, {sessions} requests remembered"
+            f"  machine {escape(machine.name)!r}: applied entry {machine.applied_index}, {time}, "
+            f"{sessions} requests remembered"
         )
     for table, rows in state.tables.items():
         yield f"  table {escape(table)}: {rows} rows"

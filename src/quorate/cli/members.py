@@ -50,7 +50,7 @@ def add(
     node: Annotated[str, typer.Argument(help="The new node, which was started with --join: id@host:port.")],
     learner: Annotated[bool, typer.Option("--learner", help="It receives everything, but does not vote.")] = False,
     witness: Annotated[bool, typer.Option("--witness", help="It votes, but holds no data and never leads.")] = False,
-    priority: Annotated[int, typer.Option(min=0, max=100, help="The highest leads if it can; 0 never does.")] = 1,
+    priority: Annotated[int, typer.Option(min=0, max=100, help="The highest leads; 0 only if nobody else can.")] = 1,
     wait: Wait = True,
     timeout: Timeout = 60.0,
     expect: Expect = None,

@@ -16,6 +16,7 @@ import uvloop
 
 from quorate.app import load_app
 from quorate.config import NodeConfig, Preset, load_node_config
+from quorate.node.node import Node
 from quorate.ops.recover import recoveries_told
 from quorate.web.server import NodeServer
 
@@ -72,13 +73,9 @@ async def _serve(settings: NodeConfig) -> None:
         log.warning("%s", line)
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
     asked = _signals()
-    if settings.join:
-        log.info("node %d waits to be added: quorate members add %d@%s", settings.node_id, settings.node_id,
-                 settings.address)  # fmt: skip
-    elif not settings.peers:
-        log.warning("no --peers: node %d is a cluster of its own, which no failure may hit", settings.node_id)
     await server.start()
     log.info("node %d serves http://%s", settings.node_id, settings.address)
+    _tell_if_alone(server.node, settings)
     try:
         async with _first_of(server.wait_stopped(), asked.get()) as (failure, _):
             if failure.done():
@@ -91,6 +88,16 @@ async def _serve(settings: NodeConfig) -> None:
     finally:
         await server.stop_at_once()
         log.info("node %d has stopped", settings.node_id)
+
+
+def _tell_if_alone(node: Node, settings: NodeConfig) -> None:
+    membership = node.status.membership
+    members = membership.members if membership is not None else ()
+    if settings.join and not members:
+        log.info("node %d waits to be added: quorate members add %d@%s", settings.node_id, settings.node_id,
+                 settings.address)  # fmt: skip
+    elif [member.node_id for member in members] == [settings.node_id]:
+        log.warning("node %d is a cluster of its own: nothing survives its loss", settings.node_id)
 
 
 def _signals() -> asyncio.Queue[int]:

@@ -20,10 +20,12 @@ What it means:
   - Writes that the others acknowledged and that did not reach this node are LOST. Entries up to {committed} were
     committed for certain. {uncertain}
   - {dropped}
-    They are no members any more. If they come back they are refused, but they can form the old cluster again among
-    themselves: make sure that they never start with their data, and that no client can reach them.
   - The cluster gets the name {new_cluster_id!r}: this node, and those added to it, must be started with it.
 """
+_DROPPED = """\
+Given up: {who}.
+    They are no members any more. If they come back they are refused, but they can form the old cluster again among
+    themselves: make sure that they never start with their data, and that no client can reach them."""
 _REPAIRING = """\
   - This node is IN REPAIR: it had lost data that it had voted with ({reason}). What it holds may be much older than
     what the others acknowledged, or be incomplete. The marker that says so is removed.
@@ -84,12 +86,12 @@ def recover(
 def _told(plan: RecoveryPlan) -> str:
     rest = range(plan.committed_index + 1, plan.last_index + 1)
     uncertain = (
-        f"Entries {rest[0]} to {rest[-1]} may never have been: they are kept, and take effect."
+        f"{_entries(rest)} may never have been, but will take effect: what is in the log is kept."
         if rest
         else "There are no others in its log."
     )
     who = ", ".join(member_text(member) for member in plan.dropped)
-    dropped = f"Given up: {who}." if who else "There are no other members in its configuration."
+    dropped = _DROPPED.format(who=who) if who else "There are no other members in its configuration."
     what_is_there = (
         f"Node {plan.node_id} at {plan.address} of cluster {plan.cluster_id!r}, in {plan.data_dir}:\n"
         f"  its log ends with entry {plan.last_index} of term {plan.last_term}; it knows of term {plan.term}"
@@ -105,11 +107,16 @@ def _told(plan: RecoveryPlan) -> str:
     return text + (_REPAIRING.format(reason=plan.repairing) if plan.repairing is not None else "")
 
 
+def _entries(indexes: range) -> str:
+    return f"Entries {indexes[0]} to {indexes[-1]}" if len(indexes) > 1 else f"Entry {indexes[0]}"
+
+
 def _confirm(node_id: int) -> None:
     """Have the node's id typed. Raises :class:`ConfigError` if it is not."""
     try:
         typed = input(f"Type the id of the node ({node_id}) to go on: ")
     except EOFError:
+        typer.echo()
         typed = ""
     if typed.strip() != str(node_id):
         raise ConfigError("nothing was changed: it was not confirmed")

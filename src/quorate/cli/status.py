@@ -88,7 +88,13 @@ def _size(count: int | None) -> str:
 
 
 def notes(statuses: Sequence[Report]) -> Iterator[str]:
-    """What the table does not show: a majority that is missing, a change under way, members that were not asked."""
+    """What the table does not show: other clusters, a missing majority, a change under way, members not asked."""
+    for report in statuses:
+        if report.get("other_cluster_at"):
+            yield (
+                f"Node {report['node_id']} is of cluster {report['cluster_id']!r}, and another cluster's nodes answer "
+                f"at {', '.join(report['other_cluster_at'])}: was it recovered by force without this node?"
+            )
     membership = _newest(statuses).get("membership") or next(
         (report["membership"] for report in statuses if report.get("membership")), None
     )

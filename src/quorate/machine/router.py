@@ -215,6 +215,11 @@ class Router:
             return None  # a replay for another machine's sake; nobody waits for this answer
         return host.apply(command, context)
 
+    @property
+    def is_witness(self) -> bool:
+        """Whether this node is given the places of the commands only, and its machines nothing."""
+        return self._witness
+
     def become_witness(self) -> None:
         """From now on apply nothing. What was applied is flushed; reads of the machines find what was there then."""
         self.flush()

@@ -1,7 +1,8 @@
 """Exactly-once requests: a command with a request id is applied once, its retries get the same answer (§8).
 
-The table is part of the replicated state: it is filled by applying, bounded by count and by log time, and kept
-where the machine's own state is kept, so both always agree about what was applied.
+The table is part of the replicated state: it is filled by applying, and kept where the machine's own state is kept,
+so both always agree about what was applied. It is bounded by count, and in memory by bytes; never by time. Time in the
+log is the leader's clock, and one that jumps a day ahead would make every node forget what clients are still retrying.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from quorate.machine.sqlite import SqliteState
 
 REQUESTS_MAX = 100_000
 OUTCOME_BYTES_MAX = 64 << 20
-RETENTION_US = 24 * 3600 * 1_000_000
 
 
 def fingerprint_of(body: bytes) -> bytes:
@@ -33,7 +33,7 @@ class Sessions(Protocol):
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
         """Keep the outcome of a request that is not remembered yet.
 
-        The oldest give way beyond ``REQUESTS_MAX`` or after ``RETENTION_US``.
+        The oldest give way beyond ``REQUESTS_MAX``, however long ago they were.
         """
         ...
 
@@ -64,12 +64,8 @@ class MemorySessions:
         self._oldest_first.append(request)
         self._by_id[request_id] = request
         self._bytes += len(outcome)
-        while self._oldest_first:
-            oldest_id, _, oldest, oldest_time_us = self._oldest_first[0]
-            bounded = len(self._oldest_first) <= REQUESTS_MAX and self._bytes <= OUTCOME_BYTES_MAX
-            if bounded and oldest_time_us > time_us - RETENTION_US:
-                break
-            self._oldest_first.popleft()
+        while len(self._oldest_first) > REQUESTS_MAX or self._bytes > OUTCOME_BYTES_MAX:
+            oldest_id, _, oldest, _ = self._oldest_first.popleft()
             del self._by_id[oldest_id]
             self._bytes -= len(oldest)
 
@@ -109,8 +105,9 @@ class SqliteSessions:
             (self._machine, request_id, fingerprint, outcome, time_us),
         )
         newest = self._connection.last_insert_rowid()
-        self._connection.execute(
-            "DELETE FROM quorate_sessions WHERE sequence IN "
-            "(SELECT sequence FROM quorate_sessions ORDER BY sequence LIMIT ?) AND (sequence <= ? OR time_us <= ?)",
-            (self._FORGOTTEN_AT_ONCE, newest - REQUESTS_MAX, time_us - RETENTION_US),
-        )
+        if newest > REQUESTS_MAX:
+            self._connection.execute(
+                "DELETE FROM quorate_sessions WHERE sequence IN "
+                "(SELECT sequence FROM quorate_sessions WHERE sequence <= ? ORDER BY sequence LIMIT ?)",
+                (newest - REQUESTS_MAX, self._FORGOTTEN_AT_ONCE),
+            )

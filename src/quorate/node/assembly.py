@@ -52,7 +52,7 @@ def assemble(wiring: Wiring, beginning: Configuration) -> Running:
 def _make_group(wiring: Wiring, beginning: Configuration) -> tuple[Writer, Group]:
     config, router, durable, transport = wiring.config, wiring.router, wiring.durable, wiring.transport
     recovered = durable.store.recovered
-    holds_data = bool(router.machines) and config.node_id not in durable.configuration.witnesses
+    holds_data = bool(router.machines) and not router.is_witness
     core = RaftCore(
         config.core_config(),
         beginning,

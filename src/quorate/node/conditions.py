@@ -9,7 +9,7 @@ from quorate.errors import QuorateError
 
 
 class Conditions:
-    """Conditions that somebody waits for; looked at behind every turn, which comes with every tick at least."""
+    """Conditions that somebody waits for; looked at behind every turn, and with every tick at least."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []

@@ -14,7 +14,6 @@ from quorate.config import RaftConfig
 from quorate.errors import ConfigError, CorruptLog
 from quorate.machine.router import Router
 from quorate.node.group import GROUP
-from quorate.raft.configurations import Configurations
 from quorate.raft.membership import Configuration, Member
 from quorate.raft.output import Recovered
 from quorate.storage.directory import DataDirectory, KnownPeer, StoredIdentity
@@ -103,6 +102,8 @@ class DurableState:
         a vote. Raises :class:`CorruptLog` if there are none, and :class:`~quorate.errors.StorageError`.
         """
         try:
+            if self.identity.given_up:
+                raise CorruptLog("what is here was kept as a witness, without the data: it begins anew")
             self._open(router)
         except CorruptLog as error:
             self._close_files()
@@ -120,7 +121,7 @@ class DurableState:
         # The new name for the data comes first: under the old one, the cluster would give the vote back at once.
         self._save(store=self._new_store())
         quarantine(self._fs, self._directory.group_path(GROUP), reason)
-        self._save(witness=False)
+        self._save(witness=False, given_up=False)
 
     def _open(self, router: Router) -> None:
         store = GroupStore.open(
@@ -140,11 +141,8 @@ class DurableState:
         self._check_state(router, recovered)
 
     def _check_state(self, router: Router, recovered: Recovered) -> None:
-        configuration = self.configuration
-        if self.node_id in configuration.witnesses:
+        if self.identity.witness:
             router.become_witness()
-        elif self.identity.witness and self.node_id in configuration:
-            raise CorruptLog("what is here was kept as a witness, without the data: it begins anew")
         elif router.machines and router.applied < recovered.floor.index:
             raise CorruptLog(
                 f"the state machines have applied entry {router.applied}, but the log begins behind entry "
@@ -194,15 +192,6 @@ class DurableState:
             )
         return None
 
-    @property
-    def configuration(self) -> Configuration:
-        """The configuration in force, as far as the log tells."""
-        recovered = self.store.recovered
-        configurations = Configurations(self.beginning or Configuration(), recovered.floor)
-        for entry in recovered.configurations:
-            configurations.appended(entry)
-        return configurations.latest
-
     # -- what is remembered ------------------------------------------------------------------------------
 
     def begin_with(self, members: Mapping[int, str]) -> None:
@@ -213,6 +202,10 @@ class DurableState:
         """Remember that this directory holds no data; durable on return."""
         if not self.identity.witness:
             self._save(witness=True)
+
+    def give_up(self) -> None:
+        """Have the next start begin anew, without what is here; durable on return."""
+        self._save(given_up=True)
 
     def remember_peers(self, peers: Mapping[int, KnownPeer]) -> None:
         """Remember where the others live and which data they vote with; durable on return."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import AbstractContextManager
 from random import Random
-from typing import ParamSpec
+from types import TracebackType
+from typing import TypeVarTuple, Unpack
 
 from quorate.config import TICK_MS, RaftConfig
 from quorate.errors import NodeStopped, NotLeader, QuorateError, ReadUnavailable
@@ -24,16 +25,15 @@ from quorate.node.forwarding import ForwardMessage
 from quorate.node.placement import Placement
 from quorate.node.reads import ReadGate
 from quorate.raft.core import RaftCore
-from quorate.raft.entry import EntryKind
 from quorate.raft.membership import Member
-from quorate.raft.messages import Message
+from quorate.raft.messages import AppendEntries, Message
 from quorate.raft.output import Floor, Output, SnapshotWanted
 from quorate.raft.roles import Role
 from quorate.storage.writer import Writer
 from quorate.transport.contract import WireMessage
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 GROUP = 0
 """The only group so far; frames and directories carry its number."""
@@ -47,6 +47,24 @@ def _nothing() -> None:
 def ticks(seconds: float) -> int:
     """The core's clock when the event loop's reads ``seconds``."""
     return int(seconds * 1000 / TICK_MS)
+
+
+class _FailingLoudly:
+    """See :meth:`Group.failing_loudly`. Every turn needs one, so all share one."""
+
+    def __init__(self, fail: Callable[[BaseException], None]) -> None:
+        self._fail = fail
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None:
+            return False
+        self._fail(error)
+        return isinstance(error, Exception)
 
 
 class Group:
@@ -68,9 +86,10 @@ class Group:
     ) -> None:
         self.core = core
         self.on_turn: Callable[[], None] = _nothing
-        """Called behind each turn in which something may have changed."""
-        self.on_witnessed: Callable[[], None] = _nothing
-        """Called when the leader leaves out what only a witness may miss."""
+        """Called behind each turn, and with each tick that brings none."""
+        self.on_other_kind: Callable[[], None] = _nothing
+        """Called when this node is a witness to the leader but not to itself, or the other way round."""
+        self._router = router
         self._writer = writer
         self._send = send
         self._events = events
@@ -85,6 +104,7 @@ class Group:
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._durable_awaited: tuple[int, asyncio.Future[None]] | None = None
+        self._failing_loudly = _FailingLoudly(self.fail)
         self.stopped = False
         self.on_snapshot_wanted: Callable[[SnapshotWanted], None] | None = None
         """Told of peers that need a snapshot."""
@@ -104,43 +124,55 @@ class Group:
     # -- inputs ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to count time."""
+        """Begin to count time, and to apply what the log is known to have committed."""
         self._tick()
+        self._schedule_turn()
 
     def _now_ticks(self) -> int:
         return ticks(self._loop.time())
 
     def _tick(self) -> None:
+        """Let time pass. Most ticks bring nothing about, and are spared a turn."""
         self._tick_timer = self._loop.call_later(TICK_MS / 1000, self._tick)
         self._ticks += 1
-        if self._ticks % EXPIRE_TICKS == 0:
-            with self.failing_loudly():
+        expires = self._ticks % EXPIRE_TICKS == 0
+        with self.failing_loudly():
+            if expires:
                 self._expire()
-        self._input(self.core.tick, self._now_ticks())
+            if self.core.tick(self._now_ticks()) or expires or self._reads.wants_token:
+                self._schedule_turn()
+            else:
+                self.on_turn()
 
-    @contextmanager
-    def failing_loudly(self) -> Iterator[None]:
+    def failing_loudly(self) -> AbstractContextManager[None]:
         """Whatever goes wrong inside, foreseen or not, stops the node: a half-done step must not be continued."""
-        try:
-            yield
-        except BaseException as error:
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
+        return self._failing_loudly
 
-    def _input(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _input(self, method: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
         """Give the core an input; what follows from it is carried out at the end of this turn."""
         if self.stopped:
             return
         try:
-            method(*args, **kwargs)
+            method(*args)
         except Exception as error:
             self.fail(error)
         self._schedule_turn()
 
     def received(self, peer: int, message: Message) -> None:
         """A peer's consensus message arrived."""
+        if isinstance(message, AppendEntries) and message.witness is not self._router.is_witness:
+            with self.failing_loudly():
+                self._found_other_kind(message.term)
         self._input(self.core.step, peer, message)
+
+    def offered_snapshot(self, term: int, *, for_witness: bool) -> None:
+        """The leader of ``term`` offers a snapshot. Raises what :attr:`on_other_kind` does."""
+        if for_witness is not self._router.is_witness:
+            self._found_other_kind(term)
+
+    def _found_other_kind(self, term: int) -> None:
+        if term >= self.core.term and self._router.machines:
+            self.on_other_kind()
 
     def persisted(self, ticket: int) -> None:
         """The writer has made everything up to ``ticket`` durable."""
@@ -233,8 +265,6 @@ class Group:
         for read in output.reads:
             self._reads.confirmed(read, self.applied_index)
         if output.committed:
-            if any(entry.kind is EntryKind.WITNESSED for entry in output.committed):
-                self.on_witnessed()
             self.applier.apply(output.committed)
         if self.on_snapshot_wanted is not None:
             for wanted in output.snapshots:

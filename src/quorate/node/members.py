@@ -174,7 +174,7 @@ class Members:
             return core.term != term or (committed_index >= index and not committed.is_joint)
 
         await self._conditions.until(ended)
-        if core.term != term or core.log.term(index) != term:
+        if core.term != term:
             raise OutcomeUnknown("the leader changed before the change was confirmed; it may still come about")
         voters = core.configuration.voters
         log.info("the configuration of entry %d is in force: %s", index, described(core.configuration))

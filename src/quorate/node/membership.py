@@ -40,7 +40,7 @@ class Membership:
         *,
         on_witness: Callable[[], None],
     ) -> None:
-        """``on_witness`` is called once this node turns out to be a witness."""
+        """``on_witness`` is called when this node turns out to be a witness."""
         self.roster = roster
         self._conditions = conditions
         self._group = group
@@ -48,11 +48,12 @@ class Membership:
         self._transport = transport
         self._events = events
         self._on_witness = on_witness
-        group.on_witnessed = self._witnessed
+        group.on_other_kind = self._turn
         self._steward = Steward(group, roster, durable.identity.address)
         self._seen: tuple[Configuration, int, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._dialled: set[str] = set()
+        self._removed = False  # by the configuration in force
 
     def start(self) -> None:
         """Go by what the log says now, and begin to look after the members."""
@@ -77,35 +78,40 @@ class Membership:
             changed = self._seen is not None and seen[1] != self._seen[1]
             self._seen = seen
             gone = [each.node_id for each in self.roster.committed if each.node_id not in committed]
+            comes_back = self._comes_back(configurations.latest)
             self.roster.go_by(configurations.latest, configurations.index, committed, committed_index)
             if gone:
                 asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._take_leave, gone)
-            self.redial()
+            self.redial(afresh=comes_back)
             if changed:
                 log.info("the configuration is that of entry %d: %s", seen[1], described(configurations.latest))
                 self._events.publish(MembershipChanged(configurations.index, configurations.latest))
-            self._check_witness(configurations.latest)
         if core.repairing:
             self._maybe_repaired()
         self._conditions.look()
 
-    def _check_witness(self, configuration: Configuration) -> None:
-        """Hold no data as a witness; and having been one, do not pass for a member that holds some."""
-        core = self._group.core
-        if core.node_id in configuration.witnesses:
-            self._durable.remember_witness()
-            self._on_witness()
-        elif core.node_id in configuration and self._durable.identity.witness:
-            self._group.fail(
-                CorruptLog("this node was a witness and holds no data: it begins anew when it is restarted")
-            )
+    def _comes_back(self, configuration: Configuration) -> bool:
+        """Whether this node is a member again: those who go by its removal have to hear of the later entry."""
+        node_id = self._group.core.node_id
+        if node_id in configuration:
+            came_back, self._removed = self._removed, False
+            return came_back
+        self._removed = self._removed or node_id in self.roster.configuration
+        return False
 
-    def _witnessed(self) -> None:
-        """The leader takes this node for a witness; the entry that says so is still on its way."""
-        core = self._group.core
-        if core.node_id not in core.configuration:
+    def _turn(self) -> None:
+        """Be what the leader takes this node for: a witness, or not one.
+
+        The configurations here cannot tell: those that are replayed may be from a time when this node was something
+        else. A holder of data becomes a witness on the spot, its state is not needed any more; a witness lacks what
+        it was not sent, so it begins anew. Raises :class:`CorruptLog` then.
+        """
+        if not self._durable.identity.witness:
             self._durable.remember_witness()
             self._on_witness()
+        else:
+            self._durable.give_up()
+            raise CorruptLog("this node was a witness and holds no data: it begins anew when it is restarted")
 
     def _maybe_repaired(self) -> None:
         """Vote again once the cluster has written down, for good, which data this node now votes with."""
@@ -144,7 +150,7 @@ class Membership:
     def _take_leave(self, gone: list[int]) -> None:
         if not self._group.stopped:
             for peer in gone:
-                if peer not in self.roster.committed and peer != self._group.core.node_id:
+                if not self.roster.admits(peer) and peer != self._group.core.node_id:
                     farewell = Farewell(configuration_index=self.roster.committed_index)
                     self._transport.send(peer, GROUP, [farewell])
 

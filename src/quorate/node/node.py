@@ -332,6 +332,8 @@ class Node:
     @property
     def is_witness(self) -> bool:
         """Whether this node votes but holds no data: then it neither answers reads nor takes proposals."""
+        if self._router.is_witness:
+            return True
         return self._group is not None and self.node_id in self._group.core.configuration.witnesses
 
     @property
@@ -364,6 +366,7 @@ class Node:
             self._peers.connected_ids,
             store=self._durable.store if self._group and self._durable else None,
             failure=self.failure,
+            other_cluster_at=self._peers.other_cluster_at.keys() & (self._transport.links() if self._transport else ()),
         )
 
     def events(self) -> AsyncIterator[NodeEvent]:

@@ -142,5 +142,5 @@ def _check_address_is_free(address: object, node_id: int, configuration: Configu
 
 def _checked_priority(priority: int) -> int:
     if not 0 <= priority <= PRIORITY_MAX:
-        raise ConfigError(f"a priority is from 0 (never campaigns by itself) to {PRIORITY_MAX}, not {priority}")
+        raise ConfigError(f"a priority is from 0 (leads only if nobody else can) to {PRIORITY_MAX}, not {priority}")
     return priority

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from quorate.config import TICK_MS
@@ -17,6 +18,8 @@ from quorate.node.snapshots.messages import SnapshotMessage
 from quorate.raft.messages import Message
 from quorate.storage.directory import KnownPeer
 from quorate.transport.contract import Announcement, Introduction, Refusal, RefusalCode, WireMessage
+
+log = logging.getLogger(__name__)
 
 _OTHER_SCHEMA = "was started with another app, or another version of it: all nodes must declare the same models"
 
@@ -45,6 +48,8 @@ class Peers:
         """The data that this node announces before the cluster is formed."""
         self.met: dict[int, KnownPeer] = {}
         """The others that presented themselves before it was."""
+        self.other_cluster_at: dict[str, str] = {}
+        """The dialled addresses where a node of another cluster answers; with what it says."""
         self.connected_ids: set[int] = set()
         self.running: Running | None = None
         """What arrives is for these, as soon as they are there."""
@@ -106,6 +111,7 @@ class Peers:
             if refusal is None:
                 self.met[introduction.node_id] = KnownPeer(address=introduction.address, store=introduction.store)
         if refusal is None:
+            self.other_cluster_at.pop(introduction.dialled or "", None)
             self._on_introduced()
         return refusal
 
@@ -126,9 +132,27 @@ class Peers:
 
     def refused(self, address: str, refusal: Refusal) -> None:
         """A node that we dialled does not want us."""
-        if self.stopping or self.running is None:
+        if self.stopping:
+            return
+        if refusal.code is RefusalCode.OTHER_CLUSTER:
+            self._found_other_cluster(address, refusal.reason)
+        if self.running is None:
             return
         if refusal.code is RefusalCode.REMOVED:
             self._told_of_removal(RemovedFromCluster(refusal.reason))
         elif refusal.code is RefusalCode.OTHER_DATA:
             self.running.membership.lost_data(refusal.reason)
+
+    def _found_other_cluster(self, address: str, reason: str) -> None:
+        """It may be a slip in the settings; and it is what a member sees that others have given up by force."""
+        if self.running is not None and not self.running.membership.roster.counts_on(address):
+            return  # dialled only until it is certain that the member that was there is none any more
+        if address not in self.other_cluster_at:
+            log.error(
+                "the node at %s belongs to another cluster and will not talk to this one: %s. Either --cluster-id or "
+                "--peers is wrong, or the cluster was recovered by force (quorate recover) without this node: then "
+                "stop it, and do not start it with its data again",
+                address,
+                reason.partition(";")[0],
+            )
+        self.other_cluster_at[address] = reason

@@ -2,7 +2,8 @@
 
 The log says who the members are (:mod:`quorate.raft.membership`); this is what a node makes of it for its
 connections. It also knows what no log entry says yet: a member that announces another address than the one in the
-log (it moved), and a *guest*: a node that goes by a later configuration than ours, and so is a member for all we know.
+log (it moved), and a *guest*: a node that goes by a later configuration than ours, and so is a member for all we know,
+whatever the earlier ones say that this node has still to go through, or falls back to.
 
 Each member votes with the data it has. If it comes back with other data, whatever it promised is forgotten, and it
 is refused until it says so itself and is taken in anew.
@@ -11,10 +12,19 @@ is refused until it says so itself and is taken in anew.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
 
 from quorate.raft.membership import Configuration
 from quorate.storage.directory import KnownPeer
 from quorate.transport.contract import Introduction, Refusal, RefusalCode
+
+
+class Guest(NamedTuple):
+    """Who presented itself as a member."""
+
+    address: str
+    configuration_index: int
+    """The entry with the configuration that it is a member by."""
 
 
 class Roster:
@@ -35,7 +45,7 @@ class Roster:
         self._connected = connected
         self._seeds = frozenset(seeds)
         self._moved: dict[int, str] = {}
-        self._guests: dict[int, str] = {}
+        self._introduced: dict[int, Guest] = {}
         self._stores = {peer: each.store for peer, each in known.items() if each.store}
         self._claimed: dict[int, int] = {node_id: store}
         self.configuration = Configuration()
@@ -48,16 +58,22 @@ class Roster:
 
     def go_by(self, configuration: Configuration, index: int, committed: Configuration, committed_index: int) -> None:
         """The log has changed."""
-        self.configuration, self.index = configuration, index
-        self.committed, self.committed_index = committed, committed_index
         for member in configuration:
-            if member.node_id in self._guests:
+            if member.node_id in self._introduced and member.node_id not in self.configuration:
                 # It said itself where it lives, and the log may have an older address.
-                self._moved[member.node_id] = self._guests.pop(member.node_id)
+                self._moved[member.node_id] = self._introduced[member.node_id].address
             if self._moved.get(member.node_id) == member.address:
                 del self._moved[member.node_id]
+        self.configuration, self.index = configuration, index
+        self.committed, self.committed_index = committed, committed_index
         for gone in [peer for peer in self._stores if peer not in configuration and peer not in committed]:
             del self._stores[gone]
+        if self._node_id in committed:
+            self._introduced = {
+                peer: guest
+                for peer, guest in self._introduced.items()
+                if peer in configuration or peer in committed or guest.configuration_index > committed_index
+            }
 
     # -- who may talk to us ------------------------------------------------------------------------------
 
@@ -91,6 +107,8 @@ class Roster:
         if store and not expected:
             self._stores[peer] = store
         self._claimed[peer] = store
+        if introduction.member:
+            self._introduced[peer] = Guest(introduction.address, introduction.configuration_index)
         if introduction.dialled is None and introduction.address != member.address:
             self._moved[peer] = introduction.address
         elif introduction.dialled == member.address:
@@ -106,7 +124,7 @@ class Roster:
                 RefusalCode.NOT_A_MEMBER,
             )
         if introduction.configuration_index > self.index or self._node_id not in self.configuration:
-            self._guests[peer] = introduction.address
+            self._introduced[peer] = Guest(introduction.address, introduction.configuration_index)
             return None
         if self.committed_index > introduction.configuration_index:
             return Refusal(
@@ -118,15 +136,19 @@ class Roster:
 
     def admits(self, peer: int) -> bool:
         """Whether to listen to what a connected node says."""
-        return peer in self.configuration or peer in self._guests or peer in self.committed
+        return peer in self.configuration or peer in self.committed or self._is_guest(peer)
+
+    def _is_guest(self, peer: int) -> bool:
+        guest = self._introduced.get(peer)
+        return guest is not None and (guest.configuration_index > self.index or self._node_id not in self.configuration)
 
     # -- who lives where ---------------------------------------------------------------------------------
 
     @property
     def addresses(self) -> dict[int, str]:
         """Where each node is reached that this one has to do with, by ascending id."""
-        found = {member.node_id: member.address for member in (*self.committed, *self.configuration)}
-        found.update(self._guests)
+        found = {peer: guest.address for peer, guest in self._introduced.items() if self._is_guest(peer)}
+        found.update((member.node_id, member.address) for member in (*self.committed, *self.configuration))
         found.update((peer, address) for peer, address in self._moved.items() if peer in found)
         return dict(sorted(found.items()))
 
@@ -139,6 +161,13 @@ class Roster:
         if self._node_id not in self.configuration:
             wanted |= self._seeds
         return wanted - {""}
+
+    def counts_on(self, address: str) -> bool:
+        """Whether a member may live there by the configuration in force, or this node has yet to find one there."""
+        if self._node_id not in self.configuration:
+            return True
+        addresses = self.addresses
+        return any(address in (member.address, addresses[member.node_id]) for member in self.configuration)
 
     def moved(self, peer: int) -> str | None:
         """The address that a member announces, if the log has another one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from quorate.config import RaftConfig
@@ -101,6 +101,8 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     fsyncs: int
     """fsyncs of the log since the start."""
+    other_cluster_at: tuple[str, ...] = ()
+    """The peers' addresses where a node of another cluster answers: see :attr:`RefusalCode.OTHER_CLUSTER`."""
     failure: str | None = None
 
 
@@ -112,6 +114,7 @@ def status_of(
     *,
     store: GroupStore | None,
     failure: BaseException | None,
+    other_cluster_at: Iterable[str] = (),
 ) -> NodeStatus:
     """What the parts of a node amount to. ``group`` is ``None`` while not every member's id is known."""
     core = group.core if group is not None else None
@@ -135,6 +138,7 @@ def status_of(
         membership=_membership(core, addresses, connected) if core else None,
         peers=tuple(_peers(config.node_id, core, addresses, connected)),
         fsyncs=store.stats.syncs if store else 0,
+        other_cluster_at=tuple(sorted(other_cluster_at)),
         failure=(str(failure) or repr(failure)) if failure else None,
     )
 

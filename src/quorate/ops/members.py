@@ -110,7 +110,7 @@ class ClusterMembers:
                 progress(Waiting(str(error)))
             if loop.time() >= deadline:
                 raise WaitedInVain(
-                    f"node {node_id} is added, but after {seconds:g} s {waiting.text}; the cluster goes on by itself"
+                    f"node {node_id} is added, and the rest happens by itself; but after {seconds:g} s {waiting.text}"
                 )
             await asyncio.sleep(RETRY_SECONDS)
 

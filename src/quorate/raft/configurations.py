@@ -39,7 +39,10 @@ class Configurations:
 
         Before the floor's own that is no longer known: the empty one, in which nobody decides anything.
         """
-        return next((found for found in reversed(self._history) if found[0] <= index), (0, Configuration()))
+        for found in reversed(self._history):
+            if found[0] <= index:
+                return found
+        return 0, Configuration()
 
     def appended(self, entry: Entry) -> None:
         """An entry was added to the log. Raises :class:`ProtocolViolation` if it cannot be understood."""

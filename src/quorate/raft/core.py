@@ -15,7 +15,7 @@ from random import Random
 
 from quorate.errors import NotLeader, ProtocolViolation
 from quorate.raft.config import CoreConfig
-from quorate.raft.election import Campaign, ElectionTimer, grants_vote
+from quorate.raft.election import Campaign, ElectionTimer, grants_vote, patience_ticks
 from quorate.raft.leadership import Leadership
 from quorate.raft.log import RaftLog
 from quorate.raft.membership import Configuration, Member
@@ -137,8 +137,8 @@ class RaftCore:
 
     # -- inputs ------------------------------------------------------------------------------------------
 
-    def tick(self, now: int) -> None:
-        """The clock reads ``now`` ticks.
+    def tick(self, now: int) -> bool:
+        """The clock reads ``now`` ticks. Returns whether anything became due; mostly nothing does.
 
         A jump (the process was stopped, the machine slept) counts as one heartbeat interval for the timers, so
         that messages that wait to be read are heard before anything is concluded; leases count it in full.
@@ -147,14 +147,17 @@ class RaftCore:
         self._ticked_at = max(now, self._ticked_at)
         self._now = max(now, self._now)
         if elapsed <= 0:
-            return
-        if self._leadership is not None:
-            self._end_leadership(self._leadership.tick(elapsed, self._now))
-            return
-        self._timer.yielding = self._yields
+            return False
+        if (leadership := self._leadership) is not None:
+            reason = leadership.tick(elapsed, self._now)
+            self._end_leadership(reason)
+            return reason is not None or leadership.is_due
+        self._timer.patience_ticks = patience_ticks(self.config, self._electorate)
         if self._timer.tick(elapsed) and self._may_campaign:
             self._begin_campaign(pre_vote=True)
             self._step_own_messages()
+            return True
+        return False
 
     def propose(self, payloads: Sequence[bytes]) -> int:
         """Append one entry per payload; returns the index of the first.
@@ -351,20 +354,16 @@ class RaftCore:
         self._timer.restart()
 
     @property
-    def _yields(self) -> bool:
-        """Whether others come first by their priority."""
-        own = self.configuration.get(self.node_id)
-        priorities = [member.priority for member in self.configuration if self.configuration.may_lead(member.node_id)]
-        return own is not None and own.priority < max(priorities, default=0)
+    def _electorate(self) -> Configuration:
+        """The configuration by which this node stands, or does not."""
+        if self.configuration.is_voter(self.node_id):
+            return self.configuration
+        # Until it is committed, only this node may hold the entry that removes it: then nobody else can win.
+        return self.log.configurations.at(self.log.committed)[1]
 
     @property
     def _may_campaign(self) -> bool:
-        configuration = self.configuration
-        if not configuration.is_voter(self.node_id):
-            # Until it is committed, only this node may hold the entry that removes it: then nobody else can win.
-            _, configuration = self.log.configurations.at(self.log.committed)
-        own = configuration.get(self.node_id)
-        return own is not None and own.priority > 0 and configuration.may_lead(self.node_id) and not self.repairing
+        return self._electorate.may_lead(self.node_id) and not self.repairing
 
     def _begin_campaign(self, *, pre_vote: bool, transfer: bool = False) -> None:
         """Ask everyone for a promise of their vote, or, that won (or told by the leader), for the vote itself."""

@@ -6,16 +6,20 @@ from random import Random
 
 from quorate.raft.config import CoreConfig
 from quorate.raft.log import RaftLog
+from quorate.raft.membership import Configuration
 from quorate.raft.messages import RequestVote
 from quorate.raft.output import HardState
 from quorate.raft.quorum import Quorum, VoteResult
+
+LAST_RESORT_TIMEOUTS = 20
+"""A voter of priority 0 stands, too, once nobody has led for so many of the longest election timeouts."""
 
 
 class ElectionTimer:
     """Counts the ticks since this wait began, against a timeout drawn anew each time; and since a leader was heard.
 
     The second count is a promise: a leader's lease rests on it, so only time ends it, never a change of term.
-    While ``yielding``, every wait is longer by the width of the range, so that nodes of higher priority come first.
+    Every wait is longer by :attr:`patience_ticks`, so that nodes of higher priority come first.
     """
 
     def __init__(self, config: CoreConfig, rng: Random) -> None:
@@ -24,7 +28,8 @@ class ElectionTimer:
         self._elapsed = 0
         self._since_leader = 0  # before the last crash one may have been heard: its lease must be respected
         self._just_heard = True
-        self.yielding = False
+        self.patience_ticks = 0
+        """See :func:`patience_ticks`."""
         self._timeout = self._draw(config.election_ticks_min, config.election_ticks_max)
 
     def _draw(self, low: int, high: int) -> int:
@@ -53,13 +58,25 @@ class ElectionTimer:
             return False
         self._elapsed += elapsed
         self._since_leader += elapsed
-        extra = self._config.election_ticks_max - self._config.election_ticks_min if self.yielding else 0
-        return self._elapsed >= self._timeout + extra
+        return self._elapsed >= self._timeout + self.patience_ticks
 
     @property
     def leader_is_recent(self) -> bool:
         """Whether a leader may still count on this node: then nobody else gets its vote (thesis §4.2.3)."""
         return self._since_leader < self._config.election_ticks_min
+
+
+def patience_ticks(config: CoreConfig, electorate: Configuration) -> int:
+    """How much longer a node waits because others should lead, if they can: they are of higher priority.
+
+    By the width of the range from which timeouts are drawn; with priority 0 until it must be that they cannot.
+    """
+    own = electorate.get(config.node_id)
+    if own is None or own.priority >= electorate.priority_max:
+        return 0
+    if own.priority == 0:
+        return LAST_RESORT_TIMEOUTS * config.election_ticks_max
+    return config.election_ticks_max - config.election_ticks_min
 
 
 class Campaign:

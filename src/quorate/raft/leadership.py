@@ -64,6 +64,11 @@ class Leadership:
             self.begin_round()
         return None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last :meth:`tick` has brought something to send, or may have."""
+        return self._since_heartbeat == 0 or self.transfer is not None
+
     def _check_quorum(self, elapsed: int) -> Event | None:
         self._since_quorum_check += elapsed
         if self._since_quorum_check >= self._config.election_ticks_max:

@@ -29,7 +29,7 @@ class Member:
 
     ``store`` identifies the data that the member votes with: one that comes back with other data has lost what
     it had promised. 0 stands for "not known yet". Of two voters that could lead, the one of higher ``priority``
-    should; one of priority 0 never campaigns by itself. A learner with ``promote`` is to become a voter once it
+    should; one of priority 0 only if nobody has led for long. A learner with ``promote`` is to become a voter once it
     has caught up. A ``leaving`` member belongs to the outgoing half only.
     """
 
@@ -55,6 +55,9 @@ class Configuration:
     voters: frozenset[int] = field(init=False, repr=False, compare=False)
     witnesses: frozenset[int] = field(init=False, repr=False, compare=False)
     quorum: Quorum = field(init=False, repr=False, compare=False)
+    priority_max: int = field(init=False, repr=False, compare=False)
+    """The highest priority of those that may lead."""
+    _by_id: dict[int, Member] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ids = [member.node_id for member in self.members]
@@ -72,6 +75,9 @@ class Configuration:
         object.__setattr__(self, "voters", voters)
         object.__setattr__(self, "witnesses", witnesses)
         object.__setattr__(self, "quorum", Quorum((voters, self.outgoing) if self.outgoing else (voters,)))
+        able = [each.priority for each in self.members if self.may_lead(each.node_id)]
+        object.__setattr__(self, "priority_max", max(able, default=0))
+        object.__setattr__(self, "_by_id", {member.node_id: member for member in self.members})
 
     @classmethod
     def of(cls, voters: Iterable[int], learners: Iterable[int] = (), outgoing: Iterable[int] = ()) -> Configuration:
@@ -90,7 +96,7 @@ class Configuration:
         )
 
     def __contains__(self, node_id: object) -> bool:
-        return any(member.node_id == node_id for member in self.members)
+        return node_id in self._by_id
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
@@ -104,12 +110,12 @@ class Configuration:
 
     def get(self, node_id: int) -> Member | None:
         """The member with this id, if there is one."""
-        return next((member for member in self.members if member.node_id == node_id), None)
+        return self._by_id.get(node_id)
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Every node that receives the log, in ascending order."""
-        return tuple(member.node_id for member in self.members)
+        return tuple(self._by_id)
 
     @property
     def is_joint(self) -> bool:
@@ -164,9 +170,12 @@ class Configuration:
             raise ProtocolViolation(f"an entry holds no configuration: {error}") from error
 
 
+_MEMBER_TYPES = {name: type(example) for name, example in asdict(Member(0)).items()}
+
+
 def _decode_member(value: dict[str, Any]) -> Member:
     member = Member(**{**value, "role": MemberRole(value["role"])})
-    for name, example in asdict(Member(0)).items():
-        if type(getattr(member, name)) is not type(example):
+    for name, kind in _MEMBER_TYPES.items():
+        if type(getattr(member, name)) is not kind:
             raise TypeError(f"a member's {name} is {value[name]!r}")
     return member

@@ -38,7 +38,10 @@ class RequestVoteReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendEntries:
-    """Replicate ``entries`` behind (``previous_index``, ``previous_term``) and tell the commit index (§5.3)."""
+    """Replicate ``entries`` behind (``previous_index``, ``previous_term``) and tell the commit index (§5.3).
+
+    To a ``witness``, as the receiver is to the leader, entries come without their commands.
+    """
 
     term: int
     session: int
@@ -46,6 +49,7 @@ class AppendEntries:
     previous_term: int
     commit: int
     entries: tuple[Entry, ...] = ()
+    witness: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,9 @@ class Persistence:
         """Enter ``term`` or vote in it. The only place where either changes."""
         if term < self.hard_state.term:
             raise AssertionError(f"term would go back from {self.hard_state.term} to {term}")
-        self.hard_state = HardState(term, voted_for)
+        changed = HardState(term, voted_for)
+        if changed != self.hard_state:
+            self.hard_state = changed
 
     def reset_log(self, floor: Floor) -> None:
         """A snapshot takes the place of the whole log, in memory now and on the disk with the next write."""
@@ -46,7 +48,7 @@ class Persistence:
     @property
     def _dirty(self) -> bool:
         return (
-            self.hard_state != self._hard_state_written
+            self.hard_state is not self._hard_state_written  # it never becomes what it was before
             or self._floor is not None
             or self._log.written < self._log.last_index
         )
@@ -82,7 +84,7 @@ class Persistence:
         """The next write to carry out, if anything is not yet on its way to the disk."""
         if not self._dirty:
             return None
-        hard_state = self.hard_state if self.hard_state != self._hard_state_written else None
+        hard_state = self.hard_state if self.hard_state is not self._hard_state_written else None
         entries = tuple(self._log.unwritten())
         if entries:
             # Writes under way may hold entries that these replace: those count as durable no longer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from quorate.raft.config import CoreConfig
@@ -54,7 +54,7 @@ class Replication:
                 yield Envelope(peer, self._append_message(peer, progress))
             if progress.recheck:
                 progress.recheck = False
-                yield Envelope(peer, self._append_nothing(progress))
+                yield Envelope(peer, self._append_nothing(peer, progress))
             if progress.commit_sent < min(self._log.committed, progress.match):
                 yield Envelope(peer, self.heartbeat(progress, sequence=0))
 
@@ -82,26 +82,27 @@ class Replication:
             self._config.append_bytes_max,
             self._config.append_entries_max,
         )
-        if peer in self.configuration.witnesses:
-            entries = [_witnessed(entry) for entry in entries]
         previous = progress.next - 1
         last = previous + len(entries)
-        progress.sent(last, sum(len(entry.payload) for entry in entries))
+        message = self._append(peer, progress, previous, entries)
+        progress.sent(last, sum(len(entry.payload) for entry in message.entries))
         progress.commit_sent = max(progress.commit_sent, min(self._log.committed, last))
-        return self._append(progress, previous, tuple(entries))
+        return message
 
-    def _append_nothing(self, progress: Progress) -> AppendEntries:
+    def _append_nothing(self, peer: int, progress: Progress) -> AppendEntries:
         """An append that only asks whether everything sent so far is there."""
-        return self._append(progress, progress.next - 1, ())
+        return self._append(peer, progress, progress.next - 1, ())
 
-    def _append(self, progress: Progress, previous: int, entries: tuple[Entry, ...]) -> AppendEntries:
+    def _append(self, peer: int, progress: Progress, previous: int, entries: Sequence[Entry]) -> AppendEntries:
+        witness = peer in self.configuration.witnesses
         return AppendEntries(
             term=self._term,
             session=progress.session,
             previous_index=previous,
             previous_term=self._log.term(previous),
             commit=self._log.committed,
-            entries=entries,
+            entries=tuple(map(_witnessed, entries)) if witness else tuple(entries),
+            witness=witness,
         )
 
     def heartbeat(self, progress: Progress, sequence: int) -> Heartbeat:

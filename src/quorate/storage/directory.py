@@ -46,7 +46,9 @@ class StoredIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     joining: bool = False
     """Whether this node was to be added to a cluster, and never begins one."""
     witness: bool = False
-    """Whether this directory was a witness's: of the log it holds the terms only."""
+    """Whether this is a witness's: of the log it holds the places and the terms only."""
+    given_up: bool = False
+    """Whether what is here is of no use any more: the next start sets it aside, and begins anew."""
     peers: dict[int, KnownPeer] = {}
 
 

@@ -224,6 +224,7 @@ class TransportSuite:
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert "'suite'" in (a.link_to(b.address).last_error or "")
         assert "'other'" in (a.link_to(b.address).last_error or "")
+        assert [refusal.code for _, refusal in a.recorder.refusals[:1]] == [RefusalCode.OTHER_CLUSTER]
         assert a.recorder.introductions == b.recorder.introductions == []
         assert a.recorder.events == b.recorder.events == []
 

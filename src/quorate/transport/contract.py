@@ -94,6 +94,8 @@ class RefusalCode(IntEnum):
     """The node was a member, and is not any more."""
     OTHER_DATA = 3
     """The node comes without the data that it has voted with."""
+    OTHER_CLUSTER = 4
+    """The node that answers belongs to another cluster, and does not know that of the node it refuses."""
 
 
 @dataclass(frozen=True, slots=True)

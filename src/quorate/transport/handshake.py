@@ -185,7 +185,8 @@ def choose_version(identity: Identity, hello: Hello, versions: tuple[int, int] =
     if hello.cluster_id != identity.cluster_id:
         raise HandshakeRefused(
             f"this is cluster {identity.cluster_id!r}, not {hello.cluster_id!r}; "
-            f"node {hello.node_id} at {hello.address} has the address of another cluster's node"
+            f"node {hello.node_id} at {hello.address} has the address of another cluster's node",
+            RefusalCode.OTHER_CLUSTER,
         )
     low, high = max(versions[0], hello.version_min), min(versions[1], hello.version_max)
     if low > high:

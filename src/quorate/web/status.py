@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from quorate._version import __version__
 from quorate.app import App
 from quorate.errors import NodeStopped, ReadUnavailable
 from quorate.node.node import Node
-from quorate.web.problems import problem_of
+from quorate.web.problems import Problem, problem_of
 
 HEALTH_SECONDS_MAX = 1.0
 
@@ -48,5 +48,12 @@ class StatusPages:
         try:
             await self._node.read_barrier(timeout=HEALTH_SECONDS_MAX)
         except ReadUnavailable as error:
-            return problem_of(error).as_response()
+            return self._unhealthy(error).as_response()
         return JSONResponse({"status": "ok", "node_id": self._node.node_id, "leader": self._node.leader})
+
+    def _unhealthy(self, error: ReadUnavailable) -> Problem:
+        problem, addresses = problem_of(error), self._node.status.other_cluster_at
+        if not addresses:
+            return problem
+        detail = f"{problem.detail}; another cluster's nodes answer at {', '.join(addresses)}"
+        return replace(problem, detail=detail, members={"other_cluster_at": addresses})

@@ -8,7 +8,8 @@ import pytest
 
 from quorate.errors import ConfigError
 from quorate.raft.config import CoreConfig
-from quorate.raft.election import Campaign, ElectionTimer
+from quorate.raft.election import LAST_RESORT_TIMEOUTS, Campaign, ElectionTimer, patience_ticks
+from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.quorum import Quorum, VoteResult
 
 CONFIG = CoreConfig(node_id=1, heartbeat_ticks=5, election_ticks_min=15, election_ticks_max=30)
@@ -124,3 +125,30 @@ def test_a_voters_first_answer_stands() -> None:
     assert campaign.record(2, True) is VoteResult.PENDING
     assert campaign.record(9, True) is VoteResult.PENDING, "a stranger has no vote"
     assert campaign.record(3, True) is VoteResult.WON
+
+
+@pytest.mark.parametrize(
+    ("priorities", "ticks"),
+    [
+        ({1: 1, 2: 1}, 0),
+        ({1: 2, 2: 1}, 0),
+        ({1: 1, 2: 2}, 15),
+        ({1: 0, 2: 1}, LAST_RESORT_TIMEOUTS * 30),
+        ({1: 0, 2: 0}, 0),
+        ({2: 1}, 0),
+    ],
+)
+def test_who_is_of_lower_priority_waits_longer(priorities: dict[int, int], ticks: int) -> None:
+    electorate = Configuration(tuple(Member(node, priority=priority) for node, priority in priorities.items()))
+    assert patience_ticks(CONFIG, electorate) == ticks
+
+
+def test_nobody_waits_for_a_witness_or_a_learner_of_higher_priority() -> None:
+    others = (Member(2, role=MemberRole.WITNESS, priority=5), Member(3, role=MemberRole.LEARNER, priority=5))
+    assert patience_ticks(CONFIG, Configuration((Member(1, priority=0), *others, Member(4, priority=0)))) == 0
+
+
+def test_patience_is_added_to_every_timeout() -> None:
+    plain, patient = timer(), timer()
+    patient.patience_ticks = 15
+    assert ticks_to_timeout(patient) == ticks_to_timeout(plain) + 15

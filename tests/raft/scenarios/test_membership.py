@@ -7,6 +7,7 @@ import pytest
 from quorate.errors import MembershipConflict
 from quorate.raft.config import CoreConfig
 from quorate.raft.core import RaftCore
+from quorate.raft.election import LAST_RESORT_TIMEOUTS
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration
 from quorate.raft.messages import (
@@ -220,7 +221,7 @@ def test_scenario_40_two_nodes_remove_the_leader(demoted: bool) -> None:
     From: vesoft-inc/nebula #4472, rethinkdb/rethinkdb #4234, cowsql/raft #150, databendlabs/openraft #2098; thesis
     section 4.2.2: "a server that is not part of its own latest configuration should still start new elections".
     How: the other one's log is shorter, so it does not get the vote that it needs; and the removed one does not stand.
-    Brings it back: in ``RaftCore._may_campaign``, look at the latest configuration only.
+    Brings it back: in ``RaftCore._electorate``, look at the latest configuration only.
     """
     cluster = Cluster(2)
     cluster.elect(1)
@@ -292,7 +293,7 @@ def test_scenario_42_a_restarted_learner_stays_a_learner() -> None:
     """A learner with a complete log restarts while there is no leader: it neither campaigns nor is it counted.
 
     From: async-raft/async-raft #114: with a log in its store, a learner came back as a follower, and elected itself.
-    Brings it back: in ``RaftCore._may_campaign``, ``own is not None`` alone.
+    Brings it back: in ``RaftCore._may_campaign``, ask only whether this node is in the configuration.
     """
     cluster = joined(4)
     for node in (1, 2, 3, 4):
@@ -481,11 +482,11 @@ def test_one_change_at_a_time_and_only_upon_what_the_caller_has_seen() -> None:
 
 
 def test_a_server_of_lower_priority_waits_for_the_others_first() -> None:
-    """Of two that could lead the one of higher priority comes first, at the start and after a change; 0 never asks.
+    """Of two that could lead the one of higher priority comes first, at the start and after a change; 0 waits for both.
 
     Found in review of this code: the priority was looked at only when a role was left, so that neither the first
     election nor the first one after a change went by it.
-    Brings it back: in ``RaftCore.tick``, leave out ``yielding``.
+    Brings it back: in ``RaftCore.tick``, leave out ``patience_ticks``.
     """
     cluster = Cluster(3, offsets=[0, 14, 1], members=members((1, 2, 3), priorities={1: 1, 2: 2, 3: 0}))
     cluster.run(60)
@@ -496,4 +497,35 @@ def test_a_server_of_lower_priority_waits_for_the_others_first() -> None:
     assert (cluster.core(3).role, cluster.core(3).term) == (Role.FOLLOWER, 1)
     cluster.restart(1)
     cluster.run(100)
+    assert cluster.leaders == [1]
+
+
+def test_a_server_of_priority_0_leads_when_all_that_should_are_gone_for_good() -> None:
+    """A majority without anyone of a higher priority would otherwise have no leader for ever.
+
+    How: five servers, of which those that could lead by their priority die. The two that are left of priority 0, and
+    a witness, are a majority; they wait long, and then one of them leads.
+    Brings it back: in ``patience_ticks``, wait without end with priority 0.
+    """
+    preferred = {1: 2, 2: 1, 3: 0, 4: 0}
+    cluster = Cluster(5, members=members((1, 2, 3, 4), witnesses=(5,), priorities=preferred))
+    cluster.run(60)
+    assert cluster.leaders == [1]
+    wait = LAST_RESORT_TIMEOUTS * cluster.core(1).config.election_ticks_max
+    cluster.crash(1)
+    cluster.crash(2)
+    cluster.run(wait)
+    assert cluster.leaders == []
+    cluster.run(60)
+    (leader,) = cluster.leaders
+    assert leader in (3, 4)
+    cluster.propose(leader, b"it goes on")
+    cluster.settle()
+    assert cluster.core(leader).log.committed == cluster.core(leader).log.last_index
+
+
+def test_servers_that_are_all_of_priority_0_do_not_wait_for_each_other() -> None:
+    """Priority 0 is a place behind others; with nobody in front of it there is nothing to wait for."""
+    cluster = Cluster(3, members=members((1, 2, 3), priorities={1: 0, 2: 0, 3: 0}))
+    cluster.run(60)
     assert cluster.leaders == [1]

@@ -135,17 +135,13 @@ class Compaction:
 
     async def _save_and_cut(self) -> None:
         try:
-            if self._has_memory and not self._is_witness:
+            if self._has_memory and not self._router.is_witness:
                 await self._save_machines()
             await self._cut()
         except StorageFailed:
             raise
         except StorageError as error:
             log.warning("the log is not cut: %s", error)
-
-    @property
-    def _is_witness(self) -> bool:
-        return self._group.core.node_id in self._group.core.configuration.witnesses
 
     async def _save_machines(self) -> None:
         """Make the state of the machines in memory durable, as it is now."""
@@ -164,8 +160,7 @@ class Compaction:
         target = self.target()
         if target is None:
             return
-        durable = self._group.core.log.applied if self._is_witness else self._router.durable_index
-        floor = self._group.compact(min(target, durable))
+        floor = self._group.compact(min(target, self._router.durable_index))
         if floor is None:
             return
         await in_thread(self._store.compact, floor)

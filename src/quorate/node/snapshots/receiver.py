@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from quorate.errors import ConfigError, CorruptLog, FrameError, QuorateError, StorageError
-from quorate.machine.router import Router
 from quorate.node.group import Group
 from quorate.node.snapshots.installation import Installation
 from quorate.node.snapshots.messages import SnapshotChunk, SnapshotOffer, SnapshotProgress, TransferState
 from quorate.node.snapshots.work import DirectoryAccess, Tasks
-from quorate.raft.membership import Configuration, MemberRole
 from quorate.raft.roles import Role
 from quorate.storage.incoming import Incoming
 from quorate.storage.manifest import Manifest
@@ -72,7 +70,6 @@ class Receiver:
     def __init__(
         self,
         group: Group,
-        router: Router,
         access: DirectoryAccess,
         installation: Installation,
         *,
@@ -81,7 +78,6 @@ class Receiver:
     ) -> None:
         """``send`` is that of the prompt lane."""
         self._group = group
-        self._router = router
         self._access = access
         self._installation = installation
         self._send = send
@@ -116,11 +112,8 @@ class Receiver:
     def _begin(self, peer: int, offer: SnapshotOffer, current: Reception | None) -> None:
         try:
             manifest = Manifest.decode(offer.manifest)
-            fits = bool(manifest.parts) or self._needs_no_parts(manifest)
         except QuorateError as error:
             log.warning("node %d offers a snapshot that cannot be understood: %s", peer, error)
-            fits = False
-        if not fits:
             self._answer(peer, offer, TransferState.REFUSED)
             return
         if self._group.has_everything_up_to(manifest.floor):
@@ -128,26 +121,13 @@ class Receiver:
             self._group.install_snapshot(peer, offer.term, offer.session, manifest.floor)
             self._answer(peer, offer, TransferState.DONE)
             return
+        self._group.offered_snapshot(offer.term, for_witness=not manifest.parts)
         log.info("receiving a snapshot of entry %d from node %d", manifest.floor.index, peer)
         reception = self._reception = Reception(peer, offer, manifest)
         earlier = current.task if current is not None else None
         if earlier is not None:
             earlier.cancel()
         reception.task = self._tasks.spawn(self._receive(reception, earlier), f"receive a snapshot from node {peer}")
-
-    def _needs_no_parts(self, manifest: Manifest) -> bool:
-        """Whether this node keeps no state: one that does must not be talked into forgetting it."""
-        if not self._router.machines:
-            return True
-        own = self._group.core.node_id
-        configurations = [self._group.core.configuration]
-        if manifest.floor.configuration:
-            configurations.append(Configuration.decode(manifest.floor.configuration))
-        members = [configuration.get(own) for configuration in configurations if own in configuration]
-        if not members and not self._group.core.log.last_index:
-            self._group.on_witnessed()  # it was added a moment ago, and has nothing yet that it could forget
-            return True
-        return any(member is not None and member.role is MemberRole.WITNESS for member in members)
 
     def _answer(
         self, peer: int, offer: SnapshotOffer, state: TransferState, position: tuple[int, int] = (0, 0)

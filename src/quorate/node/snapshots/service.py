@@ -51,7 +51,6 @@ class Snapshots:
         )
         self.receiver = Receiver(
             group,
-            router,
             access,
             Installation(group, router, access, durable.state_path, events),
             send=lambda peer, messages: transport.send(peer, GROUP, messages),
