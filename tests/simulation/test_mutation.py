@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from quorate.testing.simulation.mutation import (
-    PACKAGE,
-    SEEDS_MAX,
-    Mutant,
-    Played,
-    RottenMutant,
-    Trial,
-    Verdict,
-    as_json,
-    as_markdown,
-    load_mutants,
-    replaced,
-    run_trials,
-    trials_of,
-)
+from quorate.testing.simulation.mutation.laboratory import run_trials
+from quorate.testing.simulation.mutation.mutant import PACKAGE, Mutant, RottenMutant, load_mutants, replaced
+from quorate.testing.simulation.mutation.table import as_json, as_markdown
+from quorate.testing.simulation.mutation.trial import SEEDS_MAX, Played, Trial, Verdict, trials_of
 from quorate.testing.simulation.swarm import draw
 
 FOLDER = Path(__file__).parents[2] / "mutants"
@@ -64,6 +55,11 @@ def test_each_says_what_it_is() -> None:
         assert mutant.bug.endswith("."), mutant.name
         assert mutant.source, mutant.name
         assert 0 < mutant.seeds <= SEEDS_MAX, mutant.name
+
+
+def test_each_plan_is_some_mutants() -> None:
+    plans = {path.stem for path in (FOLDER / "plans").glob("*.toml")}
+    assert plans == {each.plan for each in load_mutants(FOLDER) if each.plan}
 
 
 @pytest.mark.parametrize(
@@ -186,3 +182,24 @@ def test_code_that_cannot_be_imported_is_no_catch() -> None:
     asyncio.run(run_trials(trials, lambda _: None))
     assert trials[0].verdict is Verdict.CRASHED
     assert "ImportError" in trials[0].found
+
+
+async def _make_mutants(*arguments: str) -> tuple[int | None, str]:
+    """What ``make mutants`` does: (exit code, output)."""
+    command = (sys.executable, "-m", "quorate.testing.simulation.mutation", "--folder", str(FOLDER), *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL)
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_the_command_shows_what_was_found() -> None:
+    code, output = await _make_mutants("--only", "a_node_votes_twice", "--no-control")
+    assert code == 0
+    assert "one vote per term (§5.2)" in output
+    assert "1 as they should be, 0 not" in output
+
+
+async def test_the_command_fails_where_nothing_is_to_be_run() -> None:
+    code, output = await _make_mutants("--only", "no mutant is called so")
+    assert code == 1
+    assert "0 as they should be" in output

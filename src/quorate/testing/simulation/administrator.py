@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from random import Random
+from traceback import format_exception
 from typing import Any
 
 from quorate.errors import ConfigError, NotApplied, OutcomeUnknown
@@ -65,6 +66,8 @@ class Administrator:
             await work
         except Violation as violation:
             self._scheduler.abort(violation)
+        except Exception as error:
+            self._scheduler.abort(Violation("errors are those documented", "".join(format_exception(error))))
 
     # -- what may be asked -------------------------------------------------------------------------------
 

@@ -38,8 +38,6 @@ class Evidence:
         """Whether the node knows that."""
         self.lost: list[int] | None = None
         """The terms of the entries that it had before. What was acknowledged then may be counted on, once."""
-        self.was_witness = False
-        """Whether this disk holds no data, as the node was a witness."""
 
     def has(self, index: int, term: int) -> bool:
         """Whether an entry is durable here, so that it counts. A copy made since a loss does not before the repair."""
@@ -89,26 +87,26 @@ class Evidence:
         """The disk is empty. It is a loss (``harmed``) if the node is, or may be, a member."""
         if harmed:
             self.harmed = True
-            self.lost = self.terms if self.lost is None else self.lost
+            if self.lost is None and (self.hard_state != HardState() or self.terms or self.unconfirmed):
+                self.lost = self.terms
         else:
             self.lost, self.harmed = None, False
         self.hard_state, self.terms, self.floor_index = HardState(), [], 0
         self.unconfirmed, self.submitted_last = [], 0
         self.began_at = len(committed)
-        self.repairing = self.was_witness = False
+        self.repairing = False
 
     def damaged(self) -> None:
         """Something on the disk is not as it was written."""
         self.harmed = True
 
-    def go_by(self, *, repairing: bool, is_witness: bool) -> None:
+    def go_by(self, *, repairing: bool) -> None:
         """What the node knows about itself by now."""
         if repairing and not self.repairing and self.lost is None:
             self.lost = list(self.terms)
         elif self.repairing and not repairing:
             self.lost, self.harmed = None, False
         self.repairing = repairing
-        self.was_witness |= is_witness
 
     def _begin_at(self, floor_index: int, committed: Sequence[Entry]) -> None:
         """What is at or below a floor was committed, so it is known without looking."""

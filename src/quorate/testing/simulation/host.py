@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quorate.config import RaftConfig
 from quorate.errors import CorruptLog, QuorateError, RemovedFromCluster
@@ -79,7 +79,7 @@ class Process:
         self.ended = False
         self.on_ended: dict[object, Callable[[], None]] = {}
         """Called when the process is gone, however it went."""
-        self._seen: tuple[object, ...] = ()
+        self._seen: tuple[Any, ...] = ()
         self._digested = -1
         self.node = Node(
             config,
@@ -191,20 +191,24 @@ class Process:
             return
         raft_log = core.log
         seen = (
-            core.term, core.role, core.voted_for, raft_log.last_index, raft_log.durable, raft_log.committed,
-            raft_log.applied, core.repairing, raft_log.configurations.index, raft_log.floor.index,
+            core._persistence.hard_state, core.role, raft_log.last_index, raft_log.durable, raft_log.committed,
+            raft_log.applied, core.repairing, raft_log.configurations.index, raft_log.floor,
         )  # fmt: skip
-        if seen == self._seen:
-            return
-        before, self._seen = self._seen, seen
+        if seen != self._seen:
+            before, self._seen = self._seen, seen
+            self._changed(core, before)
+
+    def _changed(self, core: RaftCore, before: tuple[Any, ...]) -> None:
+        """The core is not as it was; ``before`` is what was seen of it last, or nothing."""
+        raft_log = core.log
         host = self.host
         host.invariants.changed(core)
-        if not before or before[1] is not core.role or before[0] != core.term:
+        if not before or before[1] is not core.role or before[0].term != core.term:
             host.trace.event(host.node_id, f"is {core.role.value} in term {core.term}")
             if core.role is Role.LEADER:
                 host.counts["elections"] += 1
                 host.scheduler.world.call_soon(host.on_leading, host)
-        if before and before[-1] != raft_log.floor.index:
+        if before and before[-1].index != raft_log.floor.index:
             host.counts["log cuts"] += 1
         if before and before[-3] != core.repairing:
             host.counts["nodes repaired"] += not core.repairing
@@ -311,16 +315,16 @@ class Host:
             self.fired["removed nodes told so"] += 1
             if not known.was_removed(self.node_id):
                 self.abort(Violation("only who was removed is told so", f"node {self.node_id}: {error}"))
-        elif isinstance(error, CorruptLog) and self._was_witness:
+        elif isinstance(error, CorruptLog) and self._gave_up:
             self.fired["witnesses that begin anew"] += 1
             self.invariants.damaged(self.node_id)
         elif not self.disk.broken:
             self.abort(Violation("a node runs until it is stopped", f"node {self.node_id}: {error}"))
 
     @property
-    def _was_witness(self) -> bool:
+    def _gave_up(self) -> bool:
         durable = self.node._durable if self.node is not None else None
-        return durable is not None and durable.identity.witness
+        return durable is not None and durable.identity.given_up
 
     def stop(self) -> None:
         """Ask the process to stop in good order."""

@@ -6,7 +6,7 @@ Each is told of what it cares about, and raises :class:`Violation`. :class:`Inva
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ParamSpec
+from typing import TypeVarTuple, Unpack
 
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry, EntryKind
@@ -22,9 +22,11 @@ from quorate.transport.contract import WireMessage
 
 __all__ = ["ALL", "Invariants", "Violation"]
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 CHECKED_AT_ONCE_BYTES = 1 << 40
+PROMISES = (RequestVoteReply, RequestVote, AppendEntriesReply)
+"""Messages that say what must be durable: of the others nothing is demanded when they leave."""
 
 
 class ElectionSafety(Invariant):
@@ -369,7 +371,7 @@ class Invariants:
     def changed(self, core: RaftCore) -> None:
         """A core is not as it was."""
         evidence = self.known.evidence[core.node_id]
-        evidence.go_by(repairing=core.repairing, is_witness=core.node_id in core.configuration.witnesses)
+        evidence.go_by(repairing=core.repairing)
         self._tell(self._changed, evidence, core)
         evidence.term, evidence.role, evidence.role_term = core.term, core.role, core.term
         evidence.committed, evidence.applied = core.log.committed, core.log.applied
@@ -386,7 +388,7 @@ class Invariants:
 
     def sending(self, node_id: int, core: RaftCore | None, peer: int, message: WireMessage) -> None:
         """A message leaves a node."""
-        if isinstance(message, RequestVoteReply | RequestVote | AppendEntriesReply):
+        if isinstance(message, PROMISES):
             self._tell(self._sending, self.known.evidence[node_id], core, peer, message)
 
     def recovered(self, node_id: int, recovered: Recovered) -> None:
@@ -409,9 +411,9 @@ class Invariants:
         """A node's state has this digest at this index."""
         self._tell(self._state_seen, node_id, index, digest)
 
-    def _tell(self, listeners: Sequence[Callable[P, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _tell(self, listeners: Sequence[Callable[[Unpack[Ts]], None]], *args: *Ts) -> None:
         try:
             for listener in listeners:
-                listener(*args, **kwargs)
+                listener(*args)
         except Violation as violation:
             self._abort(violation)

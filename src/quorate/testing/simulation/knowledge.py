@@ -61,12 +61,8 @@ class Knowledge:
         history += [each for each in self.configurations if each[0] > since]
         return any(node_id in configuration for _, configuration in history)
 
-    def was_named(self, node_id: int) -> bool:
-        """Whether a node is in any configuration that ever was in a log."""
-        return node_id in self.configurations[0][1] or any(node_id in each for each in self.proposed.values())
-
     def was_named_witness(self, node_id: int) -> bool:
-        """... as a witness."""
+        """Whether a node is a witness in any configuration that ever was in a log."""
         return any(node_id in each.witnesses for each in self.proposed.values())
 
     def was_removed(self, node_id: int) -> bool:

@@ -123,6 +123,7 @@ class Scheduler:
     def _run(self) -> None:
         ready, timers, set_running_loop = self.ready, self._timers, asyncio._set_running_loop
         at_this_instant = 0
+        running: SimulatedLoop | None = None
         while self._running:
             if ready:
                 handle = ready.popleft()
@@ -145,7 +146,9 @@ class Scheduler:
             at_this_instant += 1
             if at_this_instant > STEPS_AT_ONE_INSTANT_MAX:
                 raise SimulationStuck(f"at {self.now:.6f} s time does not go on; the last was {handle!r}")
-            set_running_loop(loop)
+            if loop is not running:
+                set_running_loop(loop)
+                running = loop
             loop.run_handle(handle)
 
     def take_ready(self, loop: SimulatedLoop) -> list[SimulatedHandle]:

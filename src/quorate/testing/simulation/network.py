@@ -111,12 +111,11 @@ class SimulatedNetwork:
 
     def seconds(self, source: int, target: int) -> float:
         """How long something that leaves now is under way."""
+        return self._seconds_on(self.path(source, target))
+
+    def _seconds_on(self, path: Path) -> float:
         plan = self.plan
-        return (
-            plan.base_seconds
-            + self.rng.expovariate(1.0) * plan.jitter_seconds
-            + self.path(source, target).extra_seconds
-        )
+        return plan.base_seconds + self.rng.expovariate(1.0) * plan.jitter_seconds + path.extra_seconds
 
     # -- messages ----------------------------------------------------------------------------------------
 
@@ -141,7 +140,7 @@ class SimulatedNetwork:
         if path.damage and rng.random() < path.damage:
             self._send_damaged(connection, group, message)
             return False
-        delay = self.seconds(connection.source.node_id, connection.target.node_id)
+        delay = self._seconds_on(path)
         if lane is Lane.BULK:
             delay += _weight(message) / plan.bulk_bytes_per_second
         due = self.scheduler.now + delay

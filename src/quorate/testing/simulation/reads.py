@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from quorate.node.group import Group
@@ -9,6 +10,8 @@ from quorate.raft.core import RaftCore
 from quorate.raft.output import ReadReady
 from quorate.testing.simulation.evidence import Evidence
 from quorate.testing.simulation.knowledge import Invariant, Knowledge, Violation
+
+FRESH = "strong reads are fresh (thesis §6.4)"
 
 
 class LeasesAreExclusive(Invariant):
@@ -31,10 +34,22 @@ class LeasesAreExclusive(Invariant):
 
 
 def watch_reads(group: Group, known: Knowledge, abort: Callable[[BaseException], None]) -> None:
-    """§8, thesis §6.4: a read index is never below what was committed anywhere before the read began."""
+    """§8, thesis §6.4: neither a read index nor what a read sees is below what was committed before it began."""
     core, gate = group.core, group._reads
-    ask, confirm = core.read_index, gate.confirmed
+    ask, confirm, enter = core.read_index, gate.confirmed, gate.enter
     begun: dict[int, int] = {}
+
+    def entered(future: asyncio.Future[None]) -> None:
+        least = len(known.committed)
+
+        def ended(_: asyncio.Future[None]) -> None:
+            let_pass = not future.cancelled() and future.exception() is None
+            if let_pass and group.applied_index < least:
+                found = f"node {core.node_id} lets a read pass at {group.applied_index}; when it began {least} entries"
+                abort(Violation(FRESH, f"{found} were committed"))
+
+        future.add_done_callback(ended)
+        enter(future)
 
     def read_index(token: int, now: int) -> None:
         begun[token] = len(known.committed)
@@ -44,8 +59,9 @@ def watch_reads(group: Group, known: Knowledge, abort: Callable[[BaseException],
         least = begun.pop(read.token, 0)
         if read.index is not None and read.index < least:
             found = f"node {core.node_id} reads at {read.index}; when the read began {least} entries were committed"
-            abort(Violation("strong reads are fresh (thesis §6.4)", found))
+            abort(Violation(FRESH, found))
         confirm(read, applied_index)
 
     core.read_index = read_index  # type: ignore[method-assign]
     gate.confirmed = confirmed  # type: ignore[method-assign]
+    gate.enter = entered  # type: ignore[method-assign]

@@ -134,6 +134,8 @@ class Simulation:
         clients = [loop.create_task(self._work(client)) for client in self.clients]
         rage = loop.create_task(self.nemesis.rage([FAULTS[name] for name in plan.faults], plan.fault_seconds))
         await asyncio.sleep(plan.hostile_seconds)
+        if rage.done():
+            rage.result()  # it does not end by itself, unless something is wrong with it
         rage.cancel()
         self.trace.event(WORLD, "all faults end")
         liveness = Liveness(plan, self.hosts, self.network, self.nemesis, self.door, self.trace)

@@ -32,15 +32,9 @@ def _member(nemesis: Nemesis, wanted: Callable[[Member], bool]) -> Member | None
     return nemesis.rng.choice(found) if found else None
 
 
-def _stranger(nemesis: Nemesis, role: MemberRole) -> Host | None:
+def _stranger(nemesis: Nemesis) -> Host | None:
     """A machine to add, with a node on it that waits. One that was a member before gets an empty disk first."""
     strangers = nemesis.administrator.strangers()
-    if not strangers:
-        return None
-    if role is MemberRole.WITNESS:
-        strangers = [host for host in strangers if not nemesis.known.was_named(host.node_id)]
-    else:
-        strangers = [host for host in strangers if not nemesis.known.was_named_witness(host.node_id)]
     if not strangers:
         return None
     host = nemesis.rng.choice(strangers)
@@ -55,7 +49,7 @@ def _stranger(nemesis: Nemesis, role: MemberRole) -> Host | None:
 def _add(nemesis: Nemesis, role: MemberRole) -> str | None:
     if role is MemberRole.VOTER and len(configuration(nemesis).voters) >= VOTERS_MAX:
         return None
-    host = _stranger(nemesis, role)
+    host = _stranger(nemesis)
     if host is None:
         return None
     added = Add(node_id=host.node_id, address=host.address, role=role, priority=nemesis.rng.choice((1, 1, 2)))
@@ -103,7 +97,7 @@ def _replace(nemesis: Nemesis) -> str | None:
     """Add a node, and remove another one as soon as the new one votes."""
     administrator = nemesis.administrator
     old = _member(nemesis, lambda each: each.role is MemberRole.VOTER and not each.leaving)
-    new = _stranger(nemesis, MemberRole.VOTER) if old is not None and not administrator.busy else None
+    new = _stranger(nemesis) if old is not None and not administrator.busy else None
     if old is None or new is None:
         return None
     seconds = nemesis.election_seconds * 6
@@ -119,21 +113,13 @@ def _replace(nemesis: Nemesis) -> str | None:
 
 
 def _readd_kept(nemesis: Nemesis) -> str | None:
-    """Who was removed comes back with the data that it had: it is told so, and may be taken in again.
-
-    Former witnesses are left out: one that is taken in as a holder of data goes by the old configurations that it
-    replays, and does not come up. That is a fault of the node, still to be mended.
-    """
-    removed = [
-        host
-        for host in nemesis.administrator.strangers()
-        if nemesis.known.was_ever_member(host.node_id) and not nemesis.known.was_named_witness(host.node_id)
-    ]
+    """Who was removed comes back with what it had: it is told so, and may be taken in again, perhaps otherwise."""
+    removed = [host for host in nemesis.administrator.strangers() if nemesis.known.was_ever_member(host.node_id)]
     if not removed:
         return None
     host = nemesis.rng.choice(removed)
     add_it = nemesis.rng.random() < 0.6
-    role = nemesis.rng.choice((MemberRole.VOTER, MemberRole.LEARNER))
+    role = nemesis.rng.choice(tuple(MemberRole))
 
     async def come_back() -> None:
         host.start()
@@ -146,6 +132,31 @@ def _readd_kept(nemesis: Nemesis) -> str | None:
 
     nemesis.administrator.start(come_back())
     return f"node {host.node_id}" + (f", as {role}" if add_it else "")
+
+
+def _turn(nemesis: Nemesis) -> str | None:
+    """A witness is removed and taken in as a holder of data, or the other way round; what it has, it keeps."""
+    administrator = nemesis.administrator
+    member = _member(nemesis, lambda each: not each.leaving)
+    if member is None or not administrator.may_shrink or len(configuration(nemesis).members) < 2:
+        return None
+    was_witness = member.role is MemberRole.WITNESS
+    role = nemesis.rng.choice((MemberRole.VOTER, MemberRole.LEARNER)) if was_witness else MemberRole.WITNESS
+    host = nemesis.everyone[member.node_id]
+
+    async def turn() -> None:
+        await administrator.ask(Remove(node_id=host.node_id))
+        if not await administrator.poll(
+            lambda: not nemesis.known.may_be_member(host.node_id), nemesis.election_seconds * 6
+        ):
+            return
+        host.in_use = True
+        await administrator.ask(Add(node_id=host.node_id, address=host.address, role=role))
+        if nemesis.known.may_be_member(host.node_id):
+            host.start()
+
+    administrator.start(turn())
+    return f"node {host.node_id}, a {member.role}, into a {role}"
 
 
 def _move(nemesis: Nemesis) -> str | None:
@@ -215,6 +226,7 @@ FAULTS = (
     Fault("remove the leader", lambda nemesis: _remove(nemesis, leader=True)),
     Fault("replace", _replace),
     Fault("re-add, data kept", _readd_kept, weight=2.0),
+    Fault("turn", _turn, weight=2.0),
     Fault("move to another address", _move),
     Fault("priority", _priority),
     Fault("transfer to a node", _transfer),

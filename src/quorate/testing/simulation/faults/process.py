@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from quorate.errors import QuorateError
 from quorate.testing.simulation.faults.nemesis import Fault, Nemesis
+from quorate.testing.simulation.host import Host
 
 CHANGES_MAX = 40
 """A kill at a persistence point comes within so many changes of files."""
@@ -68,18 +69,25 @@ def _restart(nemesis: Nemesis) -> str | None:
     return f"node {host.node_id}, in good order"
 
 
-def _transfer(nemesis: Nemesis) -> str | None:
-    """No fault, but a change of leader that is no election like others."""
-    host = nemesis.any_running()
-    if host is None or host.process is None:
-        return None
+def ask_for_transfer(host: Host) -> None:
+    """Ask the node on a machine to have another one lead."""
     process = host.process
+    if process is None:
+        return
 
     async def ask() -> None:
         with suppress(QuorateError):  # it may be refused, or fail: then the old leader goes on
             await process.node.transfer_leadership()
 
     process.loop.call_soon(lambda: process.loop.create_task(ask()))
+
+
+def _transfer(nemesis: Nemesis) -> str | None:
+    """No fault, but a change of leader that is no election like others."""
+    host = nemesis.any_running()
+    if host is None:
+        return None
+    ask_for_transfer(host)
     return f"node {host.node_id} is asked to have another node lead"
 
 
