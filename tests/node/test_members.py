@@ -9,6 +9,7 @@ import pytest
 from quorate import Node
 from quorate.errors import ConfigError, MembershipConflict, ReadUnavailable, RemovedFromCluster
 from quorate.raft.membership import MemberRole
+from quorate.raft.messages import AppendEntries
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
@@ -259,6 +260,24 @@ async def test_a_former_holder_of_data_that_is_added_as_a_witness_goes_by_what_i
         third = await cluster.restart(third.node_id)
         assert third.is_witness
         assert third.failure is None
+
+
+async def test_a_late_word_from_its_time_as_a_voter_does_not_make_a_witness_begin_anew() -> None:
+    """(Found by the simulator: the witness lost its vote, and one voter and the witness had no leader for ever.)"""
+    async with TestCluster(2, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        third = await cluster.join()
+        await leader.members.add(3, third.config.address, role="witness")
+        await leader.propose(b"5")
+        await caught_up(third, leader)
+        term, last = leader.status.term, leader.status.last_index
+        late = AppendEntries(term=term, session=0, previous_index=last, previous_term=term, commit=0)
+        assert third._group is not None
+        third._group.received(leader.node_id, late)
+        await leader.propose(b"6")
+        await caught_up(third, leader)
+        assert third.failure is None
+        assert third.is_witness
 
 
 async def test_a_node_whose_identity_is_damaged_is_repaired() -> None:

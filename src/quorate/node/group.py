@@ -103,6 +103,8 @@ class Group:
         self._turn_due = False
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._latest_session = (0, 0)
+        """The term, and the leader's session with this node in it, of the latest that came."""
         self._durable_awaited: tuple[int, asyncio.Future[None]] | None = None
         self._failing_loudly = _FailingLoudly(self.fail)
         self.stopped = False
@@ -160,18 +162,22 @@ class Group:
 
     def received(self, peer: int, message: Message) -> None:
         """A peer's consensus message arrived."""
-        if isinstance(message, AppendEntries) and message.witness is not self._router.is_witness:
+        if isinstance(message, AppendEntries):
             with self.failing_loudly():
-                self._found_other_kind(message.term)
+                self._notice_kind(message.term, message.session, is_witness=message.witness)
         self._input(self.core.step, peer, message)
 
-    def offered_snapshot(self, term: int, *, for_witness: bool) -> None:
+    def offered_snapshot(self, term: int, session: int, *, for_witness: bool) -> None:
         """The leader of ``term`` offers a snapshot. Raises what :attr:`on_other_kind` does."""
-        if for_witness is not self._router.is_witness:
-            self._found_other_kind(term)
+        self._notice_kind(term, session, is_witness=for_witness)
 
-    def _found_other_kind(self, term: int) -> None:
-        if term >= self.core.term and self._router.machines:
+    def _notice_kind(self, term: int, session: int, *, is_witness: bool) -> None:
+        """See whether the leader takes this node for what it is; what comes late, of an earlier session, cannot tell."""
+        is_late = term < self.core.term or (term, session) < self._latest_session
+        if is_late or not self._router.machines:
+            return
+        self._latest_session = (term, session)
+        if is_witness is not self._router.is_witness:
             self.on_other_kind()
 
     def persisted(self, ticket: int) -> None:

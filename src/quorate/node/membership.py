@@ -140,9 +140,10 @@ class Membership:
         if afresh:
             for address in sorted(self._dialled):
                 self._transport.hang_up(address)
+            self._dialled.clear()
         elif self._dialled - wanted:
             asyncio.get_running_loop().call_later(PARTING_SECONDS, self._hang_up)
-        for address in sorted(wanted if afresh else wanted - self._dialled):
+        for address in sorted(wanted - self._dialled):
             self._transport.dial(address)
         self._dialled |= wanted
         self._durable.remember_peers(self.roster.known)

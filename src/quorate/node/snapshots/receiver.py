@@ -121,7 +121,7 @@ class Receiver:
             self._group.install_snapshot(peer, offer.term, offer.session, manifest.floor)
             self._answer(peer, offer, TransferState.DONE)
             return
-        self._group.offered_snapshot(offer.term, for_witness=not manifest.parts)
+        self._group.offered_snapshot(offer.term, offer.session, for_witness=not manifest.parts)
         log.info("receiving a snapshot of entry %d from node %d", manifest.floor.index, peer)
         reception = self._reception = Reception(peer, offer, manifest)
         earlier = current.task if current is not None else None

@@ -77,8 +77,15 @@ class Knowledge:
         )
 
     def survives_without(self, node_ids: Iterable[int]) -> bool:
-        """Whether in each half of each possible configuration a majority is left that never lost anything."""
-        gone = {*node_ids, *(each.node_id for each in self.evidence.values() if each.harmed)}
+        """Whether in each half of each possible configuration a majority is left that never lost anything.
+
+        Who comes with an empty disk may pass for one that lost it, until the cluster has written it down.
+        """
+        gone = set(node_ids)
+        for each in self.evidence.values():
+            is_new = each.began_at > 0 and each.node_id not in self.configuration
+            if each.harmed or each.repairing or is_new:
+                gone.add(each.node_id)
         everyone = self.evidence.keys() - gone
         return all(each.quorum.includes(everyone) for each in self.possible if each.members)
 
