@@ -115,10 +115,11 @@ class Cluster:
             self.now += 1
             for server in [self.servers[node] for node in nodes] or list(self.servers.values()):
                 if server.alive:
+                    is_due = bool(server.ended)
                     while server.ended:
                         server.core.snapshot_ended(*server.ended.pop())
-                    server.core.tick(self.now)
-                    self.pump(server)
+                    if server.core.tick(self.now) or is_due:
+                        self.pump(server)
 
     def propose(self, node: int, *payloads: bytes) -> int:
         index = self.core(node).propose(list(payloads) or [b"x"])

@@ -172,7 +172,7 @@ class Group:
         self._notice_kind(term, session, is_witness=for_witness)
 
     def _notice_kind(self, term: int, session: int, *, is_witness: bool) -> None:
-        """See whether the leader takes this node for what it is; what comes late, of an earlier session, cannot tell."""
+        """Whether the leader takes this node for what it is; what comes late, of an earlier session, cannot tell."""
         is_late = term < self.core.term or (term, session) < self._latest_session
         if is_late or not self._router.machines:
             return
