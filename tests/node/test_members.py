@@ -20,6 +20,10 @@ def roles(node: Node) -> dict[int, str]:
     return {member.node_id: str(member.role) for member in node.members}
 
 
+def has_its_say(node_id: int, node: Node) -> bool:
+    return any(member.node_id == node_id and member.decides for member in node.members)
+
+
 async def caught_up(node: Node, leader: Node) -> None:
     await until(lambda: node.status.applied_index == leader.status.last_index)
 
@@ -127,7 +131,8 @@ async def test_a_witness_votes_and_holds_no_data() -> None:
         await leader.propose(b"20")
         third = await cluster.join()
         await leader.members.add(3, third.config.address, role="witness")
-        await until(lambda: third.is_witness)
+        await until(lambda: all(has_its_say(3, node) for node in (leader, third)))
+        assert third.is_witness
         await leader.propose(b"1")
         await caught_up(third, leader)
         assert value_of(third) == 0
@@ -140,6 +145,22 @@ async def test_a_witness_votes_and_holds_no_data() -> None:
         third = await cluster.restart(3)
         assert (await other.propose(b"1")).result == 23
         assert third.is_witness
+
+
+async def test_a_change_that_leaves_no_majority_is_refused() -> None:
+    """Nobody could commit it, and nobody could take it back."""
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        one, other = (node.node_id for node in cluster.nodes if node is not leader)
+        await until(lambda: all(peer.match_index for peer in leader.status.peers))
+        await cluster.kill(one)
+        assert leader._group is not None
+        replication = leader._group.core.replication
+        assert replication is not None
+        await until(lambda: one not in replication.able())
+        with pytest.raises(MembershipConflict, match=f"no majority: nodes that cannot be reached: {one}"):
+            await leader.members.remove(other)
+        await leader.members.remove(one)
 
 
 async def test_a_node_that_moves_is_followed() -> None:

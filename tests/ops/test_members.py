@@ -129,6 +129,7 @@ async def test_who_does_not_know_of_a_change_is_not_believed(monkeypatch: pytest
         ({"connected": False}, "it was not reached"),
         ({"snapshot": True, "lag": 9}, "it is being brought a snapshot"),
         ({"role": "learner", "lag": 9}, "it is still a learner and lacks 9 entries"),
+        ({"promote": True, "lag": 9}, "it does not vote yet and lacks 9 entries"),
         ({"lag": 9_000}, "it lacks 9000 entries"),
         ({"lag": None}, "it is not up to date"),
         ({"lag": 3}, None),

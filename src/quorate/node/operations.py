@@ -36,7 +36,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbi
 
 
 class Add(Operation, frozen=True, kw_only=True, tag="add"):
-    """Add a node. A future voter begins as a learner and is promoted by itself once it has caught up."""
+    """Add a node. Whoever is to have a say, voter or witness, has it once it has caught up, and not before."""
 
     address: str
     role: MemberRole = MemberRole.VOTER
@@ -51,10 +51,17 @@ class Add(Operation, frozen=True, kw_only=True, tag="add"):
             raise ConfigError(f"a cluster has at most {MEMBERS_MAX} members")
         address = _checked_address(self.address)
         _check_address_is_free(address, self.node_id, configuration)
-        later = self.role is MemberRole.VOTER
-        role = MemberRole.LEARNER if later else self.role
-        member = Member(self.node_id, address, role, _checked_priority(self.priority), promote=later)
+        role = MemberRole.LEARNER if self.role is MemberRole.VOTER else self.role
+        promote = self.role is not MemberRole.LEARNER
+        member = Member(self.node_id, address, role, _checked_priority(self.priority), promote=promote)
+        configuration.changed_to((*configuration, promoted(member)))  # what cannot be in the end is not begun
         return (*configuration, member)
+
+
+def promoted(member: Member) -> Member:
+    """The member as it is once it has caught up."""
+    role = MemberRole.WITNESS if member.role is MemberRole.WITNESS else MemberRole.VOTER
+    return replace(member, role=role, promote=False)
 
 
 class Promote(Operation, frozen=True, kw_only=True, tag="promote"):

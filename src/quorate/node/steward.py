@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from quorate.errors import ConfigError, NotApplied
 from quorate.node.group import Group
+from quorate.node.operations import promoted
 from quorate.node.roster import Roster
 from quorate.raft.core import RaftCore
-from quorate.raft.membership import Member, MemberRole
+from quorate.raft.membership import Member
 from quorate.raft.progress import Progress, ProgressState
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,12 @@ class Steward:
         return None
 
     def _promoted(self, core: RaftCore) -> Member | None:
-        """A learner that is to vote and has caught up."""
+        """A learner, or a new witness, that is to have a say and has caught up."""
         for member, progress in self._peers(core):
-            wanted = member.role is MemberRole.LEARNER and member.promote and not progress.repairing
+            wanted = member.promote and not progress.repairing
             near = progress.state is ProgressState.REPLICATE and progress.active
             if wanted and near and core.log.last_index - progress.match <= CAUGHT_UP_ENTRIES:
-                return replace(self._completed(member), role=MemberRole.VOTER, promote=False)
+                return promoted(self._completed(member))
         return None
 
     def _moved(self, core: RaftCore) -> Member | None:

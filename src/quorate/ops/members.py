@@ -173,6 +173,8 @@ def still_waiting(report: Mapping[str, Any], node_id: int, role: str) -> Waiting
         text = "it is being brought a snapshot"
     elif member["role"] != role:
         text = f"it is still a {member['role']}" + ("" if lag is None else f" and lacks {lag} entries")
+    elif member.get("promote"):
+        text = "it does not vote yet" + ("" if lag is None else f" and lacks {lag} entries")
     elif report["joint"] or not report["committed"]:
         text = "the change is not committed"
     elif lag is None or lag > CAUGHT_UP_ENTRIES:

@@ -131,7 +131,19 @@ class Leadership:
             )
         if self.obstacle_to_change is not None:
             raise MembershipConflict(self.obstacle_to_change)
-        return self._append_configuration(self.configuration.changed_to(members))
+        changed = self.configuration.changed_to(members)
+        self._check_majority(changed)
+        return self._append_configuration(changed)
+
+    def _check_majority(self, changed: Configuration) -> None:
+        """Refuse what could not be committed, and not be undone either: there would be no majority to do it.
+
+        Who is no member yet has the benefit of the doubt.
+        """
+        able = self.replication.able() | (changed.voters - set(self.configuration.ids))
+        if changed.voters != self.configuration.voters and not changed.quorum.includes(able):
+            missing = ", ".join(str(node_id) for node_id in sorted(changed.voters - able))
+            raise MembershipConflict(f"afterwards there would be no majority: nodes that cannot be reached: {missing}")
 
     @property
     def obstacle_to_change(self) -> str | None:

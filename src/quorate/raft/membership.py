@@ -29,8 +29,8 @@ class Member:
 
     ``store`` identifies the data that the member votes with: one that comes back with other data has lost what
     it had promised. 0 stands for "not known yet". Of two voters that could lead, the one of higher ``priority``
-    should; one of priority 0 only if nobody has led for long. A learner with ``promote`` is to become a voter once it
-    has caught up. A ``leaving`` member belongs to the outgoing half only.
+    should; one of priority 0 only if nobody has led for long. With ``promote``, a learner is to become a voter once it
+    has caught up, and a witness is to have its say then. A ``leaving`` member belongs to the outgoing half only.
     """
 
     node_id: int
@@ -40,6 +40,11 @@ class Member:
     store: int = 0
     promote: bool = False
     leaving: bool = False
+
+    @property
+    def decides(self) -> bool:
+        """Whether it counts for a majority."""
+        return self.role is MemberRole.VOTER or (self.role is MemberRole.WITNESS and not self.promote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,7 @@ class Configuration:
         ids = [member.node_id for member in self.members]
         if ids != sorted(set(ids)):
             raise ConfigError(f"members must be in ascending order, each once: {ids}")
-        deciding = (MemberRole.VOTER, MemberRole.WITNESS)
-        voters = frozenset(each.node_id for each in self.members if each.role in deciding and not each.leaving)
+        voters = frozenset(each.node_id for each in self.members if each.decides and not each.leaving)
         if self.members and not any(each.role is MemberRole.VOTER and not each.leaving for each in self.members):
             raise ConfigError("a cluster needs at least one voter that may lead")
         if not self.outgoing.issubset(ids):

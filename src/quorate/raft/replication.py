@@ -182,6 +182,11 @@ class Replication:
         matches[self._config.node_id] = self._own_match
         return self.configuration.quorum.reached(matches)
 
+    def able(self) -> set[int]:
+        """The nodes that were heard from lately and are not being repaired, this one included."""
+        heard = {peer for peer, known in self.peers.items() if known.active or known.was_active}
+        return {self._config.node_id} | {peer for peer in heard if not self.peers[peer].repairing}
+
     def take_active(self) -> set[int]:
         """The nodes heard from since the last call, this one included."""
         active = {peer for peer, progress in self.peers.items() if progress.active and not progress.repairing}

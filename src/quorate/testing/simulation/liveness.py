@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from quorate.errors import CommandFailed, QuorateError
 from quorate.models.commands import Delete, encode_command
 from quorate.models.machine import MACHINE
-from quorate.raft.membership import MemberRole
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import Nemesis
@@ -127,7 +126,7 @@ class Liveness:
             member, process = core.configuration[host.node_id], host.process
             if process is None or process.core is None or process.core.repairing or not host.is_up:
                 return False
-            if member.role is MemberRole.LEARNER and member.promote:
+            if member.promote:
                 return False
             if host is not leader and member.address != host.address:
                 return False

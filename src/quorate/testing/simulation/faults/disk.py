@@ -76,10 +76,16 @@ def _decay(nemesis: Nemesis, wanted: Callable[[Path], bool]) -> str | None:
     host = _harmless(nemesis)
     if host is None or len(nemesis.founders) == 1:  # one that began a cluster alone knows nobody to be repaired by
         return None
-    files = [(path, size) for path, size in host.disk.used() if path.name != UNCHECKED and wanted(path)]
-    if not files:
+
+    def decaying() -> list[tuple[Path, int]]:
+        return [(path, size) for path, size in host.disk.used() if path.name != UNCHECKED and wanted(path)]
+
+    if not decaying():
         return None
     host.kill()
+    files = decaying()  # what the process was about to do to its files ends with it
+    if not files:
+        return None
     path, size = nemesis.rng.choice(files)
     # At the end of the log nobody can tell decay from a write that was under way when the process died.
     offset = nemesis.rng.randrange((size + 1) // 2 if _is_segment(path) else size)
@@ -95,10 +101,18 @@ def _decay(nemesis: Nemesis, wanted: Callable[[Path], bool]) -> str | None:
 def _missing_segment(nemesis: Nemesis) -> str | None:
     """One that is not the last: behind it nobody can know that there was more."""
     host = _harmless(nemesis)
-    segments = [path for path, _ in host.disk.used() if _is_segment(path)] if host is not None else []
-    if host is None or len(segments) < 2 or len(nemesis.founders) == 1:
+    if host is None or len(nemesis.founders) == 1:
+        return None
+
+    def segments_left() -> list[Path]:
+        return [path for path, _ in host.disk.used() if _is_segment(path)]
+
+    if len(segments_left()) < 2:
         return None
     host.kill()
+    segments = segments_left()
+    if len(segments) < 2:
+        return None
     path = nemesis.rng.choice(segments[:-1])
     host.disk.lose_file(path)
     host.invariants.damaged(host.node_id)
