@@ -163,6 +163,18 @@ async def test_a_change_that_leaves_no_majority_is_refused() -> None:
         await leader.members.remove(one)
 
 
+async def test_nothing_is_done_that_makes_a_promotion_under_way_impossible() -> None:
+    async with TestCluster(2, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        other = next(node.node_id for node in cluster.nodes if node is not leader)
+        for node_id in (7, 8):  # they never come
+            await leader.members.add(node_id, f"node{node_id}:7000", role="witness")
+        with pytest.raises(ConfigError, match="must not be a majority"):
+            await leader.members.demote(other)
+        await leader.members.remove(7)
+        await leader.members.demote(other)
+
+
 async def test_a_node_that_moves_is_followed() -> None:
     async with TestCluster(3, machine=Counter) as cluster:
         leader = await cluster.wait_for_leader()

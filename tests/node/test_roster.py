@@ -126,6 +126,14 @@ def test_a_removed_node_is_told_so_but_only_when_that_is_certain() -> None:
     assert roster(two, committed=THREE).introduce(node(3, C)) is None
 
 
+def test_a_node_in_repair_that_is_not_known_here_is_not_told_that_it_was_removed() -> None:
+    """It may have been removed, emptied and added again, and only the first is known here. (Found by the simulator.)"""
+    two = Configuration((Member(1, A), Member(2, B)))
+    refusal = roster(two).introduce(node(3, C, repairing=True))
+    assert refusal is not None
+    assert refusal.code is RefusalCode.NOT_A_MEMBER
+
+
 def test_a_stranger_with_a_beginning_of_its_own_is_refused() -> None:
     refusal = roster(index=0).introduce(node(9, D))
     assert refusal is not None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from quorate.config import Peer
-from quorate.transport.contract import Introduction
+from quorate.transport.contract import Introduction, Refusal
 
 
 class AddressBook:
@@ -40,30 +40,30 @@ class AddressBook:
         """Addresses whose ids are not known yet."""
         return [address for address, node_id in self._ids.items() if node_id is None]
 
-    def introduce(self, introduction: Introduction) -> str | None:
-        """Check, and learn from, a node that presents itself; returns the reason to refuse it, if there is one."""
+    def introduce(self, introduction: Introduction) -> Refusal | None:
+        """Check, and learn from, a node that presents itself; returns the refusal, if it is to be refused."""
         node_id, dialled = introduction.node_id, introduction.dialled
         if node_id == self._node_id:
-            return f"two nodes are configured with the id {node_id}"
+            return Refusal(f"two nodes are configured with the id {node_id}")
         if dialled is None or dialled not in self._ids:
             return self._check_caller(introduction)
         expected = self._ids[dialled]
         if expected is not None and expected != node_id:
-            return f"{dialled} should be node {expected}, but it says it is node {node_id}"
+            return Refusal(f"{dialled} should be node {expected}, but it says it is node {node_id}")
         known = self.members.get(node_id)
         if known not in (None, dialled):
-            return f"node {node_id} is at {known}; {dialled} claims the same id"
+            return Refusal(f"node {node_id} is at {known}; {dialled} claims the same id")
         self._announced[node_id] = introduction.address
         if expected is None:
             self._ids[dialled] = node_id
             self._update()
         return None
 
-    def _check_caller(self, caller: Introduction) -> str | None:
+    def _check_caller(self, caller: Introduction) -> Refusal | None:
         """A node that dialled us. Before we have reached that id at its own address, it cannot be told apart."""
         known = self._announced.get(caller.node_id)
         if known is not None and known != caller.address:
-            return f"node {caller.node_id} is at {known}; {caller.address} claims the same id"
+            return Refusal(f"node {caller.node_id} is at {known}; {caller.address} claims the same id")
         if not self.unknown and caller.node_id not in self.members:
-            return f"node {caller.node_id} at {caller.address} is not a member of this cluster"
+            return Refusal(f"node {caller.node_id} at {caller.address} is not a member of this cluster")
         return None

@@ -22,8 +22,10 @@ from quorate.node.operations import (
     Update,
     decode_operation,
     encode_operation,
+    promoted,
 )
-from quorate.node.proposing import LEADER_WAIT_SECONDS
+from quorate.node.proposing import LEADER_POLL_SECONDS
+from quorate.node.status import even_voters_warning
 from quorate.raft.membership import Configuration, Member, MemberRole
 
 log = logging.getLogger(__name__)
@@ -133,9 +135,9 @@ class Members:
                     return await self._perform_here(group, operation, expected_index, remaining)
                 return await self._calls.call(leader, encode_operation(operation), expected_index, remaining)
             except NotLeader:
-                if loop.time() + LEADER_WAIT_SECONDS >= deadline:
+                if loop.time() + LEADER_POLL_SECONDS >= deadline:
                     raise
-            await asyncio.sleep(LEADER_WAIT_SECONDS)
+            await asyncio.sleep(LEADER_POLL_SECONDS)
 
     async def answer(self, call: LeaderCall) -> int:
         """Do what another node asks. Raises :class:`NotLeader` on a node that does not lead."""
@@ -166,7 +168,9 @@ class Members:
         await self._conditions.until(lambda: not core.is_leader or core.may_change_membership)
         if not core.is_leader:
             raise NotLeader(core.leader)
-        index = group.change_membership(operation.applied_to(core.configuration), expected_index)
+        members = operation.applied_to(core.configuration)
+        core.configuration.changed_to(map(promoted, members))  # what it comes to in the end must be possible too
+        index = group.change_membership(members, expected_index)
         term = core.term
 
         def ended() -> bool:
@@ -179,7 +183,7 @@ class Members:
         voters = core.configuration.voters
         log.info("the configuration of entry %d is in force: %s", index, described(core.configuration))
         if len(voters) % 2 == 0:
-            log.warning("%d voters survive no more failures than %d do", len(voters), len(voters) - 1)
+            log.warning("%s", even_voters_warning(len(voters)))
         return index
 
     async def _step_aside(self, group: Group, operation: Operation) -> None:

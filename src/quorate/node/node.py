@@ -36,7 +36,7 @@ from quorate.node.group import GROUP, Group
 from quorate.node.identity import identity_of
 from quorate.node.members import Members, described
 from quorate.node.peers import Peers
-from quorate.node.proposing import LEADER_WAIT_SECONDS, checked_command, propose_anywhere
+from quorate.node.proposing import LEADER_POLL_SECONDS, checked_command, propose_anywhere
 from quorate.node.reads import Consistency
 from quorate.node.running import Running
 from quorate.node.status import NodeStatus, status_of
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 DEFAULT_MACHINE = "default"
 DRAIN_SECONDS_MAX = 30.0
-"""A node that is told to stop gives what is pending this long to end."""
+"""A node that is told to stop takes this long at most to hand over and to end what is pending."""
 HAND_OVER_SECONDS = 2.0
 """... and another node this long to take over the leadership."""
 
@@ -461,7 +461,7 @@ class Node:
         async with asyncio.timeout(timeout):
             while (leader := self.leader) is None:
                 self._check_running()
-                await asyncio.sleep(LEADER_WAIT_SECONDS)
+                await asyncio.sleep(LEADER_POLL_SECONDS)
         return leader
 
     def _check_running(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from quorate.config import parse_peer
+from quorate.config import NODE_ID_MAX, parse_peer
 from quorate.errors import ConfigError, FrameError
 from quorate.raft.membership import Configuration, Member, MemberRole
 
@@ -45,8 +45,8 @@ class Add(Operation, frozen=True, kw_only=True, tag="add"):
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
         if self.node_id in configuration:
             raise ConfigError(f"node {self.node_id} is a member already")
-        if not 0 < self.node_id < 1_000_000_000:
-            raise ConfigError(f"{self.node_id} is no node id: give one from 1 to 999999999")
+        if not 0 < self.node_id <= NODE_ID_MAX:
+            raise ConfigError(f"{self.node_id} is no node id: give one from 1 to {NODE_ID_MAX}")
         if len(configuration.members) >= MEMBERS_MAX:
             raise ConfigError(f"a cluster has at most {MEMBERS_MAX} members")
         address = _checked_address(self.address)
@@ -54,12 +54,13 @@ class Add(Operation, frozen=True, kw_only=True, tag="add"):
         role = MemberRole.LEARNER if self.role is MemberRole.VOTER else self.role
         promote = self.role is not MemberRole.LEARNER
         member = Member(self.node_id, address, role, _checked_priority(self.priority), promote=promote)
-        configuration.changed_to((*configuration, promoted(member)))  # what cannot be in the end is not begun
         return (*configuration, member)
 
 
 def promoted(member: Member) -> Member:
-    """The member as it is once it has caught up."""
+    """A member that waits for its say, as it is once it has caught up; any other as it is."""
+    if not member.promote:
+        return member
     role = MemberRole.WITNESS if member.role is MemberRole.WITNESS else MemberRole.VOTER
     return replace(member, role=role, promote=False)
 

@@ -106,8 +106,7 @@ class Peers:
         if self.running is not None:
             refusal = self.running.membership.roster.introduce(introduction)
         else:
-            reason = self.book.introduce(introduction)
-            refusal = Refusal(reason) if reason is not None else None
+            refusal = self.book.introduce(introduction)
             if refusal is None:
                 self.met[introduction.node_id] = KnownPeer(address=introduction.address, store=introduction.store)
         if refusal is None:

@@ -10,7 +10,8 @@ from quorate.machine.commands import Command
 from quorate.machine.outcome import Applied
 from quorate.node.group import Group
 
-LEADER_WAIT_SECONDS = 0.02
+LEADER_POLL_SECONDS = 0.02
+"""How often who waits for a leader looks whether there is one."""
 REQUEST_ID_CHARACTERS_MAX = 256
 
 
@@ -55,6 +56,6 @@ async def propose_anywhere(group: Callable[[], Group], command: Command, seconds
             ended = unknown = error
         if isinstance(ended, OutcomeUnknown) and command.request_id is None:
             raise ended
-        if loop.time() + LEADER_WAIT_SECONDS >= deadline:
+        if loop.time() + LEADER_POLL_SECONDS >= deadline:
             raise ended
-        await asyncio.sleep(LEADER_WAIT_SECONDS)
+        await asyncio.sleep(LEADER_POLL_SECONDS)

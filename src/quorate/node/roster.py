@@ -117,15 +117,16 @@ class Roster:
 
     def _meet_stranger(self, introduction: Introduction) -> Refusal | None:
         peer = introduction.node_id
-        if not introduction.member:
+        is_later = introduction.configuration_index > self.index or self._node_id not in self.configuration
+        if introduction.member and is_later:
+            self._introduced[peer] = Guest(introduction.address, introduction.configuration_index)
+            return None
+        if not introduction.member or introduction.repairing:  # one in repair may have been added since, or may be yet
             return Refusal(
                 f"node {peer} is not a member of this cluster: add it (quorate members add {peer}@"
                 f"{introduction.address})",
                 RefusalCode.NOT_A_MEMBER,
             )
-        if introduction.configuration_index > self.index or self._node_id not in self.configuration:
-            self._introduced[peer] = Guest(introduction.address, introduction.configuration_index)
-            return None
         if self.committed_index > introduction.configuration_index:
             return Refusal(
                 f"node {peer} is no member of this cluster (any more), by the configuration of entry "

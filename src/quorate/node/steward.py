@@ -92,8 +92,19 @@ class Steward:
             wanted = member.promote and not progress.repairing
             near = progress.state is ProgressState.REPLICATE and progress.active
             if wanted and near and core.log.last_index - progress.match <= CAUGHT_UP_ENTRIES:
-                return promoted(self._completed(member))
+                changed = promoted(self._completed(member))
+                if self._is_possible(core, changed):  # of several, another one may have to be the first
+                    return changed
         return None
+
+    def _is_possible(self, core: RaftCore, changed: Member) -> bool:
+        others = [member for member in core.configuration if member.node_id != changed.node_id]
+        try:
+            core.configuration.changed_to((*others, changed))
+        except ConfigError as error:
+            self._tell(f"node {changed.node_id} cannot have its say: {error}")
+            return False
+        return True
 
     def _moved(self, core: RaftCore) -> Member | None:
         """A member that announces another address than the one in the log."""
