@@ -9,6 +9,7 @@ from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration
 from quorate.raft.output import Recovered, Write
+from quorate.raft.quorum import majority_size
 from quorate.testing.simulation.evidence import Evidence
 from quorate.transport.contract import WireMessage
 
@@ -77,9 +78,10 @@ class Knowledge:
         )
 
     def survives_without(self, node_ids: Iterable[int]) -> bool:
-        """Whether in each half of each possible configuration a majority is left that never lost anything.
+        """Whether in each half of each possible configuration a majority is left that never lost anything, and data.
 
-        Who comes with an empty disk may pass for one that lost it, until the cluster has written it down.
+        Who comes with an empty disk may pass for one that lost it, until the cluster has written it down. Witnesses
+        hold no data: what was acknowledged may be on as few others as are missing for a majority.
         """
         gone = set(node_ids)
         for each in self.evidence.values():
@@ -87,7 +89,14 @@ class Knowledge:
             if each.harmed or each.repairing or is_new:
                 gone.add(each.node_id)
         everyone = self.evidence.keys() - gone
-        return all(each.quorum.includes(everyone) for each in self.possible if each.members)
+        for each in self.possible:
+            if each.members and not each.quorum.includes(everyone):
+                return False
+            for half in (each.voters, each.outgoing):
+                copies_min = majority_size(half) - len(half & each.witnesses)
+                if half and len((half & gone) - each.witnesses) >= copies_min:
+                    return False
+        return True
 
     def commit(self, entry: Entry) -> None:
         """One more entry is committed."""
