@@ -83,20 +83,12 @@ class Knowledge:
         Who comes with an empty disk may pass for one that lost it, until the cluster has written it down. Witnesses
         hold no data: what was acknowledged may be on as few others as are missing for a majority.
         """
-        gone = set(node_ids)
-        for each in self.evidence.values():
-            is_new = each.began_at > 0 and each.node_id not in self.configuration
-            if each.harmed or each.repairing or is_new:
-                gone.add(each.node_id)
-        everyone = self.evidence.keys() - gone
-        for each in self.possible:
-            if each.members and not each.quorum.includes(everyone):
-                return False
-            for half in (each.voters, each.outgoing):
-                copies_min = majority_size(half) - len(half & each.witnesses)
-                if half and len((half & gone) - each.witnesses) >= copies_min:
-                    return False
-        return True
+        gone = {*node_ids, *(each.node_id for each in self.evidence.values() if self._passes_for_lost(each))}
+        return all(_survives_without(each, gone) for each in self.possible if each.members)
+
+    def _passes_for_lost(self, evidence: Evidence) -> bool:
+        is_new = evidence.began_at > 0 and evidence.node_id not in self.configuration
+        return evidence.harmed or evidence.repairing or is_new
 
     def commit(self, entry: Entry) -> None:
         """One more entry is committed."""
@@ -135,6 +127,16 @@ class Invariant:
     def fail(self, found: str) -> None:
         """Raise the violation."""
         raise Violation(self.name, found)
+
+
+def _survives_without(configuration: Configuration, gone: set[int]) -> bool:
+    if not configuration.quorum.includes(set(configuration.ids) - gone):
+        return False
+    for half in filter(None, (configuration.voters, configuration.outgoing)):
+        copies_min = majority_size(half) - len(half & configuration.witnesses)
+        if len((half & gone) - configuration.witnesses) >= copies_min:
+            return False
+    return True
 
 
 def same_entry(one: Entry, other: Entry) -> bool:
