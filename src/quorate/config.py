@@ -22,6 +22,8 @@ from quorate.raft.config import MIB, CoreConfig
 
 T = TypeVar("T", bound=BaseModel)
 
+NODE_ID_MAX = 999_999_999
+"""Ids are from 1 to this: nine digits, as an address with an id allows."""
 TICK_MS = 10
 """The core's clock; timings are rounded to it."""
 
@@ -71,7 +73,7 @@ class RaftConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    node_id: int = Field(ge=1, le=999_999_999)
+    node_id: int = Field(ge=1, le=NODE_ID_MAX)
     cluster_nodes: tuple[str, ...] = Field(min_length=1)
     data_dir: Path
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
@@ -165,7 +167,7 @@ class NodeConfig(BaseSettings):
         extra="forbid", frozen=True, env_prefix="QUORATE_", env_parse_enums=True, enable_decoding=False
     )
 
-    node_id: int = Field(ge=1, le=999_999_999)
+    node_id: int = Field(ge=1, le=NODE_ID_MAX)
     host: str = "127.0.0.1"
     """The address it listens on, and announces unless ``advertise`` says otherwise."""
     port: int = Field(default=8080, ge=1, le=65535)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from quorate.cli.nemesis import judge
 from quorate.ops.nemesis.clients import Clients
 from quorate.ops.nemesis.disk import LimitedDisk
 from quorate.ops.nemesis.faults import DAMAGE_BYTES, damage_middle
+from quorate.ops.nemesis.judge import judge_calls, judge_lists
 from quorate.ops.nemesis.node import Control
-from quorate.ops.nemesis.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Verb, judge_lists, load_calls
+from quorate.ops.nemesis.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Verb, load_calls
 from quorate.ops.nemesis.schedule import HEAVY, HEAVY_OF_A_ROUND, Kind, make_schedule, make_up_round
 from quorate.transport.faults import Direction
 
@@ -93,7 +93,7 @@ def test_what_had_no_effect_gets_a_round_of_its_own() -> None:
 
 
 def test_a_good_history_is_found_good() -> None:
-    assert judge(GOOD) == []
+    assert judge_calls(GOOD) == []
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,13 @@ def test_a_good_history_is_found_good() -> None:
     ids=["stale read", "deleted and there", "lost", "duplicated", "refused and applied", "counted twice"],
 )
 def test_a_bad_history_is_caught(bad: Call) -> None:
-    assert judge([*GOOD, bad])
+    assert judge_calls([*GOOD, bad])
 
 
 def test_it_names_the_call_that_was_refused_and_carried_out() -> None:
-    (found, _) = judge([*GOOD, call(LIST, Verb.READ, answer=(5, 6), at=8), call(LIST, Verb.COUNT, answer=2, at=10)])
+    (found, _) = judge_calls(
+        [*GOOD, call(LIST, Verb.READ, answer=(5, 6), at=8), call(LIST, Verb.COUNT, answer=2, at=10)]
+    )
     assert "was refused and applied all the same" in found
 
 

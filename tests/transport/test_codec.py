@@ -74,7 +74,7 @@ def test_the_wire_format_stays_what_it_is() -> None:
     entry = Entry(5, 4, EntryKind.COMMANDS, b"xyz")
     append = AppendEntries(term=4, session=1, previous_index=4, previous_term=3, commit=2, entries=(entry, entry))
     record = encode_record(4, 5, EntryKind.COMMANDS, b"xyz")
-    assert CODEC.encode(0, append) == pack([3, 0, 4, 1, 4, 3, 2, record + record])
+    assert CODEC.encode(0, append) == pack([3, 0, 4, 1, 4, 3, 2, record + record, False])
 
 
 def test_entries_are_encoded_once_and_keep_their_records() -> None:
@@ -179,7 +179,7 @@ def test_broken_text_is_a_frame_error() -> None:
 def test_entries_must_follow_the_previous_index_without_gaps(indexes: tuple[int, ...]) -> None:
     records = b"".join(encode_record(1, index, EntryKind.COMMANDS, b"x") for index in indexes)
     with pytest.raises(FrameError, match="should be"):
-        CODEC.decode(pack([3, 0, 1, 1, 4, 1, 0, records]))
+        CODEC.decode(pack([3, 0, 1, 1, 4, 1, 0, records, False]))
 
 
 APPEND = AppendEntries(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,10 +55,9 @@ def _range(text: str) -> range:
 
 
 def _plain(report: DirectoryReport) -> dict[str, Any]:
-    identity = report.identity
-    report.identity = None
-    plain = asdict(report)
-    plain["identity"] = None if identity is None else json.loads(msgspec.json.encode(identity))
+    plain = asdict(replace(report, identity=None))
+    if report.identity is not None:
+        plain["identity"] = msgspec.to_builtins(report.identity, str_keys=True)
     return plain
 
 
@@ -92,22 +91,23 @@ def _print(console: Console, report: DirectoryReport) -> None:
 def _identity(report: DirectoryReport) -> Iterator[str]:
     identity = report.identity
     yield f"[bold]{escape(report.path)}[/bold]"
-    if identity is not None:
-        yield f"  node {identity.node_id} at {identity.address} of cluster {escape(repr(identity.cluster_id))}"
-        yield f"  store {identity.store:016x}"
-        began = ", ".join(f"{peer}@{address}" for peer, address in sorted(identity.members.items()))
-        yield (
-            f"  the cluster began with {began}"
-            if began
-            else (
-                "  it waits, or waited, to be added to a cluster"
-                if identity.joining
-                else "  the cluster is not formed yet"
-            )
-        )
-        known = ", ".join(f"{peer}@{each.address}" for peer, each in sorted(identity.peers.items()))
-        if known:
-            yield f"  the others, as last seen: {known}"
+    if identity is None:
+        return
+    yield f"  node {identity.node_id} at {identity.address} of cluster {escape(repr(identity.cluster_id))}"
+    yield f"  store {identity.store:016x}"
+    if identity.members:
+        yield f"  the cluster began with {_addresses(identity.members)}"
+    elif identity.joining:
+        yield "  it waits, or waited, to be added to a cluster"
+    else:
+        yield "  the cluster is not formed yet"
+    if identity.peers:
+        known = {node_id: peer.address for node_id, peer in identity.peers.items()}
+        yield f"  the others, as last seen: {_addresses(known)}"
+
+
+def _addresses(nodes: Mapping[int, str]) -> str:
+    return ", ".join(f"{node_id}@{address}" for node_id, address in sorted(nodes.items()))
 
 
 def _votes(report: DirectoryReport) -> Iterator[str]:

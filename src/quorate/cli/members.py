@@ -15,6 +15,7 @@ from quorate.cli.output import wide_console
 from quorate.cli.status import DEFAULT_CLUSTER
 from quorate.config import parse_peer
 from quorate.errors import ConfigError
+from quorate.node.operations import PRIORITY_MAX
 from quorate.ops.cluster_status import parse_cluster
 from quorate.ops.members import ClusterMembers, Waiting
 
@@ -50,7 +51,9 @@ def add(
     node: Annotated[str, typer.Argument(help="The new node, which was started with --join: id@host:port.")],
     learner: Annotated[bool, typer.Option("--learner", help="It receives everything, but does not vote.")] = False,
     witness: Annotated[bool, typer.Option("--witness", help="It votes, but holds no data and never leads.")] = False,
-    priority: Annotated[int, typer.Option(min=0, max=100, help="The highest leads; 0 only if nobody else can.")] = 1,
+    priority: Annotated[
+        int, typer.Option(min=0, max=PRIORITY_MAX, help="The highest leads; 0 only if nobody else can.")
+    ] = 1,
     wait: Wait = True,
     timeout: Timeout = 60.0,
     expect: Expect = None,
@@ -107,7 +110,7 @@ def remove(node_id: NodeId, expect: Expect = None, cluster: Cluster = DEFAULT_CL
 def update(
     node_id: NodeId,
     address: Annotated[str | None, typer.Option(help="Where it is reached from now on: host:port.")] = None,
-    priority: Annotated[int | None, typer.Option(min=0, max=100, help="The highest leads if it can.")] = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=PRIORITY_MAX, help="The highest leads if it can.")] = None,
     expect: Expect = None,
     cluster: Cluster = DEFAULT_CLUSTER,
     as_json: AsJson = False,

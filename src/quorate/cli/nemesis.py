@@ -6,9 +6,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvloop
@@ -20,13 +19,12 @@ from quorate.errors import ConfigError
 from quorate.ops.interrupts import Interrupted, run_interruptible
 from quorate.ops.nemesis.disk import Disk, LimitedDisk, SmallDisk
 from quorate.ops.nemesis.network import LoopbackNetwork, NamespaceNetwork, Network, isolation
-from quorate.ops.nemesis.record import NOT_APPLIED, OK, Call, Thing, Verb
 from quorate.ops.nemesis.run import Outcome, Run, Settings
 from quorate.ops.nemesis.schedule import Kind, Schedule, make_schedule
-from quorate.testing import linearizability as lin
 
 SECONDS = 600
 ISOLATED = "QUORATE_NEMESIS_ISOLATED"
+"""Set for the command that runs itself once more, where the system lets it have networks of its own."""
 FINDING_CHARACTERS_MAX = 4000
 SMALL_NODE = 2
 
@@ -47,18 +45,13 @@ def nemesis(
     ] = None,
 ) -> None:
     """Attack a cluster on this machine, and judge all that its clients were told. Exit code 1 if it failed."""
-    seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     kinds = _kinds(only)
     isolated = os.environ.pop(ISOLATED, "") == "1"
     if isolate and not isolated and (command := isolation()) is not None:
-        settings_again = {"seconds": seconds, "seed": seed, "nodes": nodes, "clients": clients}
-        settings_again |= {"calls-per-second": calls_per_second, "calls-max": calls_max}
-        again = [f"--{name}={value}" for name, value in settings_again.items()]
-        again += [f"--data-dir={data_dir}"] if data_dir else []
-        again += [f"--only={only}"] if only else []
         os.environ[ISOLATED] = "1"
         sys.stdout.flush()
-        os.execvp(command[0], [*command, sys.executable, "-m", "quorate", "nemesis", *again])
+        os.execvp(command[0], [*command, sys.executable, "-m", "quorate", *sys.argv[1:]])
+    seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     directory = _directory(data_dir)
     settings = Settings(nodes=nodes, clients=clients, calls_max=calls_max, calls_per_second=calls_per_second)
     try:
@@ -103,7 +96,7 @@ def _attack(schedule: Schedule, settings: Settings, directory: Path, only: str |
     tell(f"seed {schedule.seed}: {settings.nodes} nodes, {seconds:.0f} s of faults; data and logs are in {directory}")
     tell(f"network: {network.name}; the disk of node {SMALL_NODE}: {disk.name}; clocks: set inside the processes")
     tell(f"lease reads: {_yes(schedule.lease_reads)}; writes are forwarded: {_yes(schedule.forward_writes)}")
-    run = Run(directory, schedule, settings, network, disk, judge=judge, tell=tell)
+    run = Run(directory, schedule, settings, network, disk, tell)
     try:
         outcome = run_interruptible(run.run(), loop_factory=uvloop.new_event_loop)
         _print(console, outcome)
@@ -115,51 +108,6 @@ def _attack(schedule: Schedule, settings: Settings, directory: Path, only: str |
         limit = f" --only '{only}'" if only else ""
         tell(f"again: quorate nemesis --seed {schedule.seed} --seconds {seconds:.0f} --nodes {settings.nodes}{limit}")
     return outcome
-
-
-# -- judging ---------------------------------------------------------------------------------------------
-
-
-def judge(calls: Sequence[Call]) -> list[str]:
-    """What is not linearizable in ``calls``, object by object; and refused calls that were carried out all the same."""
-    on = {thing: [_operation(c) for c in calls if c.key[0] == thing and c.verb is not Verb.COUNT] for thing in Thing}
-    histories: list[tuple[list[lin.Operation], lin.Model[Any]]] = [
-        (on[Thing.REGISTER], lin.Register(0)),
-        (on[Thing.CLAIM], lin.UniqueSet()),
-        (on[Thing.LIST], lin.ListAppend()),
-        ([_counted(call) for call in calls if call.verb in (Verb.APPEND, Verb.COUNT)], lin.Counter()),
-    ]
-    findings = []
-    for history, model in histories:
-        result = lin.check(history, model)
-        if not result.linearizable:
-            applied = lin.applied_though_refused(history, model)
-            told = "".join(f"\nwas refused and applied all the same: {operation}" for operation in applied)
-            findings.append(f"{type(model).__name__} {result.key}: {result.verdict.value}\n{result}{told}")
-    return findings
-
-
-def _operation(call: Call) -> lin.Operation:
-    name = call.key[1]
-    inputs: dict[Verb, Any] = {
-        Verb.WRITE: lin.Write(call.value),
-        Verb.READ: lin.Read(),
-        Verb.INSERT: lin.Insert(name),
-        Verb.DELETE: lin.Delete(name),
-        Verb.CONTAINS: lin.Contains(name),
-        Verb.APPEND: lin.Append(call.value),
-    }
-    return _asked(call, inputs[call.verb])
-
-
-def _counted(call: Call) -> lin.Operation:
-    return _asked(call, lin.Increment() if call.verb is Verb.APPEND else lin.Read())
-
-
-def _asked(call: Call, asked: Any) -> lin.Operation:
-    outcomes = {OK: lin.Outcome.OK, NOT_APPLIED: lin.Outcome.NOT_APPLIED}
-    outcome = outcomes.get(call.outcome, lin.Outcome.UNKNOWN)
-    return lin.Operation(call.client, asked, call.answer, call.invoked, call.returned, outcome, call.key)
 
 
 # -- printing --------------------------------------------------------------------------------------------

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from quorate.cli.output import wide_console
-from quorate.ops.cluster_status import fetch_statuses, parse_cluster
-
-Report = dict[str, Any]
+from quorate.ops.cluster_status import Report, fetch_statuses, leading, parse_cluster
 
 _TEXTS = ("NODE", "ADDRESS", "ROLE", "LOG", "LEADER", "VERSION")
 _NUMBERS = ("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT")
@@ -39,23 +37,17 @@ def status(
         raise typer.Exit(1)
 
 
-def _newest(statuses: Sequence[Report]) -> Report:
-    """The report of the leader of the highest term; empty without any."""
-    leading = [report for report in statuses if report.get("role") == "leader"]
-    return max(leading, key=lambda report: int(report["term"]), default={})
-
-
 def _table(statuses: list[Report]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (*_TEXTS[:3], *_NUMBERS, *_TEXTS[3:]):
         table.add_column(heading, justify="right" if heading in _NUMBERS else "left")
-    newest = _newest(statuses)
-    lags = {peer["node_id"]: peer["lag"] for peer in newest.get("peers", ())}
+    leader = leading(statuses)
+    lags = {peer["node_id"]: peer["lag"] for peer in leader.get("peers", ())} if leader else {}
     for report in statuses:
         if "error" in report:
             table.add_row("-", report["address"], f"[red]{report['error']}[/red]")
             continue
-        lag = 0 if report is newest else lags.get(report["node_id"])
+        lag = 0 if report is leader else lags.get(report["node_id"])
         numbers = (report["term"], report["commit_index"], report["applied_index"], lag, report.get("snapshot_index"))
         table.add_row(
             str(report["node_id"]),
@@ -95,9 +87,9 @@ def notes(statuses: Sequence[Report]) -> Iterator[str]:
                 f"Node {report['node_id']} is of cluster {report['cluster_id']!r}, and another cluster's nodes answer "
                 f"at {', '.join(report['other_cluster_at'])}: was it recovered by force without this node?"
             )
-    membership = _newest(statuses).get("membership") or next(
-        (report["membership"] for report in statuses if report.get("membership")), None
-    )
+    leader = leading(statuses)
+    informed = [leader, *statuses] if leader is not None else statuses
+    membership = next((report["membership"] for report in informed if report.get("membership")), None)
     answering = {report["node_id"] for report in statuses if "error" not in report}
     if membership is None:
         majority = len(statuses) // 2 + 1
@@ -108,7 +100,7 @@ def notes(statuses: Sequence[Report]) -> Iterator[str]:
     voters = {node_id for node_id, member in members.items() if member["role"] != "learner" and not member["leaving"]}
     unasked = [member for node_id, member in members.items() if node_id not in answering]
     majority = len(voters) // 2 + 1
-    if len(voters & answering) < majority and not _newest(statuses):
+    if len(voters & answering) < majority and leader is None:
         yield (
             f"{len(voters & answering)} of {len(voters)} voters answer; a majority is {majority}: "
             "nothing is written now."

@@ -169,7 +169,8 @@ class Members:
         if not core.is_leader:
             raise NotLeader(core.leader)
         members = operation.applied_to(core.configuration)
-        core.configuration.changed_to(map(promoted, members))  # what it comes to in the end must be possible too
+        if expected_index in (None, core.log.configurations.index):
+            core.configuration.changed_to(map(promoted, members))  # what it comes to in the end must be possible too
         index = group.change_membership(members, expected_index)
         term = core.term
 

@@ -364,6 +364,7 @@ class Node:
             self._group,
             self._peers.addresses,
             self._peers.connected_ids,
+            leader=self.leader,
             store=self._durable.store if self._group and self._durable else None,
             failure=self.failure,
             other_cluster_at=self._peers.other_cluster_at.keys() & (self._transport.links() if self._transport else ()),

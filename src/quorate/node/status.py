@@ -15,7 +15,10 @@ from quorate.storage.store import GroupStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStatus:
-    """Another member. ``match_index`` and ``lag`` (entries it lacks) are known to the leader only."""
+    """Another node that this one has to do with: a member, or, before the cluster is formed, one it was told of.
+
+    ``match_index`` and ``lag`` (entries it lacks) are known to the leader only.
+    """
 
     node_id: int
     address: str
@@ -90,11 +93,11 @@ class NodeStatus:
     applied_index: int
     last_index: int
     log_first_index: int
-    """The log begins with this entry; what was before it is in the state, or in a snapshot."""
+    """The log begins with this entry, ``snapshot_index`` + 1."""
     log_bytes: int
     """The size of the log on disk."""
     snapshot_index: int
-    """Up to here the log was cut: 0 if it never was."""
+    """Up to here the log was cut, and what was there is in the state or in a snapshot; 0 if it never was."""
     repairing: bool
     """Whether it lost data that it had voted with, and waits for the cluster to take it in anew."""
     membership: MembershipStatus | None
@@ -112,13 +115,13 @@ def status_of(
     addresses: Mapping[int, str],
     connected: Container[int],
     *,
+    leader: int | None,
     store: GroupStore | None,
     failure: BaseException | None,
     other_cluster_at: Iterable[str] = (),
 ) -> NodeStatus:
     """What the parts of a node amount to. ``group`` is ``None`` while not every member's id is known."""
     core = group.core if group is not None else None
-    leader = core.leader if group is not None and core is not None and not group.stopped else None
     own = core.configuration.get(config.node_id) if core else None
     return NodeStatus(
         node_id=config.node_id,

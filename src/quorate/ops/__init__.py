@@ -1,1 +1,12 @@
-"""Run and judge a cluster from outside: local clusters, the demo's story, benchmarks."""
+"""A cluster from outside: run, asked, changed, attacked, measured and judged.
+
+::
+
+    local_node, local_cluster     nodes as processes on this machine (tether, ports, interrupts)
+    http, cluster_status, rows    asking nodes over HTTP
+    members, recover              changing who belongs to a cluster: while it works; after the loss of a majority
+    inspect/                      what is in a data directory
+    shop, shop_client, writers    the example and its clients; history is what they were told, checker judges by it
+    demo, story, bench/           what uses those: to be tried, to be told, to be measured
+    nemesis/                      real faults under load, and its own clients and judge
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from quorate.config import parse_peer
@@ -11,6 +11,9 @@ from quorate.errors import ConfigError
 from quorate.ops.http import HttpClient, NotSent, RequestFailed
 
 TIMEOUT_SECONDS = 3.0
+
+Report = dict[str, Any]
+"""What a node answers to ``GET /status``; of one that does not, its ``address`` and an ``error``."""
 
 
 def parse_cluster(text: str) -> list[str]:
@@ -21,14 +24,20 @@ def parse_cluster(text: str) -> list[str]:
     return list(dict.fromkeys(addresses))
 
 
-async def fetch_statuses(addresses: Sequence[str]) -> list[dict[str, Any]]:
-    """What each node answers to ``GET /status``; of one that does not, its ``address`` and an ``error``."""
+def leading(reports: Iterable[Report]) -> Report | None:
+    """The report of the leader of the highest term, if any of them leads: one that was deposed may not know it yet."""
+    leaders = (report for report in reports if report.get("role") == "leader")
+    return max(leaders, key=lambda report: int(report["term"]), default=None)
+
+
+async def fetch_statuses(addresses: Sequence[str]) -> list[Report]:
+    """The reports of the nodes at ``addresses``."""
     async with HttpClient(timeout=TIMEOUT_SECONDS) as client:
         return await asyncio.gather(*(fetch_status(client, address) for address in addresses))
 
 
-async def fetch_status(client: HttpClient, address: str) -> dict[str, Any]:
-    """One node's status, or its ``address`` and an ``error``."""
+async def fetch_status(client: HttpClient, address: str) -> Report:
+    """One node's report."""
     try:
         response = await client.get(f"http://{address}/status")
         report = response.json()

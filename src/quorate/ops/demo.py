@@ -7,14 +7,14 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.cluster_status import Report, leading
+from quorate.ops.local_cluster import LocalCluster, Progress
 from quorate.ops.shop import SHOP_APP, shop_directory
 
 REFRESH_SECONDS = 0.5
@@ -51,7 +51,7 @@ async def _form(console: Console, cluster: LocalCluster) -> None:
         await cluster.wait_formed(lambda states: spinner.update(text=Text(_states_line(states))))
 
 
-def _print_changes(console: Console) -> Any:
+def _print_changes(console: Console) -> Progress:
     shown: dict[int, str] = {}
 
     def progress(states: Mapping[int, str]) -> None:
@@ -131,14 +131,10 @@ async def _show_status(console: Console, cluster: LocalCluster) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-def status_line(reports: Sequence[Mapping[str, Any]]) -> str:
-    """One line on all nodes: who leads which term, and how far each has applied the log."""
-    leading = [report for report in reports if report.get("role") == "leader"]
-    if leading:
-        newest = max(leading, key=lambda report: report["term"])
-        parts = [f"term {newest['term']}, committed {newest['commit_index']}"]
-    else:
-        parts = ["no leader"]
+def status_line(reports: Sequence[Report]) -> str:
+    """One line on all nodes: which term it is, and how far each has applied the log."""
+    leader = leading(reports)
+    parts = [f"term {leader['term']}, committed {leader['commit_index']}" if leader else "no leader"]
     for number, report in enumerate(reports, start=1):
         state = "gone" if "error" in report else f"{report['role']} {report['applied_index']}"
         parts.append(f"{number}: {state}")

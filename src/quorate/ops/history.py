@@ -18,8 +18,6 @@ class History:
     """(when, by a monotonic clock in seconds; the stored object as it was answered)."""
     unknown_outcomes: int = 0
     """Requests whose outcome the client could not know; each was sent again with the same idempotency key."""
-    not_applied: int = 0
-    """Requests that certainly had no effect and were sent again."""
     refused: list[str] = field(default_factory=list)
     """Refusals. None is expected: a retry that is refused was applied twice."""
     unresolved: set[str] = field(default_factory=set)

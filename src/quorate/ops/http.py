@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections import defaultdict
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urljoin, urlsplit
@@ -34,16 +35,14 @@ class Unanswered(RequestFailed):
     """The connection ended, or time ran out, after the request was sent: it may have had its effect."""
 
 
+@dataclass(slots=True)
 class Response:
     """An answer. Header names are in lower case."""
 
-    __slots__ = ("body", "headers", "status", "url")
-
-    def __init__(self, url: str, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.url = url
-        self.status = status
-        self.headers = headers
-        self.body = body
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
     @property
     def text(self) -> str:

@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from quorate.errors import ConfigError, QuorateError
-from quorate.ops.cluster_status import fetch_status
+from quorate.ops.cluster_status import Report, fetch_status, leading
 from quorate.ops.http import HttpClient, RequestFailed
-from quorate.ops.local_node import HOST, LocalNode
+from quorate.ops.local_node import HOST, LocalNode, stop_nodes
 from quorate.ops.ports import check_port_free
 
 FORM_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.02
 LEADER_POLL_SECONDS = 0.005
 
@@ -25,6 +24,10 @@ Progress = Callable[[Mapping[int, str]], None]
 
 class ClusterNotFormed(QuorateError):
     """The nodes run but do not serve."""
+
+
+class NoProgress(QuorateError):
+    """The nodes serve, but the cluster did not do in time what was waited for."""
 
 
 class LocalCluster:
@@ -110,15 +113,7 @@ class LocalCluster:
 
     async def stop(self) -> list[int]:
         """Stop what still runs, all at once, by force if need be. The exit codes of those that ran."""
-        running = [node for node in self.nodes.values() if node.is_running]
-        try:
-            for node in running:
-                node.terminate()
-            await asyncio.gather(*(node.wait_ended(STOP_SECONDS_MAX) for node in running), return_exceptions=True)
-        finally:
-            for node in self.nodes.values():
-                node.kill_and_reap()
-        return [node.exit_code or 0 for node in running]
+        return await stop_nodes(self.nodes.values())
 
     async def __aenter__(self) -> Self:
         try:
@@ -143,8 +138,8 @@ class LocalCluster:
         """Where the nodes are reached."""
         return [node.url for node in self.nodes.values()]
 
-    async def statuses(self) -> list[dict[str, Any]]:
-        """Every node's ``/status``; of one that does not answer, its address and an ``error``."""
+    async def statuses(self) -> list[Report]:
+        """Every node's report."""
         return await asyncio.gather(*(fetch_status(self.client, node.address) for node in self.nodes.values()))
 
     async def leader(self, *, not_one_of: Sequence[int] = (), timeout: float = 10.0) -> LocalNode:
@@ -153,9 +148,8 @@ class LocalCluster:
         async with asyncio.timeout(timeout):
             while True:
                 asked = [fetch_status(self.client, node.address) for node in candidates if node.is_running]
-                leading = [report for report in await asyncio.gather(*asked) if report.get("role") == "leader"]
-                if leading:
-                    return self.nodes[max(leading, key=lambda report: report["term"])["node_id"]]
+                if (report := leading(await asyncio.gather(*asked))) is not None:
+                    return self.nodes[report["node_id"]]
                 await asyncio.sleep(LEADER_POLL_SECONDS)
 
     async def wait_caught_up(self, timeout: float = 30.0) -> int:

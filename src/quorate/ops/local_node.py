@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from quorate.errors import QuorateError
@@ -17,6 +17,7 @@ from quorate.ops import tether
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.005
 LOG_TAIL_BYTES = 8192
+STOP_SECONDS_MAX = 10.0
 
 
 class NodeEnded(QuorateError):
@@ -29,10 +30,20 @@ class LocalNode:
     ``arguments`` are added to the command line. The process runs in ``cwd`` and never outlives this one.
     """
 
-    def __init__(self, node_id: int, port: int, data_dir: Path, arguments: Sequence[str], cwd: Path | None) -> None:
+    def __init__(
+        self,
+        node_id: int,
+        port: int,
+        data_dir: Path,
+        arguments: Sequence[str],
+        cwd: Path | None = None,
+        *,
+        host: str = HOST,
+    ) -> None:
         self.node_id = node_id
+        self.host = host
         self.port = port
-        self.address = f"{HOST}:{port}"
+        self.address = f"{host}:{port}"
         self.url = f"http://{self.address}"
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
@@ -45,12 +56,10 @@ class LocalNode:
     def start(self) -> None:
         """Start the process. Must be called from a thread that lives as long as the node should."""
         assert not self.is_running
-        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
-        options = ("--node-id", str(self.node_id), "--port", str(self.port), "--data-dir", str(self.data_dir))
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                (*tied, "-P", "-m", "quorate", "node", "--host", HOST, *options, *self.arguments),
+                self._command("quorate"),
                 cwd=self.cwd,
                 env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
                 stdin=subprocess.DEVNULL,
@@ -59,6 +68,12 @@ class LocalNode:
                 process_group=0,  # a Ctrl-C in the terminal is for us, who then stop the nodes in order
             )
         self._paused = self._asked_to_end = False
+
+    def _command(self, *program: str) -> list[str]:
+        """The command line that runs a node by the module ``program``, tied to this process."""
+        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
+        place = ("--node-id", str(self.node_id), "--host", self.host, "--port", str(self.port))
+        return [*tied, "-P", "-m", *program, "node", *place, "--data-dir", str(self.data_dir), *self.arguments]
 
     @property
     def pid(self) -> int | None:
@@ -139,3 +154,17 @@ class LocalNode:
             if lines:
                 return lines[-1].strip()
         return "(its log is empty)"
+
+
+async def stop_nodes(nodes: Iterable[LocalNode]) -> list[int]:
+    """Stop what still runs of ``nodes``, all at once, by force if need be. The exit codes of those that ran."""
+    everyone = list(nodes)
+    running = [node for node in everyone if node.is_running]
+    try:
+        for node in running:
+            node.terminate()
+        await asyncio.gather(*(node.wait_ended(STOP_SECONDS_MAX) for node in running), return_exceptions=True)
+    finally:
+        for node in everyone:
+            node.kill_and_reap()
+    return [node.exit_code or 0 for node in running]

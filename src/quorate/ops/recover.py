@@ -33,7 +33,7 @@ import msgspec
 
 from quorate._version import __version__
 from quorate.errors import ConfigError, StorageError
-from quorate.ops.inspect.directory import GROUP, DirectoryReport, inspect_directory
+from quorate.ops.inspect.directory import GROUP, RECOVERY_RECORDS, DirectoryReport, inspect_directory
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write
@@ -43,7 +43,6 @@ from quorate.storage.real import RealFileSystem
 from quorate.storage.store import GroupStore
 
 CLUSTER_ID_CHARACTERS_MAX = 128
-_RECORD_PREFIX = "recovered-"
 _SUFFIX = re.compile(r"-r[0-9a-f]{6}$")
 
 
@@ -159,7 +158,7 @@ class Recovery:
             "quorate": __version__,
             "node_id": plan.node_id,
             "before": {
-                "identity": json.loads(msgspec.json.encode(self._identity)),
+                "identity": msgspec.to_builtins(self._identity, str_keys=True),
                 "term": report.hard_state.term,
                 "voted_for": report.hard_state.voted_for,
                 "last_index": plan.last_index,
@@ -176,7 +175,7 @@ class Recovery:
                 "members": [plan.node_id],
             },
         }
-        path = self._path / f"{_RECORD_PREFIX}{now:%Y%m%dT%H%M%S.%fZ}.json"
+        path = self._path / f"recovered-{now:%Y%m%dT%H%M%S.%fZ}.json"
         try:
             write_atomically(self._fs, path, (json.dumps(record, indent=2) + "\n").encode())
         except OSError as error:
@@ -225,7 +224,7 @@ def _who() -> str:
 def recoveries_told(data_dir: Path) -> list[str]:
     """One line on each recovery that a data directory has behind it, for the log of a node that starts with it."""
     lines = []
-    for path in sorted(data_dir.glob(f"{_RECORD_PREFIX}*.json")):
+    for path in sorted(data_dir.glob(RECOVERY_RECORDS)):
         try:
             record = json.loads(path.read_text())
             dropped = [

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 from uuid import uuid4
 
-from quorate.errors import QuorateError
 from quorate.ops.history import History
 from quorate.ops.http import HttpClient, NotSent, RequestFailed
+from quorate.ops.rows import Rows, read_rows
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.01
-PAGE_ROWS = 1000
 
 
 class ShopClient:
@@ -47,7 +45,6 @@ class ShopClient:
         try:
             response = await self._http.post(f"{self._urls[0]}/api/products", product, headers)
         except NotSent:
-            self._history.not_applied += 1
             return False
         except RequestFailed:
             self._history.unknown_outcomes += 1
@@ -56,7 +53,6 @@ class ShopClient:
             case 201:
                 self._history.acknowledge(time.monotonic(), response.json())
             case 503:
-                self._history.not_applied += 1
                 return False
             case 500 | 504:
                 self._history.unknown_outcomes += 1
@@ -66,15 +62,6 @@ class ShopClient:
         return True
 
 
-async def read_products(http: HttpClient, url: str, *, consistency: str) -> list[dict[str, Any]]:
-    """Every product that one node has, page by page, in the order of their ids."""
-    rows: list[dict[str, Any]] = []
-    while True:
-        query = f"limit={PAGE_ROWS}&offset={len(rows)}&consistency={consistency}"
-        response = await http.get(f"{url}/api/products?{query}")
-        if response.status != 200:
-            raise QuorateError(f"{response.url} answered {response.status}: {response.text}")
-        page = response.json()
-        rows += page
-        if len(page) < PAGE_ROWS:
-            return rows
+async def read_products(http: HttpClient, url: str, *, consistency: str) -> Rows:
+    """Every product that the node at ``url`` has, in the order of their ids."""
+    return await read_rows(http, f"{url}/api/products", consistency=consistency)

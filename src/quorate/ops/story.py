@@ -14,10 +14,10 @@ from quorate.errors import ConfigError
 from quorate.ops.checker import Verdict, judge
 from quorate.ops.history import History
 from quorate.ops.http import HttpClient
-from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.local_cluster import LocalCluster, NoProgress
 from quorate.ops.shop import SHOP_APP, shop_directory
 from quorate.ops.shop_client import read_products
-from quorate.ops.writers import Kill, WaitedInVain, Writers, kill_leader
+from quorate.ops.writers import Kill, Writers, kill_leader
 
 CLIENTS = 24
 CATCH_UP_SECONDS_MAX = 30.0
@@ -134,7 +134,7 @@ class _Story:
         try:
             index = await self._cluster.wait_caught_up(CATCH_UP_SECONDS_MAX)
         except TimeoutError:
-            raise WaitedInVain(f"node {node_id} did not catch up within {CATCH_UP_SECONDS_MAX:g} s") from None
+            raise NoProgress(f"node {node_id} did not catch up within {CATCH_UP_SECONDS_MAX:g} s") from None
         self._tell(f"node {node_id} has caught up: all nodes have applied log entry {index:,}")
 
     async def _compare(self) -> tuple[Verdict, int]:

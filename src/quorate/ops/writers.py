@@ -9,19 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 
-from quorate.errors import QuorateError
 from quorate.ops.history import History
 from quorate.ops.http import HttpClient
-from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.local_cluster import LocalCluster, NoProgress
 from quorate.ops.local_node import LocalNode
 from quorate.ops.shop_client import ShopClient
 
 WAIT_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.005
-
-
-class WaitedInVain(QuorateError):
-    """The cluster did not do in time what was waited for."""
 
 
 class Writers:
@@ -59,7 +54,7 @@ class Writers:
             await client.create(f"Product {number:07d}", f"{1 + number % 100}.99")
 
     async def wait_for_writes(self, more: int) -> None:
-        """Return when so many more creates are acknowledged. Raises :class:`WaitedInVain`."""
+        """Return when so many more creates are acknowledged. Raises :class:`NoProgress`."""
         target = len(self.history.acknowledged) + more
         try:
             async with asyncio.timeout(WAIT_SECONDS_MAX):
@@ -67,7 +62,7 @@ class Writers:
                     self._cluster.check_running()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise WaitedInVain(f"{more} writes were not acknowledged within {WAIT_SECONDS_MAX:g} s") from None
+            raise NoProgress(f"{more} writes were not acknowledged within {WAIT_SECONDS_MAX:g} s") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ class Kill:
 
 
 async def kill_leader(cluster: LocalCluster, tell: Callable[[str], None] = lambda line: None) -> Kill:
-    """``kill -9`` the leader and wait for the next one. Raises :class:`WaitedInVain`."""
+    """``kill -9`` the leader and wait for the next one. Raises :class:`NoProgress`."""
     try:
         leader = await cluster.leader(timeout=WAIT_SECONDS_MAX)
         pid, at = leader.pid, time.monotonic()
@@ -89,5 +84,5 @@ async def kill_leader(cluster: LocalCluster, tell: Callable[[str], None] = lambd
         tell(f"kill -9 {pid}: node {leader.node_id}, the leader, under write load")
         successor = await cluster.leader(not_one_of=[leader.node_id], timeout=WAIT_SECONDS_MAX)
     except TimeoutError:
-        raise WaitedInVain(f"there was no leader within {WAIT_SECONDS_MAX:g} s") from None
+        raise NoProgress(f"there was no leader within {WAIT_SECONDS_MAX:g} s") from None
     return Kill(leader, at, successor, time.monotonic() - at)

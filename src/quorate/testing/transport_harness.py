@@ -44,7 +44,7 @@ class Recorder:
         self.events: list[tuple[str, int]] = []
         self.introductions: list[Introduction] = []
         self.refusals: list[tuple[str, Refusal]] = []
-        self.refuse: Callable[[Introduction], Refusal | str | None] = lambda introduction: None
+        self.refuse: Callable[[Introduction], Refusal | None] = lambda introduction: None
         self.when_refused: Callable[[str], None] = lambda address: None
         self.announces = Announcement()
         self.calls = 0
@@ -64,7 +64,7 @@ class Recorder:
     def announcement(self) -> Announcement:
         return self.announces
 
-    def introduced(self, introduction: Introduction) -> Refusal | str | None:
+    def introduced(self, introduction: Introduction) -> Refusal | None:
         self.calls += 1
         self.introductions.append(introduction)
         return self.refuse(introduction)

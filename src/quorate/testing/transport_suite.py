@@ -244,7 +244,7 @@ class TransportSuite:
 
     async def test_the_accepting_receiver_may_refuse_and_change_its_mind(self, harness: TransportHarness) -> None:
         a, b = await harness.open(1), await harness.open(2)
-        b.recorder.refuse = lambda introduction: f"node {introduction.node_id} is not a member"
+        b.recorder.refuse = lambda introduction: Refusal(f"node {introduction.node_id} is not a member")
         a.transport.dial(b.address)
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert a.link_to(b.address).last_error == "node 1 is not a member"
@@ -256,7 +256,7 @@ class TransportSuite:
 
     async def test_the_dialling_receiver_may_refuse(self, harness: TransportHarness) -> None:
         a, b = await harness.open(1), await harness.open(2)
-        a.recorder.refuse = lambda introduction: f"{introduction.dialled} should be node 3"
+        a.recorder.refuse = lambda introduction: Refusal(f"{introduction.dialled} should be node 3")
         a.transport.dial(b.address)
         await until(lambda: a.link_to(b.address).state is LinkState.REFUSED)
         assert a.link_to(b.address).last_error == f"{b.address} should be node 3"
@@ -270,7 +270,7 @@ class TransportSuite:
         b.recorder.refuse = lambda introduction: refusal
         a.transport.dial(b.address)
         await until(lambda: len(a.recorder.refusals) >= 2)
-        b.recorder.refuse = lambda introduction: "no"
+        b.recorder.refuse = lambda introduction: Refusal("no")
         await until(lambda: a.recorder.refusals[-1] != (b.address, refusal))
         assert a.recorder.refusals[0] == (b.address, refusal)
         assert a.recorder.refusals[-1] == (b.address, Refusal("no", RefusalCode.OTHER))
@@ -285,7 +285,7 @@ class TransportSuite:
 
     async def test_a_refused_node_may_hang_up_at_once(self, harness: TransportHarness) -> None:
         a, b = await harness.open(1), await harness.open(2)
-        b.recorder.refuse = lambda introduction: "no"
+        b.recorder.refuse = lambda introduction: Refusal("no")
         a.recorder.when_refused = a.transport.hang_up
         a.transport.dial(b.address)
         await until(lambda: a.recorder.refusals)

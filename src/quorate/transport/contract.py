@@ -163,8 +163,8 @@ class Receiver(Protocol):
     def announcement(self) -> Announcement:
         """What we say about ourselves at this moment. Asked for each handshake, whoever dialled."""
 
-    def introduced(self, introduction: Introduction) -> Refusal | str | None:
-        """A node presented itself: return ``None`` to accept it, or the refusal (a mere reason is one too).
+    def introduced(self, introduction: Introduction) -> Refusal | None:
+        """A node presented itself: return ``None`` to accept it, or the refusal.
 
         Called for every connection, whoever dialled, bulk lanes included. Here a node learns which id lives at an
         address, and refuses strangers, an id that changed at an address, or an id claimed by two addresses.

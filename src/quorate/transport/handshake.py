@@ -225,10 +225,8 @@ def introduce(
             repairing=peer.repairing,
         )
     )
-    if isinstance(answer, Refusal):
-        raise HandshakeRefused(answer.reason, answer.code)
     if answer is not None:
-        raise HandshakeRefused(answer)
+        raise HandshakeRefused(answer.reason, answer.code)
 
 
 def _refuse_twin(identity: Identity, peer: Hello | Welcome) -> None:

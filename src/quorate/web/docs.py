@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Mount, Route
@@ -12,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from quorate._version import __version__
 from quorate.app import App
 from quorate.models.openapi import describe
-from quorate.web.members import OPERATIONS as MEMBERS_OPERATIONS
+from quorate.web.openapi import OPERATIONS
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -31,33 +29,11 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_OPERATIONS: dict[str, Any] = {
-    "/status": {
-        "get": {
-            "summary": "What this node says of itself",
-            "operationId": "status",
-            "tags": ["node"],
-            "responses": {"200": {"description": "The node's status", "content": {"application/json": {}}}},
-        }
-    },
-    "/health": {
-        "get": {
-            "summary": "Whether this node can serve strong reads now",
-            "operationId": "health",
-            "tags": ["node"],
-            "responses": {
-                "200": {"description": "Ready", "content": {"application/json": {}}},
-                "503": {"description": "Not ready", "content": {"application/json": {}}},
-            },
-        }
-    },
-}
-
 
 def docs_routes(app: App) -> list[Route | Mount]:
     """The routes of both. The description is made once: declarations do not change while a program runs."""
     description = describe(app.schemas, title=app.title, version=__version__)
-    description["paths"] = {**description["paths"], **_OPERATIONS, **MEMBERS_OPERATIONS}
+    description["paths"] = {**description["paths"], **OPERATIONS}
     page = _PAGE.format(title=app.title)
 
     async def openapi(request: Request) -> JSONResponse:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from quorate.config import NODE_ID_MAX
 from quorate.errors import ConfigError, MembershipConflict, QuorateError, ReadUnavailable
 from quorate.models.http import RequestError, finding
 from quorate.node.node import Node
@@ -25,7 +26,7 @@ from quorate.node.status import MembershipStatus
 from quorate.web.problems import NOT_APPLIED, Problem, problem_of
 
 BODY_BYTES_MAX = 64 * 1024
-LOOK_SECONDS = 1.0
+CATCH_UP_SECONDS = 1.0
 """How long an answer waits for this node to have heard of the change that the leader made."""
 
 _ETAG = re.compile(r'"(\d{1,18})"')
@@ -40,7 +41,7 @@ class _Body(BaseModel):
 class NewMember(_Body):
     """The body of ``POST /cluster/members``. A voter begins as a learner, and votes once it has caught up."""
 
-    node_id: int = Field(ge=1, le=999_999_999)
+    node_id: int = Field(ge=1, le=NODE_ID_MAX)
     address: str = Field(min_length=1, max_length=255)
     role: Literal["voter", "learner", "witness"] = "voter"
     priority: int = Field(default=1, ge=0, le=PRIORITY_MAX)
@@ -56,7 +57,7 @@ class MemberChange(_Body):
 class NewLeader(_Body):
     """The body of ``POST /cluster/leader``. Without a ``node_id`` the fittest takes over."""
 
-    node_id: int | None = Field(default=None, ge=1, le=999_999_999)
+    node_id: int | None = Field(default=None, ge=1, le=NODE_ID_MAX)
 
 
 B = TypeVar("B", bound=_Body)
@@ -126,16 +127,18 @@ class MembersPages:
 
     async def _update(self, request: Request) -> Response:
         body = await _read(request, MemberChange)
-        return await self._member(request, self._node.members.update, address=body.address, priority=body.priority)
+        return await self._change_member(
+            request, self._node.members.update, address=body.address, priority=body.priority
+        )
 
     async def _remove(self, request: Request) -> Response:
-        return await self._member(request, self._node.members.remove)
+        return await self._change_member(request, self._node.members.remove)
 
     async def _promote(self, request: Request) -> Response:
-        return await self._member(request, self._node.members.promote)
+        return await self._change_member(request, self._node.members.promote)
 
     async def _demote(self, request: Request) -> Response:
-        return await self._member(request, self._node.members.demote)
+        return await self._change_member(request, self._node.members.demote)
 
     async def _transfer(self, request: Request) -> Response:
         body = await _read(request, NewLeader, may_be_empty=True)
@@ -150,18 +153,18 @@ class MembersPages:
         try:
             return await change(*arguments, expected_index=expected, **named)
         except MembershipConflict as error:
-            await self._look()
+            await self._catch_up()
             if expected is not None and expected != self._node.members.index:
                 raise RequestError(412, str(error)) from None
             raise
 
-    async def _member(self, request: Request, change: Callable[..., Awaitable[int]], **named: Any) -> Response:
+    async def _change_member(self, request: Request, change: Callable[..., Awaitable[int]], **named: Any) -> Response:
         """Do something with the member in the path."""
         node_id: int = request.path_params["id"]
         try:
             index = await self._change(request, change, node_id, **named)
         except ConfigError:
-            await self._look()
+            await self._catch_up()
             if node_id not in self._node.members.configuration:
                 raise RequestError(404, f"node {node_id} is not a member") from None
             raise
@@ -169,13 +172,13 @@ class MembersPages:
 
     async def _changed(self, index: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         """The members as they are now. ``changed_by`` is the log entry of the change."""
-        await self._look()
+        await self._catch_up()
         return _tagged({"changed_by": index, **self._report()}, status=status, headers=headers)
 
-    async def _look(self) -> None:
+    async def _catch_up(self) -> None:
         """Let this node hear of what the leader knows, if that does not take long."""
         with suppress(ReadUnavailable):
-            await self._node.read_barrier(timeout=LOOK_SECONDS)
+            await self._node.read_barrier(timeout=CATCH_UP_SECONDS)
 
 
 def _tagged(
@@ -238,74 +241,3 @@ def _guarded(handler: Handler) -> Handler:
             return Problem(408, "the request's body did not arrive", headers=[_CLOSE]).as_response()
 
     return guarded
-
-
-# -- what /openapi.json says -----------------------------------------------------------------------------
-
-
-def _operation(summary: str, name: str, errors: dict[int, str], **more: Any) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    refusals = {str(status): {"description": text, "content": problem} for status, text in sorted(errors.items())}
-    status = more.pop("status", "200")
-    done = {status: {"description": "Done.", "content": {"application/json": {}}}}
-    return {"summary": summary, "operationId": name, "tags": ["cluster"], "responses": {**done, **refusals}, **more}
-
-
-_IF_MATCH = {
-    "name": "If-Match",
-    "in": "header",
-    "description": "The ETag of GET /cluster/members: change nothing if the configuration is another one by now.",
-    "schema": {"type": "string"},
-}
-_UNCERTAIN = {
-    503: "There is no leader, or nobody took the leadership over. Nothing was changed.",
-    504: "The outcome is unknown: the change may yet come about. Look at the members before you repeat it.",
-}
-_CHANGE = {
-    409: "Another change is under way, or this one cannot be made now.",
-    412: "The configuration is not the one in If-Match any more.",
-    422: "The change would make no cluster, or the request is not valid.",
-    **_UNCERTAIN,
-}
-
-
-def _change_operation(summary: str, name: str, body: type[_Body] | None = None, **more: Any) -> dict[str, Any]:
-    parameters = [_IF_MATCH]
-    if body is not None:
-        schema = {"schema": body.model_json_schema()}
-        more["requestBody"] = {"required": True, "content": {"application/json": schema}}
-        return _operation(summary, name, _CHANGE, parameters=parameters, **more)
-    return _operation(summary, name, _CHANGE | {404: "There is no such member."}, parameters=parameters, **more)
-
-
-_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
-_MEMBER = "/cluster/members/{id}"
-OPERATIONS: dict[str, Any] = {
-    "/cluster/members": {
-        "get": _operation("The members, as this node knows them", "members", {503: "The cluster is not formed yet."}),
-        "post": _change_operation("Add a node that was started with --join", "add_member", NewMember, status="201"),
-    },
-    _MEMBER: {
-        "parameters": [_ID],
-        "get": _operation("One member", "member", {404: "There is no such member."}),
-        "patch": _change_operation("Change a member's address or priority", "update_member", MemberChange),
-        "delete": _change_operation("Take a member out", "remove_member"),
-    },
-    f"{_MEMBER}/promote": {
-        "parameters": [_ID],
-        "post": _change_operation("Have a learner vote once it has caught up", "promote_member"),
-    },
-    f"{_MEMBER}/demote": {
-        "parameters": [_ID],
-        "post": _change_operation("Make a voter a learner", "demote_member"),
-    },
-    "/cluster/leader": {
-        "get": _operation("Who leads, as far as this node knows", "leader", {}),
-        "post": _operation(
-            "Hand the leadership over, to the fittest if no node is named",
-            "transfer_leadership",
-            {409: "That node cannot lead.", 422: "The request is not valid.", **_UNCERTAIN},
-            requestBody={"content": {"application/json": {"schema": NewLeader.model_json_schema()}}},
-        ),
-    },
-}

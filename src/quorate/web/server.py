@@ -19,7 +19,7 @@ from quorate.errors import ConfigError
 from quorate.machine.contract import DiskStateMachine, StateMachine
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.node.identity import identity_of
-from quorate.node.node import Node
+from quorate.node.node import DRAIN_SECONDS_MAX, Node
 from quorate.node.wire import WIRE_CODEC
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
@@ -29,8 +29,6 @@ from quorate.web.site import Site
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-DRAIN_SECONDS_MAX = 30.0
-"""How long a node that is told to stop takes at most to hand over and to answer what it was asked."""
 LINGER_SECONDS = 0.25
 """Connections in use are asked to close with their next answer for this long, before idle ones are closed."""
 LAST_WORDS_SECONDS = 1.0

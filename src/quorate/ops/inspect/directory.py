@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 GROUP = 0
 ENTRIES_MAX = 10_000
+RECOVERY_RECORDS = "recovered-*.json"
+"""Written by :mod:`quorate.ops.recover`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,9 +147,7 @@ class _Inspection:
         )
         self._snapshots()
         self._repair()
-        report.recoveries = [
-            name for name in self._fs.list_files(self._path) if name.startswith("recovered-") and name.endswith(".json")
-        ]
+        report.recoveries = fnmatch.filter(self._fs.list_files(self._path), RECOVERY_RECORDS)
         self._tried("the configuration", self._configuration)
         self._judge()
 

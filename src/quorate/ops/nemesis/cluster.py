@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from quorate.ops import tether
-from quorate.ops.cluster_status import fetch_status
+from quorate.ops.cluster_status import Report, fetch_status, leading
 from quorate.ops.http import HttpClient
-from quorate.ops.local_cluster import STOP_SECONDS_MAX
-from quorate.ops.local_node import LocalNode
+from quorate.ops.local_node import LocalNode, stop_nodes
 from quorate.ops.nemesis.disk import Disk
 from quorate.ops.nemesis.network import Network
 
@@ -36,33 +31,17 @@ class NemesisNode(LocalNode):
 
     def __init__(self, node_id: int, directory: Path, data_dir: Path, network: Network, flags: Iterable[str]) -> None:
         host, _, port = network.address(node_id).rpartition(":")
-        super().__init__(node_id, int(port), data_dir, tuple(flags), None)
-        self.host = host
-        self.address = network.address(node_id)
-        self.url = f"http://{self.address}"
+        super().__init__(node_id, int(port), data_dir, tuple(flags), host=host)
         self.log_path = directory / f"node{node_id}.log"
         self.control_path = directory / f"node{node_id}.sock"
         self.joining = False
         """Whether it is to be started with ``--join``."""
         self._prefix = network.command_prefix(node_id)
 
-    def start(self) -> None:
-        """Start the process."""
-        assert not self.is_running
-        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
-        program = ("-P", "-m", "quorate.ops.nemesis.node", str(self.control_path), "node")
-        options = ("--node-id", str(self.node_id), "--host", self.host, "--port", str(self.port))
-        joining = ("--join",) if self.joining else ()
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                (*self._prefix, *tied, *program, *options, "--data-dir", str(self.data_dir), *self.arguments, *joining),
-                env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
-        self._paused = self._asked_to_end = False
+    def _command(self, *program: str) -> list[str]:
+        """The same node by another way in, where its network is."""
+        command = super()._command("quorate.ops.nemesis.node", str(self.control_path))
+        return [*self._prefix, *command, *(["--join"] if self.joining else [])]
 
     async def control(self, request: Mapping[str, Any]) -> dict[str, int] | None:
         """Have the process set a fault; what its faults did so far, or ``None`` if it does not answer."""
@@ -182,25 +161,19 @@ class NemesisCluster:
         try:
             if self._telling is not None:
                 self._telling.cancel()
-            running = [node for node in self.nodes.values() if node.is_running]
-            for node in running:
-                node.terminate()
-            await asyncio.gather(*(node.wait_ended(STOP_SECONDS_MAX) for node in running), return_exceptions=True)
+            await stop_nodes(self.nodes.values())
         finally:
-            for node in self.nodes.values():
-                node.kill_and_reap()
             await self.http.aclose()
 
-    async def statuses(self) -> dict[int, dict[str, Any]]:
-        """What every node that runs says of itself; those that do not answer have an ``error``."""
+    async def statuses(self) -> dict[int, Report]:
+        """The reports of the nodes that run."""
         asked = [node for node in self.nodes.values() if node.is_running and not node.is_paused]
         reports = await asyncio.gather(*(fetch_status(self.http, node.address) for node in asked))
         return {node.node_id: report for node, report in zip(asked, reports, strict=True)}
 
-    async def leader(self) -> dict[str, Any] | None:
-        """The status of who leads the highest term, if anyone says so."""
-        leading = [report for report in (await self.statuses()).values() if report.get("role") == "leader"]
-        return max(leading, key=lambda report: report["term"], default=None)
+    async def leader(self) -> Report | None:
+        """The report of who leads the highest term, if anyone says so."""
+        return leading((await self.statuses()).values())
 
     async def serves(self, node: NemesisNode) -> bool:
         """Whether a node has got so far in its start that it answers."""
@@ -209,10 +182,8 @@ class NemesisCluster:
     async def whole(self, node_id: int) -> bool:
         """Whether a node votes, and has applied what the leader has committed by now."""
         reports = await self.statuses()
-        leading = [report for report in reports.values() if report.get("role") == "leader"]
-        leader = max(leading, key=lambda report: report["term"], default=None)
-        own = reports.get(node_id, {"error": "ended"})
-        return bool(leader) and not lacks(own, leader["commit_index"] if leader else 0)
+        leader = leading(reports.values())
+        return leader is not None and not lacks(reports.get(node_id, {"error": "ended"}), leader["commit_index"])
 
 
 def lacks(report: Mapping[str, Any], commit_index: int) -> str | None:

@@ -9,21 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quorate.errors import QuorateError
-from quorate.ops.http import HttpClient, RequestFailed
+from quorate.ops.http import HttpClient
 from quorate.ops.nemesis.app import LISTS, list_resource
 from quorate.ops.nemesis.cluster import NemesisCluster
 from quorate.ops.nemesis.record import OK, Call, Key, Thing, Verb
+from quorate.ops.rows import Rows, read_rows
 
-PAGE_ROWS = 1000
 READ_SECONDS = 5.0
 READBACK_CLIENT = 2000
-
-Rows = list[dict[str, Any]]
-
-
-class CannotRead(QuorateError):
-    """A node does not answer a strong read, though nothing is wrong any more."""
 
 
 @dataclass(slots=True)
@@ -60,14 +53,17 @@ class Readback:
 
 
 async def read_back(cluster: NemesisCluster, rounds: Sequence[int] | range) -> Readback:
-    """Read all that rounds used from every node, strongly, and compare. Raises :class:`CannotRead`."""
+    """Read all that rounds used from every node, strongly, and compare.
+
+    Raises :class:`~quorate.errors.QuorateError` if a node does not answer, though nothing is wrong any more.
+    """
     found = Readback(began=time.monotonic())
     lists = [list_resource(number) for number in rounds if number < LISTS]
     first: dict[str, Rows] = {}
     async with HttpClient(timeout=READ_SECONDS) as http:
         for node in cluster.nodes.values():
             for resource in ("registers", "claims", *lists):
-                rows = await _read(http, f"{node.url}/api/{resource}")
+                rows = await read_rows(http, f"{node.url}/api/{resource}")
                 if rows != first.setdefault(resource, rows):
                     found.differences.append(_difference(resource, node.node_id, first[resource], rows))
     found.ended = time.monotonic()
@@ -86,18 +82,3 @@ def _difference(resource: str, node_id: int, expected: Rows, rows: Rows) -> str:
         f"node {node_id} has other rows in {resource} than node 1: {len(rows)}, not {len(expected)}; "
         f"only node 1 has {only_first}, only node {node_id} has {only_here}"
     )
-
-
-async def _read(http: HttpClient, url: str) -> Rows:
-    rows: Rows = []
-    while True:
-        try:
-            answer = await http.get(f"{url}?limit={PAGE_ROWS}&offset={len(rows)}")
-        except RequestFailed as error:
-            raise CannotRead(str(error)) from None
-        if answer.status != 200:
-            raise CannotRead(f"{url} answered {answer.status}: {answer.text[:200]}")
-        page = answer.json()
-        rows += page
-        if len(page) < PAGE_ROWS:
-            return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -106,37 +105,3 @@ def _call(document: dict[str, Any]) -> Call:
     answer = document.pop("answer")
     verb = Verb(document.pop("verb"))
     return Call(key=(kind, name), verb=verb, answer=tuple(answer) if isinstance(answer, list) else answer, **document)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListVerdict:
-    """The rows of the lists at the end, held against what was told of each append."""
-
-    acknowledged: int
-    lost: int
-    """Acknowledged values that are not there."""
-    duplicated: int
-    """Values that are there more than once."""
-    refused_but_there: int
-    """Values of which it was said that they are not applied."""
-    never_sent: int
-    """Values that nobody appended."""
-
-    @property
-    def good(self) -> bool:
-        """Whether every promise was kept."""
-        return not (self.lost or self.duplicated or self.refused_but_there or self.never_sent)
-
-
-def judge_lists(calls: Iterable[Call], held: dict[str, list[int]]) -> ListVerdict:
-    """Compare the values in each list with the appends to it."""
-    appends = [call for call in calls if call.verb is Verb.APPEND]
-    told = {outcome: {(c.key[1], c.value) for c in appends if c.outcome == outcome} for outcome in (OK, NOT_APPLIED)}
-    there = Counter((name, value) for name, values in held.items() for value in values)
-    return ListVerdict(
-        acknowledged=len(told[OK]),
-        lost=len(told[OK] - there.keys()),
-        duplicated=sum(1 for times in there.values() if times > 1),
-        refused_but_there=len(told[NOT_APPLIED] & there.keys()),
-        never_sent=len(there.keys() - {(call.key[1], call.value) for call in appends}),
-    )

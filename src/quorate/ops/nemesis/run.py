@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,14 +14,16 @@ from typing import Any
 
 from quorate.errors import QuorateError
 from quorate.ops.http import HttpClient
+from quorate.ops.local_cluster import NoProgress
 from quorate.ops.local_node import NodeEnded
 from quorate.ops.nemesis.clients import Clients
 from quorate.ops.nemesis.cluster import NemesisCluster, lacks
 from quorate.ops.nemesis.disk import Disk
-from quorate.ops.nemesis.faults import Faults
+from quorate.ops.nemesis.faults import Faults, Tell
+from quorate.ops.nemesis.judge import ListVerdict, judge_calls, judge_lists
 from quorate.ops.nemesis.network import Network
 from quorate.ops.nemesis.readback import Readback, read_back
-from quorate.ops.nemesis.record import Call, ListVerdict, Record, judge_lists
+from quorate.ops.nemesis.record import Record
 from quorate.ops.nemesis.schedule import Kind, Round, Schedule, make_up_round
 
 FORM_SECONDS_MAX = 60.0
@@ -34,14 +36,6 @@ FEW_ROUNDS = 3
 WATCH_SECONDS = 0.1
 POLL_SECONDS = 0.1
 CLOSING_CLIENT = 1000
-
-Judge = Callable[[Sequence[Call]], list[str]]
-"""What is wrong with some calls: a text for each finding."""
-Tell = Callable[[str], None]
-
-
-class NoProgress(QuorateError):
-    """The cluster is healed, but does not do what it has to."""
 
 
 @dataclass(kw_only=True)
@@ -86,15 +80,12 @@ class Run:
         settings: Settings,
         network: Network,
         disk: Disk,
-        *,
-        judge: Judge,
         tell: Tell,
     ) -> None:
         self.record = Record()
         self.outcome = Outcome(seed=schedule.seed)
         self._schedule = schedule
         self._settings = settings
-        self._judge = judge
         self._started = time.monotonic()
         self._rounds_begun = 0
         self._say = tell
@@ -196,7 +187,7 @@ class Run:
 
     async def _judge_round(self, number: int) -> None:
         calls = self.record.of_round(number)
-        for finding in await asyncio.to_thread(self._judge, calls):
+        for finding in await asyncio.to_thread(judge_calls, calls):
             self._find(finding)
         for surprise in self.record.surprises:
             self._find(surprise)
@@ -264,7 +255,7 @@ class Run:
         self._tell("reading everything back from every node")
         found = await self._compare(every_list=True)
         everything = [*self.record.calls, *found.calls(self.record.calls)]
-        for finding in await asyncio.to_thread(self._judge, everything):
+        for finding in await asyncio.to_thread(judge_calls, everything):
             self._find(f"with everything read back: {finding}")
         self.outcome.lists = judge_lists(self.record.calls, found.lists)
         if not self.outcome.lists.good:
