@@ -5,6 +5,7 @@ Each is told of what it cares about, and raises :class:`Violation`. :class:`Inva
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TypeVarTuple, Unpack
 
@@ -91,7 +92,7 @@ def _holds(core: RaftCore, entry: Entry) -> bool:
 
 
 class LeaderCompleteness(Invariant):
-    """§5.4: a leader's log holds every entry that was committed in an earlier term."""
+    """§5.4: a leader's log holds every entry that was committed in an earlier term (by the leader of that term)."""
 
     name = "leader completeness (§5.4)"
 
@@ -99,9 +100,10 @@ class LeaderCompleteness(Invariant):
         if core.role is not Role.LEADER or (evidence.role is Role.LEADER and evidence.role_term == core.term):
             return
         # One that wins a term that others have left behind need not know what they have committed since.
-        last = next((entry for entry in reversed(self.known.committed) if entry.term < core.term), None)
-        if last is None:
+        count = bisect_left(self.known.committed_in, core.term)
+        if not count:
             return
+        last = self.known.committed[count - 1]
         # By log matching, all before it are there, too; and what is below the floor is there by its snapshot.
         log = core.log
         if last.index > log.last_index or (last.index >= log.floor.index and log.term(last.index) != last.term):
@@ -151,7 +153,7 @@ class CommittedIsDurable(Invariant):
                         f"{entry!r} counts as committed on {core.node_id}, but is durable only on {holders}, "
                         f"no majority of {[sorted(half) for half in quorum.halves]}"
                     )
-                self.known.commit(entry)
+                self.known.commit(entry, core.term)
 
     @staticmethod
     def _in_force(evidence: Evidence, core: RaftCore, index: int) -> Configuration:
@@ -234,8 +236,9 @@ class OneVotePerTerm(Invariant):
             self._forget(evidence)
 
     def wiped(self, evidence: Evidence) -> None:
-        if self.known.may_be_member(evidence.node_id):
-            self._forget(evidence)
+        # A member comes back as another voter, if at all. Who is none does not vote until it is added anew; whoever
+        # counts on a vote of its earlier life lacks the entry that removed it, and so finds no quorum.
+        self._forget(evidence)
 
     def _forget(self, evidence: Evidence) -> None:
         for voter, term in list(self._votes):

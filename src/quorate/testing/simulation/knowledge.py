@@ -29,6 +29,8 @@ class Knowledge:
         self.evidence: dict[int, Evidence] = {}
         self.committed: list[Entry] = []
         """The committed entries, from index 1 on, as the first node that knew of each had it."""
+        self.committed_in: list[int] = []
+        """For each of them the term whose leader committed it, which may be later than the entry's own."""
         self.leaders: dict[int, int] = {}
         """Term → its leader."""
         self.configurations: list[tuple[int, Configuration]] = [(0, Configuration())]
@@ -90,9 +92,10 @@ class Knowledge:
         is_new = evidence.began_at > 0 and evidence.node_id not in self.configuration
         return evidence.harmed or evidence.repairing or is_new
 
-    def commit(self, entry: Entry) -> None:
-        """One more entry is committed."""
+    def commit(self, entry: Entry, term: int) -> None:
+        """One more entry is committed, by the leader of ``term``."""
         self.committed.append(entry)
+        self.committed_in.append(term)
         if entry.kind is EntryKind.MEMBERSHIP:
             self.configurations.append((entry.index, Configuration.decode(entry.payload)))
             self.on_configuration()
