@@ -194,14 +194,17 @@ async def test_a_directory_of_another_node_or_cluster_is_refused(tmp_path: Path)
 
 
 async def test_scenario_33_the_membership_survives_restart_over_the_configuration(tmp_path: Path) -> None:
-    """A node that is restarted with other peers than before still goes by the members in its log.
+    """A node that is restarted with other peers than before still goes by what it began with, and by its log.
 
-    From etcd and Consul: where the flags of a restart won over what the cluster had agreed on, one forgotten change
-    of a start script split the cluster, each part with a majority of its own members.
-    Brings it back: in ``DurableState.beginning``, ignore ``identity.members``.
+    From: etcd and Consul: the flags of a restart won over what the cluster had agreed on.
+    How: one change of a start script that was forgotten splits the cluster, each part with a majority of its own.
+    Brings it back: in ``DurableState.beginning``, ``self._config.members`` in place of ``self.identity.members``; or
+    in ``RaftLog.__init__``, leave out ``recovered.configurations``.
     """
     port = free_port()
     async with Node(config(tmp_path, port=port)) as node:
+        await node.wait_for_leader()
+    async with Node(config(tmp_path, "2@127.0.0.1:9", port=port)) as node:
         await node.wait_for_leader()
         await node.members.update(1, priority=7)
     async with Node(config(tmp_path, "2@127.0.0.1:9", port=port)) as node:

@@ -71,7 +71,7 @@ def test_scenario_05_a_candidate_persists_its_own_vote() -> None:
 
     From: vesoft-inc/nebula #3415: the own vote was counted and never saved.
     How: it votes for itself, gets another's vote, leads, restarts in the same term, votes for a competitor.
-    Brings it back: in ``RaftCore._begin_campaign``, ``_send`` in place of ``_send_durable``.
+    Brings it back: in ``RaftCore._begin_campaign``, ``send`` the requests in place of ``send_durable``.
     """
     cluster = Cluster(3, offsets=[0, 14, 14])
     cluster.tick(times=16)
@@ -147,7 +147,7 @@ def test_scenario_39_voting_does_not_depend_on_ones_own_configuration() -> None:
 
     From: thesis, section 4.2.2, and etcd-io/raft, where learners vote for the same reason.
     How: a server that lags behind refuses a legitimate new member's request, and there is no quorum for ever.
-    Brings it back: in ``grants_vote``, refuse candidates that are not in the configuration.
+    Brings it back: in ``RaftCore._handle_vote_request``, return if the candidate is not in ``self.configuration``.
     """
     for configuration in (
         Configuration.of((1, 2, 3)),
@@ -202,7 +202,10 @@ def test_scenario_44_pre_vote_spreads_the_term_that_it_needs() -> None:
 
 
 def test_scenario_44_a_deposed_leader_follows_the_next_one() -> None:
-    """See the scenario above: here the old leader comes back with unreplicated entries and a lower term."""
+    """See the scenario above: here the old leader comes back with unreplicated entries and a lower term.
+
+    Brings it back: in ``RaftCore._enter_higher_term``, ignore the leader unless this node is a follower.
+    """
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.isolate(1)
@@ -237,7 +240,10 @@ def test_scenario_45_a_partial_partition_does_not_depose_a_leader_with_a_quorum(
 
 @pytest.mark.parametrize("cut", [(1, 3), (3, 1)], ids=["receives nothing", "sends nothing"])
 def test_scenario_45_a_one_way_partition_does_not_depose_a_leader_with_a_quorum(cut: tuple[int, int]) -> None:
-    """See the scenario above, with only one direction lost."""
+    """See the scenario above, with only one direction lost.
+
+    Brings it back: as there.
+    """
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.cut.add(cut)
@@ -248,7 +254,10 @@ def test_scenario_45_a_one_way_partition_does_not_depose_a_leader_with_a_quorum(
 
 @pytest.mark.parametrize("direction", ["hears nobody", "is heard by nobody"])
 def test_scenario_45_a_leader_in_a_one_way_partition_gives_way(direction: str) -> None:
-    """The counterpart: a leader that lost its quorum in one direction must not block the others for ever."""
+    """The counterpart: a leader that lost its quorum in one direction must not block the others for ever.
+
+    Brings it back: in ``Leadership._check_quorum``, ``return None``.
+    """
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.cut |= {(2, 1), (3, 1)} if direction == "hears nobody" else {(1, 2), (1, 3)}

@@ -85,7 +85,7 @@ def test_scenario_35_a_membership_change_needs_an_entry_of_the_current_term_comm
 
     From: the correction of 2015 to the thesis, section 4.1; atomix/copycat #23, baidu/braft #182.
     How: it builds upon a configuration that may yet be undone, or has been overtaken by one that it has not seen.
-    Brings it back: in ``Leadership.change_membership``, do not compare ``_no_op_index``.
+    Brings it back: in ``Leadership.obstacle_to_change``, do not compare ``_no_op_index``.
     """
     cluster = Cluster(3)
     cluster.tick(times=16)
@@ -195,6 +195,7 @@ def test_scenario_38_a_learner_promoted_unawares_still_votes() -> None:
     """Learner 4 was promoted and does not know; two of the other voters fail, and its vote is needed.
 
     From: etcd-io/etcd #10998, tikv/raft-rs #57: a learner refused, and there was no leader until it learned.
+    How: it can learn of its promotion from a leader only, and there is none without its vote.
     Brings it back: in ``RaftCore._handle_vote_request``, return if the node is no voter of its own configuration.
     """
     cluster = joined(4)
@@ -245,6 +246,7 @@ def test_scenario_40_41_removing_the_leader_elects_a_successor(size: int) -> Non
     """The leader goes on without counting itself, until its removal is committed; then it steps down for good.
 
     From: RedisLabs/redisraft #3, scylladb/scylladb #10833, logcabin/logcabin #205 (which was elected again and again).
+    How: the leader stays in office, or leaves before its removal is committed and stands again; the rest wait for it.
     Brings it back: in ``Leadership._maybe_commit``, never return ``Event.REMOVED``.
     """
     cluster = Cluster(size)
@@ -293,6 +295,7 @@ def test_scenario_42_a_restarted_learner_stays_a_learner() -> None:
     """A learner with a complete log restarts while there is no leader: it neither campaigns nor is it counted.
 
     From: async-raft/async-raft #114: with a log in its store, a learner came back as a follower, and elected itself.
+    How: whoever restarts takes itself for a voter, as long as its log names it at all.
     Brings it back: in ``RaftCore._may_campaign``, ask only whether this node is in the configuration.
     """
     cluster = joined(4)
@@ -463,7 +466,7 @@ def test_one_change_at_a_time_and_only_upon_what_the_caller_has_seen() -> None:
     """A second change is refused while the first is under way, and so is one made for an older configuration.
 
     From: section 6; etcd-io/etcd #5004 on changes that pile up.
-    Brings it back: in ``Leadership.change_membership``, leave out the comparison with ``committed``.
+    Brings it back: in ``Leadership.obstacle_to_change``, leave out the comparison of ``in_force`` with ``committed``.
     """
     cluster = joined(4)
     seen = cluster.core(1).log.configurations.index

@@ -75,7 +75,10 @@ def test_scenario_16_a_late_answer_confirms_no_later_read() -> None:
 
 
 def test_scenario_16_a_follower_accepts_no_answer_to_a_token_of_another_life() -> None:
-    """An answer for the process before the restart, or a repeated one, answers nobody. See the scenario above."""
+    """An answer for the process before the restart, or a repeated one, answers nobody. See the scenario above.
+
+    Brings it back: in ``FollowerReads.answered``, return ``True`` for every token.
+    """
     cluster = Cluster(3)
     cluster.elect(1)
     token = cluster.read(2)
@@ -201,7 +204,7 @@ def test_scenario_20_a_restart_never_serves_empty_reads() -> None:
 
     From: RedisLabs/redisraft #18 (Jepsen): empty values were read after all processes had restarted.
     How: commit and applied index begin at 0, the leader is confirmed, and the read index is 0.
-    Brings it back: as in scenario 15.
+    Brings it back: in ``LeaderReads.add``, ``PendingRead(origin, token, commit)``, as in scenario 15.
     """
     cluster = Cluster(3)
     cluster.elect(1)
@@ -227,7 +230,10 @@ def test_scenario_20_a_restart_never_serves_empty_reads() -> None:
 
 
 def test_scenario_20_a_single_node_serves_no_empty_reads_either() -> None:
-    """Alone, a node needs no round, but it needs its no-op. See the scenario above."""
+    """Alone, a node needs no round, but it needs its no-op. See the scenario above.
+
+    Brings it back: as there.
+    """
     cluster = Cluster(1)
     cluster.campaign(1)
     index = cluster.propose(1, b"kept")
@@ -246,9 +252,8 @@ def test_scenario_20_a_single_node_serves_no_empty_reads_either() -> None:
 def test_scenario_21_a_read_index_may_be_ahead_of_what_is_applied() -> None:
     """The core answers with an index, and the driver must wait until its state has applied it.
 
-    From: thesis section 6.4, step 4, which is easily left out on the leader, where it seldom matters.
-    How: a follower's confirmed read is answered from a state that lags behind the index.
-    Brings it back: the driver's part; here it is shown that the index really can be ahead.
+    Here it is shown that the index really can be ahead; that the driver waits is shown on real nodes, by
+    ``test_scenario_21_a_read_waits_until_its_own_node_has_applied``, which says where this is known from.
     """
     cluster = Cluster(3)
     cluster.elect(1)

@@ -75,7 +75,7 @@ def test_scenario_09_a_single_node_never_acknowledges_before_its_log_is_durable(
 
     From: etcd-io/etcd #14370: a one-member cluster acknowledged before the WAL was written, and lost it in a crash.
     How: with a quorum of one the own copy was counted when it was appended.
-    Brings it back: in ``RaftCore.ready``, step the own ``AppendEntriesReply`` in place of ``_send_durable``.
+    Brings it back: in ``Leadership.prepare_output``, ``handle_append_reply`` at once in place of ``send_durable``.
     """
     cluster = Cluster(1)
     cluster.campaign(1)
@@ -94,7 +94,7 @@ def test_scenario_10_power_loss_of_all_nodes_keeps_what_was_acknowledged() -> No
 
     From: etcd-io/etcd #12589, which asks whether this can happen; as in scenario 8.
     How: a quorum acknowledged from memory, nobody had it on disk.
-    Brings it back: in ``Persistence.hold``, ``return False`` first of all.
+    Brings it back: in ``Persistence.hold``, ``return False`` for an ``AppendEntriesReply``.
     """
     cluster = Cluster(3)
     cluster.elect(1)
@@ -183,7 +183,7 @@ def test_scenario_24_a_proposal_that_is_refused_has_no_effect() -> None:
 
     From: section 8 on duplicates: a client retries what it was told had no effect, and it is applied twice.
     How: the entry is appended before the checks, or stays behind when a batch is refused halfway.
-    Brings it back: in ``RaftCore.propose``, check the bound after appending.
+    Brings it back: in ``Leadership.propose``, check the bound after appending.
     """
     cluster = Cluster(3, uncommitted_bytes_max=10)
     cluster.elect(1)
@@ -221,7 +221,10 @@ def test_scenario_48_a_commit_beyond_the_last_index_is_an_error_not_silence() ->
 
 
 def test_scenario_48_a_state_machine_ahead_of_the_log_is_an_error_at_start() -> None:
-    """See the scenario above: the state's own applied index proves what was committed."""
+    """See the scenario above: the state's own applied index proves what was committed.
+
+    Brings it back: as there.
+    """
     disk = Disk(HardState(1), entries([1]))
     with pytest.raises(ProtocolViolation, match="entry 2 is committed, but this log ends at 1"):
         RaftCore(CoreConfig(node_id=1), Configuration.of((1,)), disk.recovered, disk, FixedTimeouts(0), applied=2)

@@ -226,7 +226,10 @@ def test_scenario_32_membership_is_restored_from_a_snapshot() -> None:
 
 
 def test_scenario_32_a_joiner_without_a_configuration_gets_it_with_the_snapshot() -> None:
-    """See the scenario above, for one that knew nothing at all."""
+    """See the scenario above, for one that knew nothing at all.
+
+    Brings it back: as there.
+    """
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.join(4)
