@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "quorate"
 
 FOUNDATIONS = {"errors", "_version"}
-ENGINE = {"machine", "node", "errors", "config", "raft.roles"}
+ENGINE = {"machine", "node", *FOUNDATIONS, "config", "raft.roles"}
 FACES = ("models", "kv", "tasks")
 BELOW_OPS = {*FOUNDATIONS, "config", "records", "raft", "storage", "transport", "machine", "node", *FACES, "web", "app"}
 

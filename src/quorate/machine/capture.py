@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from quorate.errors import ConfigError, CorruptLog, StorageError
+from quorate.machine.contract import Rows
 from quorate.machine.copies import Pinned
 from quorate.machine.sessions import Request
 
@@ -20,6 +22,10 @@ class SavedMachine(msgspec.Struct, array_like=True, frozen=True):
     name: str
     state: bytes
     requests: list[Request]
+
+    def encode(self) -> bytes:
+        """As part of a digest."""
+        return _encoder.encode(self)
 
 
 class SavedMachines(msgspec.Struct, array_like=True, frozen=True, tag="quorate machines 1"):
@@ -82,20 +88,34 @@ def check_applied(applied: Mapping[str, int], run_here: AbstractSet[str], index:
 class Capture:
     """All machines as they were behind the entry ``index``, at the log's time ``time_us``.
 
+    Where machines write their state bit by bit it is not :attr:`complete` until they have written that of the moment.
     :meth:`close` it: while the file is pinned, no :meth:`Router.sync` behind the moment is complete, and SQLite's own
     log grows.
     """
 
-    def __init__(self, saved: SavedMachines, pinned: Pinned | None) -> None:
+    def __init__(self, saved: SavedMachines, pinned: Pinned | None, *, complete: bool = True) -> None:
         self.index = saved.index
         self.time_us = saved.time_us
+        self.complete = complete
+        """Whether there is everything that :meth:`copy_state` needs."""
+        self.closed = False
         self._saved = saved
         self._pinned = pinned
+        self._later: Pinned | None = None
+        self._rows: Sequence[Rows] = ()
+
+    def complete_with(self, pinned: Pinned, rows: Sequence[Rows]) -> None:
+        """What was missing in the file at the moment are these rows, which it has now."""
+        if self._pinned is None:
+            self._pinned = pinned  # nothing in the file is of a later moment
+        else:
+            self._later, self._rows = pinned, rows
+        self.complete = True
 
     @property
     def has_state(self) -> bool:
         """Whether there is a SQLite file, and with it something for :meth:`copy_state` to copy."""
-        return self._pinned is not None
+        return self._pinned is not None or not self.complete
 
     @cached_property
     def machines(self) -> bytes:
@@ -112,11 +132,18 @@ class Capture:
         Blocks for as long as that takes: call it from a thread. Writers go on meanwhile. Raises
         :class:`StorageError`, also when :meth:`close` is called meanwhile; what is at ``path`` is worthless then.
         """
-        if self._pinned is None:
-            raise StorageError("no state machine keeps its state in a file")
-        self._pinned.copy_to(path)
+        if self._pinned is None or not self.complete:
+            raise StorageError("no state machine keeps its state in a file, or not all of it is there yet")
+        self._pinned.copy_to(path, None if self._later is None else self._amend)
+
+    def _amend(self, copy: apsw.Connection) -> None:
+        assert self._later is not None
+        for rows in self._rows:
+            self._later.carry_rows(rows, copy)
 
     def close(self) -> None:
         """Let go of the file. Idempotent, for any thread; ends a :meth:`copy_state` under way."""
-        if self._pinned is not None:
-            self._pinned.close()
+        self.closed = True
+        for pinned in (self._pinned, self._later):
+            if pinned is not None:
+                pinned.close()

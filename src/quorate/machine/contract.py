@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from uuid import UUID
 
 if TYPE_CHECKING:
+    from quorate.machine.digest import Hash
     from quorate.machine.sqlite import SqliteState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +41,11 @@ class ApplyContext:
         self.position = position
         self._seed = seed
         self._ids_made = 0
+
+    @property
+    def random_seed(self) -> int:
+        """A seed for this command's randomness: 64 bits that the leader chose, and the command's place in the log."""
+        return (self._seed << 96) | (self.index << 32) | self.position
 
     @property
     def time(self) -> datetime:
@@ -138,6 +144,61 @@ class DiskStateMachine(ABC):
         Whatever the machine itself has opened on the file must be closed by then, for the file may be replaced: SQLite
         does not survive that under an open connection.
         """
+
+
+class Rows(NamedTuple):
+    """Rows to be carried from one SQLite file into another that has the same tables."""
+
+    select: str
+    bindings: tuple[str | int, ...]
+    insert: str
+
+
+class CachedStateMachine(DiskStateMachine):
+    """A state machine that answers from memory, and writes what was changed to the group's SQLite file bit by bit.
+
+    That is a checkpoint: the state as it is when the checkpoint begins, however long the writing takes and whatever is
+    applied meanwhile. In the same transaction in which it is complete, the router writes the applied index of its
+    beginning. Should the process end before that, :meth:`open` must find the state of the checkpoint before: the
+    commands behind it are applied again.
+
+    :meth:`apply` writes nothing to the file, and :meth:`open` loads what the last complete checkpoint holds.
+    """
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Whether so much was changed that a checkpoint should begin; some seconds behind a change one does anyway."""
+        return False
+
+    @abstractmethod
+    def begin_checkpoint(self) -> None:
+        """The checkpoint is to hold the state as it is now. Called between two entries; takes microseconds."""
+
+    @abstractmethod
+    def write_checkpoint(self, seconds: float) -> bool:
+        """Write for about so long, in a transaction that the router keeps; returns whether the checkpoint is complete.
+
+        What :meth:`open` goes by must say so in that transaction, and in none before.
+        """
+
+    @abstractmethod
+    def checkpoint_rows(self) -> list[Rows]:
+        """What the last checkpoint has written: brings the file as it was when that began to where it ended."""
+
+    @abstractmethod
+    def digest_into(self, digest: Hash) -> None:
+        """Add the state, equal on every node that has applied the same entries, to ``digest``.
+
+        The tables belong into :attr:`local_tables`, for checkpoints come at other moments on each node.
+        """
+
+    def to_portable(self, result: object) -> object:
+        """A result of :meth:`apply` in plain data, to be kept for retries of the request."""
+        return result
+
+    def from_portable(self, portable: object) -> object:
+        """The result that :meth:`to_portable` was given."""
+        return portable
 
 
 Machine = StateMachine | DiskStateMachine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,9 +15,13 @@ from urllib.parse import quote
 import apsw
 
 from quorate.errors import CorruptLog, StorageError
+from quorate.machine.contract import Rows
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
+Amend = Callable[[apsw.Connection], None]
+
+ROWS_PER_STEP = 200
 PAGES_PER_STEP = 128
 """Copied at once (of 4 KiB each): so long does :meth:`Pinned.close` wait for a copy under way."""
 STEPS_PER_FSYNC = 64
@@ -41,22 +46,23 @@ class Pinned:
         self._lock = Lock()
         self.closed = False
 
-    def copy_to(self, path: Path) -> None:
+    def copy_to(self, path: Path, amend: Amend | None = None) -> None:
         """Write the file of that moment to ``path``, a database by itself, and fsync it. Blocking.
 
-        Raises :class:`StorageError`, also when :meth:`close` is called meanwhile.
+        ``amend`` changes the copy before it is finished. Raises :class:`StorageError`, also when :meth:`close` is
+        called meanwhile.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
             try:
-                self._copy(path, descriptor)
+                self._copy(path, descriptor, amend)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)  # behind SQLite's own: closing it would take SQLite's locks with it
         except (OSError, apsw.Error) as error:
             raise StorageError(f"cannot copy the state to {path}: {error}") from error
 
-    def _copy(self, path: Path, descriptor: int) -> None:
+    def _copy(self, path: Path, descriptor: int, amend: Amend | None) -> None:
         target = apsw.Connection(str(path))
         try:
             target.pragma("journal_mode", "off")  # a copy that is not finished is worth nothing
@@ -73,8 +79,22 @@ class Pinned:
                     _sync_data(descriptor)
             with self._open():
                 backup.finish()
+            if amend is not None:
+                with target:
+                    amend(target)
         finally:
             target.close()
+
+    def carry_rows(self, rows: Rows, target: apsw.Connection) -> None:
+        """Put rows of this moment into another file. Blocking; raises :class:`StorageError` as :meth:`copy_to`."""
+        with self._open():
+            cursor = self._connection.execute(rows.select, rows.bindings)
+        while True:
+            with self._open():
+                found = list(islice(cursor, ROWS_PER_STEP))
+            if not found:
+                return
+            target.executemany(rows.insert, found)
 
     @contextmanager
     def _open(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import apsw
 import msgspec
 
-_OWN_TABLES = frozenset({"quorate_applied", "quorate_sessions"})
+_OWN_TABLES = frozenset({"quorate_applied", "quorate_sessions", "quorate_cached_sessions", "quorate_cached_requests"})
 _SESSIONS = "SELECT machine, request_id, fingerprint, outcome, time_us FROM quorate_sessions ORDER BY machine, sequence"
 _encode = msgspec.msgpack.Encoder().encode
 

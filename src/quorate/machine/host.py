@@ -37,10 +37,16 @@ class Host:
         if remembered is not None:
             if remembered[0] != fingerprint:
                 return RequestIdReused(f"request id {command.request_id!r} was used for another command")
-            return decode_outcome(remembered[1])
+            return self._decoded(remembered[1])
         outcome = self._run(command.body, context)
-        self._sessions.remember(command.request_id, fingerprint, encode_outcome(outcome), context.time_us)
+        self._sessions.remember(command.request_id, fingerprint, self._encoded(outcome), context.time_us)
         return outcome
+
+    def _encoded(self, outcome: object) -> bytes:
+        return encode_outcome(outcome)
+
+    def _decoded(self, encoded: bytes) -> object:
+        return decode_outcome(encoded)
 
     def _run(self, body: bytes, context: ApplyContext) -> object:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
@@ -9,13 +10,21 @@ from pathlib import Path
 from threading import Lock
 
 from quorate.errors import CommandFailed, ConfigError, CorruptLog, ProtocolViolation, StorageError, StorageFailed
+from quorate.machine.cached import CachedHost, CachedSessions, Checkpoint
 from quorate.machine.capture import Capture, SavedMachine, SavedMachines, check_applied, decode_machines
 from quorate.machine.commands import Command, decode_batch
-from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
+from quorate.machine.contract import ApplyContext, CachedStateMachine, DiskStateMachine, StateMachine
 from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
 from quorate.machine.sessions import MemorySessions, SqliteSessions
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.raft.entry import Entry, EntryKind
+
+SLICE_SECONDS = 0.003
+"""For so long a :meth:`Router.flush` writes to a checkpoint, less what the last commit took, for so may this."""
+SLICE_SECONDS_MIN = 0.0005
+CLOSE_SECONDS = 5.0
+"""For so long :meth:`Router.close` goes on with checkpoints: what is not done by then will be applied again."""
+CLOSE_SLICE_SECONDS = 0.1
 
 
 class Router:
@@ -34,6 +43,8 @@ class Router:
         self._witness = witness
         self._state_path = Path()
         self._hosts: dict[str, MemoryHost | DiskHost] = {}
+        self._transactional = False
+        self._commit_seconds = 0.0
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
         self._last_time_us = 0
@@ -42,9 +53,13 @@ class Router:
         self._synced_index = 0
         self._marking_synced = Lock()
         self._saved_index = 0
+        self._checkpoint: Checkpoint | None = None
+        self._capturing: Capture | None = None
         self._broken = False
         self.unflushed = 0
         """Commands applied since the last :meth:`flush`."""
+        self.begins_checkpoints = True
+        """Whether a :meth:`flush` begins a checkpoint of its own accord where one is due."""
 
     # -- opening and closing -----------------------------------------------------------------------------
 
@@ -77,12 +92,14 @@ class Router:
                 last_times[applied] = time_us
             else:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
+        self._transactional = bool(self._written_at_once)
         self._last_index = self.applied if last_times else 0
         self._last_time_us = last_times.get(self._last_index, 0)
         self._flushed_index = min((host.flushed for host in self._on_disk), default=0)
         with self._marking_synced:
             self._synced_index = 0
         self._saved_index = saved.index
+        self._checkpoint = self._capturing = None
         self.unflushed = 0
         self.sync()
 
@@ -90,7 +107,10 @@ class Router:
         if self._state is None:
             self._state = self._open_state(self._state_path)
         applied, time_us = self._state.applied(name)
-        self._hosts[name] = DiskHost(name, machine, SqliteSessions(self._state, name), applied)
+        if isinstance(machine, CachedStateMachine):
+            self._hosts[name] = CachedHost(name, machine, CachedSessions(self._state, name), applied)
+        else:
+            self._hosts[name] = DiskHost(name, machine, SqliteSessions(self._state, name), applied)
         self._opened.append(machine)
         machine.open(self._state)
         return applied, time_us
@@ -99,7 +119,10 @@ class Router:
         return {name for name, machine in self.machines.items() if isinstance(machine, kind)}
 
     def close(self, *, flush: bool = True) -> None:
-        """Flush, unless told not to, and close. Everything is closed whatever fails, and then that is raised."""
+        """Flush, unless told not to, and close. Everything is closed whatever fails, and then that is raised.
+
+        Flushing includes a checkpoint, as far as that can be done in ``CLOSE_SECONDS``.
+        """
         with ExitStack() as closing:
             if self._state is not None:
                 closing.callback(self._state.close)
@@ -108,8 +131,14 @@ class Router:
             try:
                 if flush and not self._broken:
                     self.flush()
+                    self._finish_checkpoints()
             finally:
                 self._opened, self._state = [], None
+
+    def _finish_checkpoints(self) -> None:
+        ends = time.monotonic() + CLOSE_SECONDS
+        while (self.is_checkpointing or self.begin_checkpoint()) and time.monotonic() < ends:
+            self.flush(CLOSE_SLICE_SECONDS)
 
     # -- how far it got ----------------------------------------------------------------------------------
 
@@ -120,6 +149,14 @@ class Router:
     @property
     def _on_disk(self) -> list[DiskHost]:
         return [host for host in self._hosts.values() if isinstance(host, DiskHost)]
+
+    @property
+    def _cached(self) -> list[CachedHost]:
+        return [host for host in self._hosts.values() if isinstance(host, CachedHost)]
+
+    @property
+    def _written_at_once(self) -> list[DiskHost]:
+        return [host for host in self._on_disk if not isinstance(host, CachedHost)]
 
     @property
     def applied(self) -> int:
@@ -198,7 +235,7 @@ class Router:
     def _apply_batch(self, entry: Entry) -> list[object]:
         batch = decode_batch(entry.payload)
         self._last_time_us = max(batch.time_us, self._last_time_us + 1)
-        if self._state is not None:
+        if self._state is not None and self._transactional:
             self._state.begin()
         outcomes: list[object] = []
         for position, command in enumerate(batch.commands):
@@ -227,22 +264,34 @@ class Router:
 
     # -- durability --------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def flush(self, seconds: float | None = None) -> None:
         """Commit what was applied, with the applied index, to the SQLite file: it survives this process.
 
-        After a failure, :class:`StorageFailed` included that this raises, the file stays as it was committed last.
+        Of a machine that has its state in memory, that is a bit of its checkpoint: see :attr:`is_checkpointing`; what
+        takes ``seconds``, if they are given. After a failure, :class:`StorageFailed` included that this raises, the
+        file stays as it was committed last.
         """
         self._check_working()
-        behind = [host for host in self._on_disk if host.flushed < host.applied]
-        if self._state is not None and (self.unflushed or behind):
+        behind = [host for host in self._written_at_once if host.flushed < host.applied]
+        if self.begins_checkpoints and any(host.machine.is_checkpoint_due for host in self._cached):
+            self.begin_checkpoint()
+        checkpoint = self._checkpoint
+        if self._state is not None and (behind or checkpoint or (self.unflushed and self._transactional)):
             self._broken = True  # unless all of this succeeds
             self._state.begin()
             for host in behind:
                 self._state.set_applied(host.name, host.applied, self._last_time_us)
+            if checkpoint is not None:
+                usual = max(SLICE_SECONDS - self._commit_seconds, SLICE_SECONDS_MIN)
+                checkpoint.write(usual if seconds is None else seconds)
+            began = time.perf_counter()
             self._state.commit()
+            self._commit_seconds = time.perf_counter() - began
             self._broken = False
             for host in behind:
                 host.flushed = host.applied
+            if checkpoint is not None:
+                self._wrote(checkpoint)
             self._flushed_index = min(host.flushed for host in self._on_disk)
         self.unflushed = 0
 
@@ -257,6 +306,32 @@ class Router:
                 self._synced_index = max(self._synced_index, flushed)
         return synced
 
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    @property
+    def is_checkpointing(self) -> bool:
+        """Whether a checkpoint is under way: each :meth:`flush` writes a bit of it."""
+        return self._checkpoint is not None
+
+    def begin_checkpoint(self) -> bool:
+        """Begin a checkpoint, unless one is under way or nothing was applied since; returns whether it did."""
+        self._check_working()
+        behind = [host for host in self._cached if host.flushed < host.applied]
+        if self._checkpoint is not None or self._state is None or not behind:
+            return False
+        self._checkpoint = Checkpoint(self._state, behind, self._last_time_us)
+        return True
+
+    def _wrote(self, checkpoint: Checkpoint) -> None:
+        checkpoint.committed()
+        if not checkpoint.is_written:
+            return
+        self._checkpoint = None
+        capture, self._capturing = self._capturing, None
+        if capture is not None and not capture.closed:
+            assert self._state is not None
+            capture.complete_with(self._state.pin(), checkpoint.rows())
+
     # -- snapshots ---------------------------------------------------------------------------------------
 
     @property
@@ -267,17 +342,35 @@ class Router:
     def capture(self) -> Capture:
         """Flush, and keep this moment of all machines for a snapshot. On the event loop, between two entries.
 
-        Takes the machines' own ``snapshot()`` and some microseconds. Raises :class:`StorageFailed` when the node must
-        stop, and :class:`StorageError` when there is just nothing to capture: of a witness, before the first entry,
-        while the machines are not :attr:`level <is_level>`, or where a machine cannot make its snapshot.
+        Takes the machines' own ``snapshot()`` and some microseconds. Where machines write checkpoints, one begins, and
+        the capture is :attr:`~Capture.complete` with it, by some :meth:`flush` to come. Raises :class:`StorageFailed`
+        when the node must stop, and :class:`StorageError` when there is just nothing to capture: of a witness, before
+        the first entry, while the machines are not :attr:`level <is_level>` or a checkpoint is under way, or where a
+        machine cannot make its snapshot.
         """
+        if self.is_checkpointing:
+            raise StorageError("a checkpoint is under way")
+        saved = self._saved_machines()
+        state, complete = self._state, True
+        if state is not None and (self.begin_checkpoint() or self.is_checkpointing):  # the flush may have begun it
+            complete = False
+        pinned = state.pin() if state is not None and (complete or self._transactional) else None
+        capture = Capture(saved, pinned, complete=complete)
+        if not complete:
+            self._capturing = capture
+        return capture
+
+    def capture_memory(self) -> Capture:
+        """The same without what is in the file: the machines that live in memory alone."""
+        return Capture(self._saved_machines(), None)
+
+    def _saved_machines(self) -> SavedMachines:
         self._check_working()
         if self._witness or not self._last_index or not self.is_level:
             raise StorageError("there is no state to capture now")
         self.flush()
         saved = [_saved(host) for host in self._in_memory]
-        pinned = self._state.pin() if self._state is not None else None
-        return Capture(SavedMachines(self._last_index, self._last_time_us, saved), pinned)
+        return SavedMachines(self._last_index, self._last_time_us, saved)
 
     def check_copy(self, path: Path | None, machines: bytes, index: int) -> None:
         """Whether a snapshot is fit for :meth:`replace_state`. ``path``: where its copy of the file is, if it has one.
@@ -352,6 +445,9 @@ class Router:
         machines = sorted((_saved(host) for host in self._in_memory), key=lambda saved: saved.name)
         digest = blake2b(SavedMachines(0, self._last_time_us, machines).encode(), digest_size=16)
         if self._state is not None:
+            for host in sorted(self._cached, key=lambda host: host.name):
+                digest.update(SavedMachine(host.name, b"", host.sessions.requests()).encode())
+                host.machine.digest_into(digest)
             local = frozenset[str]().union(*(host.machine.local_tables for host in self._on_disk))
             self._state.digest_into(digest, local)
         return digest.hexdigest()

@@ -51,6 +51,11 @@ class MemorySessions:
         self._by_id = {request[0]: request for request in self._oldest_first}
         self._bytes = sum(len(request[2]) for request in self._oldest_first)
 
+    @property
+    def count(self) -> int:
+        """How many are remembered."""
+        return len(self._oldest_first)
+
     def requests(self) -> list[Request]:
         """All that is remembered, oldest first. Takes about a millisecond where ``REQUESTS_MAX`` are remembered."""
         return list(self._oldest_first)

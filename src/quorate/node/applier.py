@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+from quorate.errors import StorageError
+from quorate.machine.capture import Capture
 from quorate.machine.router import Router
 from quorate.raft.entry import Entry
 
 APPLY_SLICE_SECONDS = 0.004
 """Applying yields to the event loop after this long."""
 FLUSH_SECONDS = 0.05
+CHECKPOINT_PAUSE_SECONDS = 0.01
+"""While a checkpoint is under way, a bit of it is written this often."""
 FLUSH_COMMANDS = 2_000
 """Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
 
@@ -82,6 +86,36 @@ class Applier:
         finally:
             self._paused = False
             self._loop.call_soon(self._go_on)
+            self._plan_flush()
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    def begin_checkpoint(self) -> None:
+        """Have the machines that keep their state in memory write it, bit by bit, unless there is nothing to write."""
+        if not self._stopped and not self.suspended:
+            with self._failing_loudly():
+                self._router.begin_checkpoint()
+            self._plan_flush()
+
+    async def until_no_checkpoint(self) -> None:
+        """Return when no checkpoint is under way. Raises :class:`StorageError` if it cannot be completed."""
+        self._router.begins_checkpoints = False
+        try:
+            while self._router.is_checkpointing:
+                await self._checkpoint_step()
+        finally:
+            self._router.begins_checkpoints = True
+
+    async def until_complete(self, capture: Capture) -> None:
+        """Return when all of the capture is there. Raises :class:`StorageError` if it cannot be completed."""
+        while not capture.complete:
+            await self._checkpoint_step()
+
+    async def _checkpoint_step(self) -> None:
+        if self._stopped or self.suspended or not self._router.is_checkpointing:
+            raise StorageError("the state is being closed or replaced")
+        self._plan_flush()
+        await asyncio.sleep(CHECKPOINT_PAUSE_SECONDS)
 
     def suspend(self) -> None:
         """Apply nothing more, and forget what waits: another state takes the place of this one."""
@@ -107,8 +141,18 @@ class Applier:
     def _plan_flush(self) -> None:
         if self._router.unflushed >= FLUSH_COMMANDS:
             self._flush()
-        elif self._router.unflushed and self._flush_timer is None:
-            self._flush_timer = self._loop.call_later(FLUSH_SECONDS, self._flush)
+        if self._flush_timer is None and not (self._paused or self._stopped):
+            if self._router.is_checkpointing:
+                self._flush_timer = self._loop.call_later(CHECKPOINT_PAUSE_SECONDS, self._flush_in_time)
+            elif self._router.unflushed:
+                self._flush_timer = self._loop.call_later(FLUSH_SECONDS, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._flush_timer = None
+        if not self._paused:
+            self._flush()
+            if not self.suspended:
+                self._plan_flush()
 
     def _flush(self) -> None:
         self._cancel_timer()

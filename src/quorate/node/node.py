@@ -384,11 +384,14 @@ class Node:
         request_id: str | None = None,
         timeout: float | None = None,
         forward: bool = True,
+        patient: bool = True,
     ) -> Applied:
         """Have ``command`` applied on every node; returns the state machine's answer once it is applied here.
 
         On a follower the command is passed on to the leader, unless ``forward`` is false. With a ``request_id``
-        a retry of the same command, on any node, is applied once and gets the first answer.
+        a retry of the same command, on any node, is applied once and gets the first answer. While there is no leader,
+        one is waited for, unless not ``patient``: then commands that one caller proposes one after the other keep
+        their order, too.
 
         Raises :class:`~quorate.errors.NotApplied` (certainly without effect), :class:`OutcomeUnknown` (after
         ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
@@ -402,12 +405,13 @@ class Node:
             raise NodeStopped("the node is stopping")
         self._proposing += 1
         try:
-            if forward and not self.is_witness:
+            may_forward = forward and not self.is_witness
+            if may_forward and patient:
                 return await propose_anywhere(self._running_group, wrapped, seconds)
             group = self._running_group()
-            if not self.is_leader:
+            if not (may_forward or self.is_leader):
                 raise NotLeader(self.leader)
-            return await group.propose(wrapped, seconds, may_forward=False)
+            return await group.propose(wrapped, seconds, may_forward=may_forward)
         finally:
             self._proposing -= 1
 

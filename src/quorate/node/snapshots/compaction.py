@@ -77,6 +77,7 @@ class Compaction:
             is_due = now >= self._not_before and self.target() is not None
             if self._group.applier.suspended or (not is_due and now < checkpoint_due):
                 continue
+            self._group.applier.begin_checkpoint()
             await self._checkpoint()
             checkpoint_due = self._loop.time() + CHECKPOINT_SECONDS
             if is_due:
@@ -147,7 +148,7 @@ class Compaction:
         """Make the state of the machines in memory durable, as it is now."""
         if self._group.applier.suspended:
             return
-        capture = self._router.capture()
+        capture = self._router.capture_memory()
         try:
             floor = self._group.core.log.floor_at(capture.index)
             directory = self._access.directory

@@ -129,8 +129,10 @@ class OutgoingSnapshots:
         if self._group.applier.suspended:
             raise StorageError("the state is being replaced")
         number = next(self._numbers)
+        await self._group.applier.until_no_checkpoint()
         capture = self._preparing = self._router.capture()
         try:
+            await self._group.applier.until_complete(capture)
             return self._added(await in_thread(self._copied, number, self._log.floor_at(capture.index), capture))
         except BaseException:
             await self._access.call(self._access.directory.remove_outgoing, number)

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from quorate.errors import CorruptLog, StorageError, StorageFailed
-from quorate.machine.copies import Pinned
+from quorate.machine.copies import Amend, Pinned
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.storage.filesystem import read_bytes, write_atomically
 from quorate.testing.simulation.disk import COMMITS_REMEMBERED_MAX, SimulatedDisk
@@ -115,11 +115,15 @@ class _PinnedImage(Pinned):
         self._image = image
         self._disk = disk
 
-    def copy_to(self, path: Path) -> None:
+    def copy_to(self, path: Path, amend: Amend | None = None) -> None:
         """Write the image to ``path``, durably."""
         if self.closed:
             raise StorageError("the copy of the state was given up")
+        image = self._image
         try:
-            write_atomically(self._disk, path, self._image)
-        except OSError as error:
+            if amend is not None:
+                amend(self._connection)
+                image = self._connection.serialize("main")
+            write_atomically(self._disk, path, image)
+        except (OSError, apsw.Error) as error:
             raise StorageError(f"cannot copy the state to {path}: {error}") from error

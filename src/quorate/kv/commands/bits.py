@@ -1,0 +1,150 @@
+"""Strings as rows of bits: bit 0 is the highest of the first byte, and beyond the end all are 0.
+
+What Redis says of them: https://redis.io/docs/latest/commands/?group=bitmap
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import and_, or_, xor
+
+from quorate.kv.arguments import integer, keyword, syntax_error
+from quorate.kv.commands.strings import STRING_BYTES_MAX, span
+from quorate.kv.keyspace import Keyspace
+from quorate.kv.registry import Arguments, Keys, command
+from quorate.kv.replies import CommandError, Reply
+
+NO_OFFSET = "ERR bit offset is not an integer or out of range"
+NO_BIT = "ERR bit is not an integer or out of range"
+NO_BIT_TO_FIND = "ERR The bit argument must be 1 or 0."
+
+
+def bit_offset(text: bytes) -> int:
+    """The place of a bit that a string can have. Raises if it is none."""
+    offset = integer(text, NO_OFFSET)
+    if not 0 <= offset < 8 * STRING_BYTES_MAX:
+        raise CommandError(NO_OFFSET)
+    return offset
+
+
+def setbit_arguments(arguments: Arguments) -> tuple[int, int]:
+    """The place and the bit that ``SETBIT`` names."""
+    offset, bit = bit_offset(arguments[2]), integer(arguments[3], NO_BIT)
+    if bit not in (0, 1):
+        raise CommandError(NO_BIT)
+    return offset, bit
+
+
+@command("SETBIT", 4, group="bitmap", write=True, check=setbit_arguments)
+def setbit(db: Keyspace, arguments: Arguments) -> Reply:
+    """Set or clear one bit; returns what it was."""
+    key, (offset, bit) = arguments[1], setbit_arguments(arguments)
+    value = db.get(key, bytes)
+    at, mask = offset >> 3, 0x80 >> (offset & 7)
+    old = int(value is not None and at < len(value) and value[at] & mask != 0)
+    if value is None or at >= len(value) or old != bit:
+        changed = bytearray((value or b"").ljust(at + 1, b"\0"))
+        changed[at] = changed[at] | mask if bit else changed[at] & ~mask
+        db.put(key, bytes(changed), "setbit", expires_us=None)
+    return old
+
+
+@command("GETBIT", 3, group="bitmap", check=lambda arguments: bit_offset(arguments[2]))
+def getbit(db: Keyspace, arguments: Arguments) -> Reply:
+    """One bit."""
+    value, offset = db.get(arguments[1], bytes) or b"", bit_offset(arguments[2])
+    return value[offset >> 3] >> (7 - (offset & 7)) & 1 if offset >> 3 < len(value) else 0
+
+
+def bit_range(ends: Arguments, length: int) -> tuple[int, int]:
+    """From which bit to which (exclusive) ``[start [end [BYTE|BIT]]]`` goes in ``length`` bytes; raises if nowhere."""
+    if len(ends) > 3 or (len(ends) == 3 and keyword(ends[2]) not in (b"BYTE", b"BIT")):
+        raise syntax_error()
+    first = integer(ends[0]) if ends else 0
+    last = integer(ends[1]) if len(ends) > 1 else -1
+    if len(ends) == 3 and keyword(ends[2]) == b"BIT":
+        return span(first, last, 8 * length)
+    first, end = span(first, last, length)
+    return 8 * first, 8 * end
+
+
+def part_of(value: bytes, first: int, end: int, around: int) -> bytearray:
+    """The bytes with the bits from ``first`` to ``end``, not empty; the other bits in them become ``around``."""
+    part = bytearray(value[first >> 3 : (end + 7) >> 3])
+    before, after = 0xFF >> (first & 7), 0xFF << (-end & 7) & 0xFF
+    for at, mask in ((0, before), (-1, after)):
+        part[at] = part[at] | ~mask & 0xFF if around else part[at] & mask
+    return part
+
+
+def check_bitcount(arguments: Arguments) -> None:
+    """Raises what is wrong with a range that has to have both ends."""
+    if len(arguments) == 3:
+        raise syntax_error()
+    bit_range(arguments[2:], 0)
+
+
+@command("BITCOUNT", -2, group="bitmap", check=check_bitcount)
+def bitcount(db: Keyspace, arguments: Arguments) -> Reply:
+    """How many bits are set."""
+    value = db.get(arguments[1], bytes) or b""
+    first, end = bit_range(arguments[2:], len(value))
+    if first >= end:
+        return 0
+    return int.from_bytes(part_of(value, first, end, 0), "big").bit_count()
+
+
+def check_bitpos(arguments: Arguments) -> None:
+    """Raises what is wrong with the bit or the range."""
+    if integer(arguments[2]) not in (0, 1):
+        raise CommandError(NO_BIT_TO_FIND)
+    bit_range(arguments[3:], 0)
+
+
+@command("BITPOS", -3, group="bitmap", check=check_bitpos)
+def bitpos(db: Keyspace, arguments: Arguments) -> Reply:
+    """Where the first bit is that is set, or the first that is not; -1 if there is none."""
+    value, bit = db.get(arguments[1], bytes), integer(arguments[2])
+    if value is None:
+        return -1 if bit else 0
+    first, end = bit_range(arguments[3:], len(value))
+    if first >= end:
+        return -1
+    part = part_of(value, first, end, 1 - bit)
+    rest = part.lstrip(b"\0" if bit else b"\xff")
+    if rest:
+        byte = rest[0] if bit else rest[0] ^ 0xFF
+        return 8 * ((first >> 3) + len(part) - len(rest)) + 8 - byte.bit_length()
+    has_end = len(arguments) > 4
+    return -1 if bit or has_end else end
+
+
+OPERATIONS = {b"AND": and_, b"OR": or_, b"XOR": xor}
+
+
+def check_bitop(arguments: Arguments) -> None:
+    """Raises if there is no such operation, or too many keys for it."""
+    operation = keyword(arguments[1])
+    if operation == b"NOT" and len(arguments) != 4:
+        raise CommandError("ERR BITOP NOT must be called with a single source key.")
+    if operation != b"NOT" and operation not in OPERATIONS:
+        raise syntax_error()
+
+
+@command("BITOP", -4, group="bitmap", write=True, keys=Keys(2, -1), check=check_bitop)
+def bitop(db: Keyspace, arguments: Arguments) -> Reply:
+    """Combine strings bit by bit, the shorter ones filled up with zeros, and set a key to the result."""
+    target = arguments[2]
+    values = [db.get(key, bytes) or b"" for key in arguments[3:]]
+    length = max(map(len, values))
+    if not length:
+        if db.find(target) is not None:
+            db.delete(target)
+        return 0
+    numbers = (int.from_bytes(value.ljust(length, b"\0"), "big") for value in values)
+    if keyword(arguments[1]) == b"NOT":
+        result = next(numbers) ^ ((1 << 8 * length) - 1)
+    else:
+        result = reduce(OPERATIONS[keyword(arguments[1])], numbers)
+    db.put(target, result.to_bytes(length, "big"), "set")
+    return length

@@ -1,0 +1,105 @@
+"""OBJECT and MEMORY: what clients and dashboards ask about how a value is kept.
+
+Values are kept in one way for each type here; the encodings are those that Redis would choose, with its defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from quorate.kv.arguments import integer, integer_or_none, keyword, syntax_error
+from quorate.kv.keyspace import Item, Keyspace
+from quorate.kv.registry import Arguments, Keys, command
+from quorate.kv.replies import CommandError, Reply
+from quorate.kv.values import Hash, List, Set, SortedSet, Value
+
+PACKED_ELEMENTS_MAX = 128
+PACKED_ELEMENT_BYTES_MAX = 64
+PACKED_LIST_BYTES_MAX = 8192
+INTEGERS_MAX = 512
+EMBEDDED_BYTES_MAX = 44
+
+NO_FREQUENCY = (
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
+    "between policies at runtime LRU and LFU data will take some time to adjust."
+)
+
+
+def encoding(value: Value) -> bytes:
+    """How Redis would keep it."""
+    match value:
+        case Hash():
+            parts = (part for pair in value.fields.items() for part in pair)
+            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(parts) else b"hashtable"
+        case List():
+            return b"listpack" if value.bytes <= PACKED_LIST_BYTES_MAX else b"quicklist"
+        case Set():
+            if len(value) <= INTEGERS_MAX and all(integer_or_none(member) is not None for member in value.members):
+                return b"intset"
+            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(value.members) else b"hashtable"
+        case SortedSet():
+            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(value.scores) else b"skiplist"
+        case _:
+            if integer_or_none(value) is not None:
+                return b"int"
+            return b"embstr" if len(value) <= EMBEDDED_BYTES_MAX else b"raw"
+
+
+def _short(parts: Iterable[bytes]) -> bool:
+    return all(len(part) <= PACKED_ELEMENT_BYTES_MAX for part in parts)
+
+
+def _frequency(item: Item) -> Reply:
+    raise CommandError(NO_FREQUENCY)
+
+
+ASPECTS: dict[bytes, Callable[[Item], Reply]] = {
+    b"ENCODING": lambda item: encoding(item.value),
+    b"REFCOUNT": lambda item: 1,
+    b"IDLETIME": lambda item: 0,
+    b"FREQ": _frequency,
+}
+
+
+def check_object(arguments: Arguments) -> None:
+    """Raises if it asks for what there is not."""
+    _check_subcommand(arguments, ASPECTS)
+    if len(arguments) != 3:
+        raise _wrong_arity(arguments)
+
+
+def _check_subcommand(arguments: Arguments, known: Iterable[bytes]) -> None:
+    if keyword(arguments[1]) not in known:
+        name, said = arguments[0].decode().upper(), arguments[1].decode(errors="replace")
+        raise CommandError(f"ERR unknown subcommand '{said}'. Try {name} HELP.")
+
+
+def _wrong_arity(arguments: Arguments) -> CommandError:
+    name = b"|".join(arguments[:2]).decode().lower()
+    return CommandError(f"ERR wrong number of arguments for '{name}' command")
+
+
+@command("OBJECT", -2, group="generic", keys=Keys(2, 2), check=check_object)
+def object_(db: Keyspace, arguments: Arguments) -> Reply:
+    """How a value is kept: its ENCODING, REFCOUNT, IDLETIME or FREQ; null if there is none."""
+    item = db.find(arguments[2])
+    return None if item is None else ASPECTS[keyword(arguments[1])](item)
+
+
+def check_memory(arguments: Arguments) -> None:
+    """Raises if it asks for what there is not."""
+    _check_subcommand(arguments, (b"USAGE",))
+    if len(arguments) < 3:
+        raise _wrong_arity(arguments)
+    if len(arguments) > 3:
+        if len(arguments) != 5 or keyword(arguments[3]) != b"SAMPLES":
+            raise syntax_error()
+        if integer(arguments[4]) < 0:
+            raise syntax_error()
+
+
+@command("MEMORY", -2, group="server", keys=Keys(2, 2), check=check_memory)
+def memory(db: Keyspace, arguments: Arguments) -> Reply:
+    """About how many bytes a key and its value take; null if there is none."""
+    item = db.find(arguments[2])
+    return None if item is None else item.size

@@ -1,0 +1,49 @@
+"""Random picks out of a collection, the same on every node.
+
+Of Python's generators only ``random()`` gives the same numbers in all its versions; so all else is made of that here.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from quorate.kv.arguments import INTEGER_MAX, integer, keyword, syntax_error
+from quorate.kv.registry import Arguments
+from quorate.kv.replies import CommandError
+
+REPEATED_MAX = 1 << 20
+"""So many picks at most when they may repeat: the collection itself is no bound then."""
+
+
+def position(random: Random, size: int) -> int:
+    """One position of ``size``."""
+    return min(int(random.random() * size), size - 1)
+
+
+def positions(random: Random, size: int, count: int) -> list[int]:
+    """``count`` different positions, or all of them, in order; a negative count: so many that may repeat."""
+    if count < 0:
+        return [position(random, size) for _ in range(-count)]
+    if count >= size:
+        return list(range(size))
+    picked: list[int] = []
+    moved: dict[int, int] = {}  # the shuffle of Fisher and Yates, of which only what has moved is written down
+    for step in range(count):
+        at = step + position(random, size - step)
+        picked.append(moved.get(at, at))
+        moved[at] = moved.get(step, step)
+    return picked
+
+
+def pick_options(arguments: Arguments, with_word: bytes = b"") -> tuple[int | None, bool]:
+    """``KEY [count [WITHVALUES]]``: the count, ``None`` for a single one; and whether ``with_word`` follows."""
+    if len(arguments) == 2:
+        return None, False
+    if len(arguments) > 3 + bool(with_word):
+        raise syntax_error()
+    count = integer(arguments[2])
+    if len(arguments) == 4 and keyword(arguments[3]) != with_word:
+        raise syntax_error()
+    if not -REPEATED_MAX <= count <= INTEGER_MAX:
+        raise CommandError(f"ERR value is out of range, value must between {-REPEATED_MAX} and {INTEGER_MAX}")
+    return count, len(arguments) == 4

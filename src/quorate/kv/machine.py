@@ -1,0 +1,111 @@
+"""The state machine of the keys: each command is a list of requests, answered one by one."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+import quorate.kv.commands  # noqa: F401  (declares them)
+from quorate.errors import StorageError
+from quorate.kv.checkpoint import TABLES, Checkpoints
+from quorate.kv.codec import encode_item, from_portable, to_portable
+from quorate.kv.keyspace import Keyspace
+from quorate.kv.registry import COMMANDS, Arguments
+from quorate.kv.replies import CommandError, Reply
+from quorate.machine.contract import ApplyContext, CachedStateMachine, Rows
+from quorate.machine.digest import Hash
+from quorate.machine.sqlite import SqliteState
+
+log = logging.getLogger(__name__)
+
+MACHINE = "kv"
+"""The machine's name."""
+DIRTY_KEYS = 20_000
+"""So many changed keys are worth a checkpoint."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_requests = msgspec.msgpack.Decoder(list[list[bytes]]).decode
+
+
+class KvMachine(CachedStateMachine):
+    """Applies requests to a :class:`Keyspace`. ``keyspace`` is another one behind each :meth:`open`."""
+
+    local_tables = TABLES
+
+    def __init__(self) -> None:
+        self.keyspace = Keyspace()
+        self._checkpoints: Checkpoints | None = None
+
+    def open(self, state: SqliteState) -> None:
+        """Load the keys: about a second and a half for a million."""
+        keyspace = Keyspace()
+        keyspace.on_change = self.keyspace.on_change
+        self._checkpoints = Checkpoints(state, keyspace)
+        self.keyspace = keyspace
+
+    def close(self) -> None:
+        """Let go of the file; the keys stay."""
+        self._checkpoints = None
+        self.keyspace.before_change = None
+
+    # -- applying ----------------------------------------------------------------------------------------
+
+    def apply(self, command: bytes, context: ApplyContext) -> list[Reply]:
+        """The replies to a msgpack list of requests, each a list of its name in capitals and its arguments.
+
+        A request that is refused is answered with a :class:`CommandError`; the others are not concerned.
+        """
+        requests = _decode_requests(command)
+        keyspace = self.keyspace
+        keyspace.time_us = context.time_us
+        keyspace.random.seed(context.random_seed)
+        return [self._answer(keyspace, request, context) for request in requests]
+
+    def _answer(self, keyspace: Keyspace, request: Arguments, context: ApplyContext) -> Reply:
+        spec = COMMANDS.get(request[0]) if request else None
+        if spec is None:
+            name = request[0].decode(errors="replace") if request else ""
+            return CommandError(f"ERR unknown command '{name[:128]}'")
+        try:
+            spec.check_arguments(request)
+            return spec.handler(keyspace, request)
+        except CommandError as refusal:
+            return refusal.with_traceback(None)
+        except (OSError, MemoryError, StorageError):  # other nodes do not meet these
+            raise
+        except Exception as error:
+            log.exception("entry %d: %r failed", context.index, request[0])
+            return CommandError(f"ERR internal error: {type(error).__name__}")
+
+    def to_portable(self, result: object) -> object:
+        return to_portable(result)
+
+    def from_portable(self, portable: object) -> object:
+        return from_portable(portable)
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        return len(self.keyspace.dirty) >= DIRTY_KEYS
+
+    def begin_checkpoint(self) -> None:
+        self._opened.begin()
+
+    def write_checkpoint(self, seconds: float) -> bool:
+        return self._opened.write(seconds)
+
+    def checkpoint_rows(self) -> list[Rows]:
+        return self._opened.rows()
+
+    @property
+    def _opened(self) -> Checkpoints:
+        assert self._checkpoints is not None, "not open"
+        return self._checkpoints
+
+    def digest_into(self, digest: Hash) -> None:
+        keyspace = self.keyspace
+        digest.update(_encode((keyspace.revision, keyspace.time_us)))
+        for key in sorted(keyspace.items):
+            digest.update(_encode((key, encode_item(keyspace.items[key]))))

@@ -1,0 +1,138 @@
+"""Commands about clients, the server and its settings: enough of them for the usual libraries and tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from quorate.kv.arguments import glob, integer
+from quorate.kv.registry import COMMANDS, Spec
+from quorate.kv.replies import OK, SYNTAX, CommandError, Status, Verbatim
+from quorate.kv.server.info import info_text
+from quorate.kv.server.session import Session, checked_name, session_command
+
+
+@session_command("READONLY", 1)
+def readonly(session: Session, request: Sequence[bytes]) -> Any:
+    """From now on reads are answered by this node's state, however old."""
+    session.reads_locally = True
+    return OK
+
+
+@session_command("READWRITE", 1)
+def readwrite(session: Session, request: Sequence[bytes]) -> Any:
+    """From now on reads see all that was acknowledged anywhere (the default)."""
+    session.reads_locally = False
+    return OK
+
+
+@session_command("WAIT", 3)
+def wait(session: Session, request: Sequence[bytes]) -> Any:
+    """How many replicas are sure to hold this client's writes: a majority has fsynced what was acknowledged."""
+    integer(request[1])
+    if integer(request[2], "ERR timeout is not an integer or out of range") < 0:
+        raise CommandError("ERR timeout is negative")
+    voters = [member for member in session.service.node.members if member.decides]
+    return len(voters) // 2
+
+
+@session_command("TIME", 1)
+def time_(session: Session, request: Sequence[bytes]) -> Any:
+    """This node's clock."""
+    microseconds = time.time_ns() // 1000
+    return [b"%d" % (microseconds // 1_000_000), b"%d" % (microseconds % 1_000_000)]
+
+
+@session_command("INFO", -1)
+def info(session: Session, request: Sequence[bytes]) -> Any:
+    """What this node knows of itself."""
+    return Verbatim(info_text(session.service, {each.lower() for each in request[1:]}).encode())
+
+
+@session_command("CONFIG", -2)
+def config(session: Session, request: Sequence[bytes]) -> Any:
+    """CONFIG GET: the settings that clients ask for. They are changed by starting the node with others."""
+    if request[1].upper() != b"GET" or len(request) < 3:
+        raise CommandError(f"ERR CONFIG {request[1].decode('latin-1')} is not supported: there is CONFIG GET")
+    limits = session.service.limits
+    settings = {
+        b"maxmemory": b"%d" % limits.memory_bytes_max,
+        b"maxmemory-policy": b"noeviction",
+        b"maxclients": b"%d" % limits.clients_max,
+        b"proto-max-bulk-len": b"%d" % session.service.bounds.bulk_bytes_max,
+        b"databases": b"1",
+        b"save": b"",
+        b"appendonly": b"yes",
+        b"appendfsync": b"always",
+        b"timeout": b"0",
+    }
+    wanted = [glob(pattern.lower()) for pattern in request[2:]]
+    return {name: value for name, value in settings.items() if any(is_wanted(name) for is_wanted in wanted)}
+
+
+@session_command("COMMAND", -1)
+def command_(session: Session, request: Sequence[bytes]) -> Any:
+    """The commands that there are: COMMAND, COMMAND COUNT, COMMAND INFO, COMMAND DOCS, COMMAND LIST."""
+    specs = {name: spec for name, spec in COMMANDS.items() if not spec.internal}
+    what = request[1].upper() if len(request) > 1 else b""
+    match what:
+        case b"":
+            return [_described(spec) for spec in specs.values()]
+        case b"COUNT":
+            return len(specs)
+        case b"LIST":
+            return [name.lower() for name in specs]
+        case b"INFO":
+            names = [name.upper() for name in request[2:]] or list(specs)
+            return [_described(specs[name]) if name in specs else None for name in names]
+        case b"DOCS":
+            names = [name.upper() for name in request[2:]] or list(specs)
+            return {name.lower(): _documented(specs[name]) for name in names if name in specs}
+        case _:
+            raise CommandError(f"ERR unknown subcommand '{request[1].decode('latin-1')}'. Try COMMAND COUNT.")
+
+
+def _described(spec: Spec) -> list[Any]:
+    flags, keys = [Status(b"write" if spec.write else b"readonly")], spec.keys
+    return [spec.name.lower(), spec.arity, flags, keys.first, keys.last, keys.step if keys.first else 0]
+
+
+def _documented(spec: Spec) -> dict[Any, Any]:
+    return {b"summary": spec.summary.encode(), b"group": spec.group.encode()}
+
+
+@session_command("CLIENT", -2)
+def client(session: Session, request: Sequence[bytes]) -> Any:
+    """CLIENT ID, GETNAME, SETNAME, SETINFO, INFO, LIST, NO-EVICT, NO-TOUCH."""
+    what, rest = request[1].upper(), request[2:]
+    match what, len(rest):
+        case b"ID", 0:
+            return session.client_id
+        case b"GETNAME", 0:
+            return session.name or None
+        case b"SETNAME", 1:
+            session.name = checked_name(rest[0])
+            return OK
+        case b"SETINFO", 2:
+            if rest[0].lower() not in (b"lib-name", b"lib-ver"):
+                raise CommandError(f"ERR Unrecognized option '{rest[0].decode('latin-1')}'")
+            session.library[rest[0].lower()] = checked_name(rest[1])
+            return OK
+        case b"INFO", 0:
+            return Verbatim(_line(session) + b"\n")
+        case b"LIST", _:
+            sessions = [each.session for each in session.service.connections.values()]
+            return Verbatim(b"".join(_line(each) + b"\n" for each in sessions))
+        case ((b"NO-EVICT" | b"NO-TOUCH"), 1):
+            if rest[0].upper() not in (b"ON", b"OFF"):
+                raise CommandError(SYNTAX)
+            return OK
+        case _:
+            name = request[1].decode("latin-1")
+            raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.")
+
+
+def _line(session: Session) -> bytes:
+    library = session.library.get(b"lib-name", b"")
+    return b"id=%d name=%s db=0 resp=%d lib-name=%s" % (session.client_id, session.name, session.version, library)

@@ -1,0 +1,159 @@
+"""All clients of one node: who is there, what binds them, and the way from them into the log and back."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from quorate._version import __version__
+from quorate.kv.keyspace import Keyspace
+from quorate.kv.machine import MACHINE, KvMachine
+from quorate.kv.registry import Spec
+from quorate.kv.replies import CommandError
+from quorate.kv.resp.bounds import Bounds
+from quorate.kv.server import client_commands, transaction_commands
+from quorate.kv.server.connection import Connection
+from quorate.kv.server.expiry import sweep_for_ever
+from quorate.kv.server.gathering import Reads, Writes
+from quorate.kv.server.info import REDIS_VERSION
+from quorate.kv.server.session import Session
+from quorate.node.node import Node
+
+FREEING = frozenset(
+    b"DEL UNLINK EXPIRE PEXPIRE EXPIREAT PEXPIREAT PERSIST GETDEL FLUSHDB FLUSHALL HDEL LPOP RPOP LREM LTRIM LMPOP "
+    b"SREM SPOP SMOVE ZREM ZPOPMIN ZPOPMAX ZMPOP ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX RENAME".split()
+)
+"""Commands that are for having less."""
+OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
+
+
+SESSION_COMMAND_ROOMS = (client_commands, transaction_commands)
+"""Where commands on connections are declared besides :mod:`quorate.kv.server.session`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may take up. Bytes are those of replies that a client has not taken yet."""
+
+    clients_max: int = 10_000
+    output_soft_bytes: int = 1 << 20
+    """Beyond this nothing more is begun for a client."""
+    output_hard_bytes: int = 256 << 20
+    """Beyond this it is disconnected."""
+    memory_bytes_max: int = 0
+    """Beyond this, commands that could take more memory are refused; 0: no bound."""
+
+
+class Service:
+    """The Redis side of one node. Its connections are made by :meth:`connect`."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: KvMachine,
+        *,
+        password: str | None = None,
+        bounds: Bounds | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.node = node
+        self.bounds = bounds or Bounds()
+        self.limits = limits or Limits()
+        self.password = password
+        self.connections: dict[int, Connection] = {}
+        self.commands_processed = 0
+        self.writes = Writes(self._propose, self._spawn)
+        self.reads = Reads(self._barrier, lambda: machine.keyspace, self._spawn)
+        self._machine = machine
+        self._client_ids = count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the clients -------------------------------------------------------------------------------------
+
+    def connect(self) -> asyncio.Protocol:
+        """A protocol for a connection that was just accepted."""
+        return Connection(self)
+
+    def admit(self, connection: Connection) -> CommandError | None:
+        """Take note of a client; returns the error that turns it away."""
+        if len(self.connections) >= self.limits.clients_max:
+            return CommandError("ERR max number of clients reached")
+        self.connections[connection.session.client_id] = connection
+        return None
+
+    def forget(self, connection: Connection) -> None:
+        """A client has gone."""
+        self.connections.pop(connection.session.client_id, None)
+
+    def next_client_id(self) -> int:
+        """Never used before on this node."""
+        return next(self._client_ids)
+
+    def is_password(self, password: bytes) -> bool:
+        """Whether it is the one."""
+        return self.password is not None and hmac.compare_digest(self.password.encode(), password)
+
+    def start(self) -> None:
+        """Begin to delete what has expired, while this node leads."""
+        self._spawn(sweep_for_ever(lambda: self.keyspace, lambda: self.node.is_leader, _now_us, self.writes.apply))
+
+    async def close(self) -> None:
+        """Disconnect everyone; what they wait for ends without an answer."""
+        for connection in list(self.connections.values()):
+            connection.abort()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- commands ----------------------------------------------------------------------------------------
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The data as it is on this node now."""
+        return self._machine.keyspace
+
+    def check(self, session: Session, spec: Spec) -> None:
+        """Whether the client may use the command now. Raises :class:`CommandError`."""
+        self.commands_processed += 1
+        if not session.is_authenticated:
+            raise CommandError("NOAUTH Authentication required.")
+        bound = self.limits.memory_bytes_max
+        if bound and spec.write and self.keyspace.memory_bytes > bound and spec.name not in FREEING:
+            raise CommandError(OUT_OF_MEMORY)
+
+    async def _propose(self, body: bytes) -> list[Any]:
+        applied = await self.node.propose(body, machine=MACHINE, patient=False)
+        replies = applied.result
+        assert isinstance(replies, list)
+        return replies
+
+    async def _barrier(self) -> None:
+        await self.node.read_barrier()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def greeting(self, session: Session) -> dict[Any, Any]:
+        """The reply to ``HELLO``."""
+        return {
+            b"server": b"redis",
+            b"version": REDIS_VERSION.encode(),
+            b"quorate": __version__.encode(),
+            b"proto": session.version,
+            b"id": session.client_id,
+            b"mode": b"standalone",
+            b"role": b"master" if self.node.is_leader else b"replica",
+            b"modules": [],
+        }
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,81 @@
+"""Items and replies survive the way through bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from quorate.kv.codec import decode_item, encode_item, from_portable, to_portable
+from quorate.kv.keyspace import Item
+from quorate.kv.replies import CommandError, Push, SetReply, Status, Verbatim
+from quorate.kv.values import Hash, List, Set, SortedSet, Value, size_of
+from quorate.machine.outcome import decode_outcome, encode_outcome
+
+VALUES: list[Value] = [
+    b"",
+    b"\x00\xff" * 100,
+    Hash([(b"z", b"1"), (b"a", b""), (b"\xff", b"2")]),
+    List([b"b", b"a", b"b"]),
+    Set([b"z", b"", b"a"]),
+    SortedSet([(b"one", 1.0), (b"least", float("-inf")), (b"most", float("inf")), (b"zero", -0.0), (b"odd", 0.1)]),
+]
+
+
+def contents(value: Value) -> Any:
+    """What a value holds, orders included."""
+    match value:
+        case Hash():
+            return list(value.fields.items())
+        case List():
+            return list(value.elements)
+        case Set():
+            return list(value.members)
+        case SortedSet():
+            return list(value.scores.items()), list(value)
+        case _:
+            return value
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_an_item_comes_back_as_it_was(value: Value) -> None:
+    item = Item(value, 2**53 + 1, 1_700_000_000_000_000)
+    again, revision, expires_us = decode_item(encode_item(item))
+    assert (type(again), contents(again)) == (type(value), contents(value))
+    assert (revision, expires_us, size_of(again)) == (item.revision, item.expires_us, size_of(value))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", msgspec.msgpack.encode([9, 0, 0, b""]), msgspec.msgpack.encode([0, 0])])
+def test_what_is_no_item_is_refused(data: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_item(data)
+
+
+def shape(reply: Any) -> Any:
+    """A reply with its types spelled out."""
+    if isinstance(reply, list):
+        return type(reply), [shape(each) for each in reply]
+    if isinstance(reply, dict):
+        return {shape(key): shape(value) for key, value in reply.items()}
+    return type(reply), reply.line if isinstance(reply, CommandError) else reply
+
+
+def test_replies_come_back_as_they_were_from_what_is_kept_for_retries() -> None:
+    replies = [
+        None,
+        True,
+        7,
+        -(2**63),
+        1.5,
+        b"bytes\xff",
+        Status(b"OK"),
+        CommandError("WRONGTYPE no"),
+        Verbatim(b"text"),
+        [b"a", [Status(b"QUEUED"), None]],
+        SetReply([b"a", CommandError("ERR x")]),
+        Push([b"message", SetReply([])]),
+        {b"key": [1, Status(b"OK")]},
+    ]
+    kept = encode_outcome(to_portable(replies))
+    assert shape(from_portable(decode_outcome(kept))) == shape(replies)

@@ -1,0 +1,161 @@
+"""What the keyspace promises, after any sequence of changes."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from quorate.kv.keyspace import ITEM_BYTES, STALE_DEADLINES_MAX, Item, Keyspace
+from quorate.kv.values import Hash, List, Set, SortedSet, Value, copy_of, size_of
+from tests.kv.support import START_US, ask, database, run
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
+WORDS = st.binary(max_size=3)
+LATER_US = st.integers(1, 50)
+VALUES: st.SearchStrategy[Value] = st.one_of(
+    WORDS,
+    st.builds(Hash, st.lists(st.tuples(WORDS, WORDS), min_size=1)),
+    st.builds(List, st.lists(WORDS, min_size=1)),
+    st.builds(Set, st.lists(WORDS, min_size=1)),
+    st.builds(SortedSet, st.lists(st.tuples(WORDS, st.floats(allow_nan=False)), min_size=1)),
+)
+
+
+class Changes(RuleBasedStateMachine):
+    """Any changes; what is live, and until when, is kept beside in the simplest way."""
+
+    @initialize()
+    def start(self) -> None:
+        self.db = database()
+        self.until: dict[bytes, int] = {}
+        self.db.on_change = lambda change: self.told.append(change)
+        self.db.before_change = lambda key, item: self.announced.append((key, item))
+        self.told: list[tuple[str, bytes, int]] = []
+        self.announced: list[tuple[bytes, Item | None]] = []
+        self.dirty: set[bytes] = set()
+        self.revision = 0
+
+    def live(self) -> set[bytes]:
+        return {key for key, until in self.until.items() if not until or until > self.db.time_us}
+
+    def changed(self, *keys: bytes) -> None:
+        """Exactly these were changed, each at a revision of its own, and that was announced and told."""
+        self.revision += len(keys)
+        self.dirty.update(keys)
+        assert self.db.revision == self.revision
+        assert [key for key, _ in self.announced] == list(keys)
+        assert {key for _, key, _ in self.told} == set(keys)
+        assert {at for _, _, at in self.told} == set(range(self.revision - len(keys) + 1, self.revision + 1))
+        self.announced.clear()
+        self.told.clear()
+
+    @rule(key=KEYS, value=VALUES, later_us=st.none() | st.just(0) | LATER_US)
+    def put(self, key: bytes, value: Value, later_us: int | None) -> None:
+        kept = self.until[key] if key in self.live() else 0
+        self.until[key] = kept if later_us is None else later_us and self.db.time_us + later_us
+        self.db.put(key, copy_of(value), "set", expires_us=None if later_us is None else self.until[key])
+        self.changed(key)
+        assert self.db.items[key].revision == self.revision
+
+    @rule(key=KEYS, element=WORDS)
+    def push(self, key: bytes, element: bytes) -> None:
+        if key in self.live() and not isinstance(self.db.items[key].value, List):
+            return
+        self.until[key] = self.until[key] if key in self.live() else 0
+        self.db.edit_or_create(key, List).push(element, left=True)
+        self.db.edited(key, "lpush")
+        self.changed(key)
+
+    @rule(key=KEYS)
+    def pop(self, key: bytes) -> None:
+        item = self.db.find(key)
+        if item is not None and isinstance(item.value, List):
+            value = self.db.edit(key, List)
+            assert value is not None
+            value.pop(left=False)
+            if not len(value):
+                del self.until[key]
+            self.db.edited(key, "rpop")
+            self.changed(key)
+
+    @rule(key=KEYS, later_us=st.just(0) | LATER_US)
+    def set_deadline(self, key: bytes, later_us: int) -> None:
+        if key in self.live():
+            self.until[key] = later_us and self.db.time_us + later_us
+            self.db.set_deadline(key, self.until[key], "expire")
+            self.changed(key)
+
+    @rule(key=KEYS)
+    def delete(self, key: bytes) -> None:
+        assert self.db.delete(key) == (key in self.live())
+        self.changed(*([key] if self.until.pop(key, None) is not None else []))
+
+    @rule(later_us=LATER_US)
+    def time_passes(self, later_us: int) -> None:
+        self.db.time_us += later_us
+
+    @rule()
+    def sweep(self) -> None:
+        over = sorted((until, key) for key, until in self.until.items() if key not in self.live())
+        assert self.db.sweep() == len(over)
+        self.changed(*(key for _, key in over))
+        self.until = {key: self.until[key] for key in self.live()}
+
+    @rule()
+    def take_dirty(self) -> None:
+        assert set(self.db.take_dirty()) == self.dirty
+        self.dirty.clear()
+
+    @rule()
+    def clear(self) -> None:
+        self.db.clear()
+        self.changed(*sorted(self.until))
+        self.until.clear()
+        assert self.db.memory_bytes == 0
+
+    @rule()
+    def restart_from_a_snapshot(self) -> None:
+        old, self.db = self.db, Keyspace()
+        for key, item in old.items.items():
+            self.db.load(key, item.value, item.revision, item.expires_us)
+        assert (self.db.revision, self.db.dirty) == (0, {})
+        assert self.db.memory_bytes == old.memory_bytes
+        self.db.revision, self.db.time_us, self.db.dirty = old.revision, old.time_us, old.dirty
+        self.db.on_change, self.db.before_change = old.on_change, old.before_change
+
+    @invariant()
+    def there_is_what_was_put(self) -> None:
+        assert set(self.db.items) == set(self.until)
+        assert {key for key, _ in self.db.live()} == self.live()
+        assert {key: item.expires_us for key, item in self.db.items.items()} == self.until
+        assert set(self.db.dirty) == self.dirty
+
+    @invariant()
+    def memory_is_what_the_values_take(self) -> None:
+        for key, item in self.db.items.items():
+            assert item.size == len(key) + ITEM_BYTES + size_of(item.value)
+            assert size_of(item.value) == size_of(copy_of(item.value))
+        assert self.db.memory_bytes == sum(item.size for item in self.db.items.values())
+
+    @invariant()
+    def the_next_deadline_is_the_first(self) -> None:
+        assert self.db.with_deadline == sum(until > 0 for until in self.until.values())
+        assert self.db.next_deadline_us == min((until for until in self.until.values() if until), default=0)
+
+    @invariant()
+    def all_keys_can_be_scanned(self) -> None:
+        assert sorted(self.db.slots.scan(0, 100)[1]) == sorted(self.until)
+
+
+TestChanges = Changes.TestCase
+TestChanges.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_deadlines_that_are_moved_again_and_again_take_no_memory() -> None:
+    db = database()
+    for number in range(5 * STALE_DEADLINES_MAX):
+        run(db, "SET", "k", "v", "PX", 1000 + number)
+    assert len(db._deadlines) <= STALE_DEADLINES_MAX + 2
+    assert ask(db, "QUORATE.SWEEP", START_US + (1000 + 5 * STALE_DEADLINES_MAX) * 1000) == 1
+    assert db.next_deadline_us == 0
