@@ -14,7 +14,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from quorate.errors import ConfigError
@@ -191,6 +200,12 @@ class NodeConfig(BaseSettings):
     """See :attr:`RaftConfig.lease_reads`."""
     max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
+    resp_port: int | None = Field(default=None, ge=1, le=65535)
+    """A port for the Redis protocol alone, which is spoken on ``port`` as well."""
+    kv_password: SecretStr | None = Field(default=None, min_length=1)
+    """What clients of the Redis protocol have to say first (AUTH)."""
+    maxmemory: ByteSize = Field(default=ByteSize(0), ge=0)
+    """Bytes of keys and values beyond which commands that take more are refused; 0: no bound."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
 
     @classmethod

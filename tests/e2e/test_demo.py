@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from quorate.ops.ports import free_ports
 
@@ -58,6 +61,17 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def redis_cli(arguments: str) -> str:
+    """What ``redis-cli`` prints, or where it is not installed, what it would."""
+    _, port, *command = shlex.split(arguments)
+    if shutil.which("redis-cli"):
+        done = subprocess.run(["redis-cli", "-p", port, *command], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+    with redis.Redis(port=int(port), decode_responses=True) as client:
+        reply = client.execute_command(*command)
+    return "OK" if reply is True else str(reply)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_the_demo_serves_until_it_is_told_to_stop(
     demo: tuple[subprocess.Popen[str], int], tmp_path: Path, number: signal.Signals
@@ -74,6 +88,7 @@ def test_the_demo_serves_until_it_is_told_to_stop(
         done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (command, done.stderr)
     assert httpx.get(f"http://127.0.0.1:{port}/api/products/count").json() == {"count": 2}
+    assert [redis_cli(line) for line in re.findall(r"^  redis-cli (.*)$", output, re.MULTILINE)] == ["OK", "hello"]
 
     process.send_signal(number)
     rest, _ = process.communicate(timeout=20)

@@ -28,7 +28,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 def node(
     node_id: Annotated[int | None, typer.Option(help="This node's number, unique in the cluster.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port for HTTP and peers. [default: 8080]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for HTTP, Redis clients and peers. [default: 8080]")] = None,
     peers: Annotated[
         str | None, typer.Option(help="The other nodes: host:port, bare ports, or id@host:port, by commas.")
     ] = None,
@@ -51,6 +51,13 @@ def node(
         int | None, typer.Option(help="Cut the log when so many applied entries could be. [default: 10000]")
     ] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 8 MiB]")] = None,
+    resp_port: Annotated[int | None, typer.Option(help="A port for the Redis protocol alone, beside --port.")] = None,
+    kv_password: Annotated[
+        str | None, typer.Option(help="What Redis clients must AUTH with; better as QUORATE_KV_PASSWORD.")
+    ] = None,
+    maxmemory: Annotated[
+        str | None, typer.Option(help="Refuse commands that need more for keys than this (2gb). [default: no bound]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
 ) -> None:
@@ -74,7 +81,7 @@ async def _serve(settings: NodeConfig) -> None:
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
     asked = _signals()
     await server.start()
-    log.info("node %d serves http://%s", settings.node_id, settings.address)
+    log.info("node %d serves http://%s and redis://%s", settings.node_id, settings.address, settings.address)
     _tell_if_alone(server.node, settings)
     try:
         async with _first_of(server.wait_stopped(), asked.get()) as (failure, _):

@@ -87,6 +87,9 @@ Create a product, on the leader, and through a follower that redirects to it:
 Read on any node:
   curl {follower.url}/api/products
   curl '{leading.url}/api/products/count?consistency=eventually'
+Keys and values, with redis-cli or any Redis client{_how_to_get("redis-cli", "redis-tools")}:
+  redis-cli -p {leading.port} set greeting hello
+  redis-cli -p {follower.port} get greeting
 Kill the leader, and see that nothing is lost and another takes over:
   kill -9 {leading.pid}
   curl {follower.url}/api/products
@@ -96,6 +99,10 @@ Look around:
 
 The demo starts it again after {RESTART_SECONDS:g} s, and it catches up. Ctrl-C stops all nodes.
 """
+
+
+def _how_to_get(program: str, package: str) -> str:
+    return "" if shutil.which(program) else f" (on Debian and Ubuntu: apt install {package})"
 
 
 def _command() -> str:

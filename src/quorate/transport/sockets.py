@@ -30,9 +30,12 @@ def remote_address(transport: asyncio.BaseTransport) -> tuple[str, int]:
     return (name[0], name[1]) if isinstance(name, tuple) else (str(name or "nowhere"), 0)
 
 
-def tune(transport: asyncio.BaseTransport, unacknowledged_seconds_max: float) -> None:
-    """Send small frames at once, and notice a peer that vanished without closing (RFC 5482 where there is it)."""
-    sock = transport.get_extra_info("socket")
+def tune(connection: asyncio.BaseTransport | socket.socket, unacknowledged_seconds_max: float) -> None:
+    """Send small frames at once, and notice a peer that vanished without closing (RFC 5482 where there is it).
+
+    What a listening socket is given, the connections that it accepts have, too.
+    """
+    sock = connection if isinstance(connection, socket.socket) else connection.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     with contextlib.suppress(OSError):  # the connection may be gone already, which its protocol learns in its turn

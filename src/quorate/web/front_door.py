@@ -1,7 +1,7 @@
 """One port for everything: looks at a connection's first bytes and gives it to whom it is meant for.
 
-A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request. Everything
-else is HTTP.
+A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request, and a client
+of the Redis protocol with an array. Everything else is HTTP.
 
 As clients and peers share the node's port and its open files, clients must not use either up. So a message that is
 not complete is bounded in time, what the parser holds of it is bounded in bytes, and where connections are too
@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
 from quorate.web.problems import NOT_APPLIED, Problem
+from quorate.web.redis_door import FIRST_BYTE as REDIS_FIRST_BYTE
 
 HELD_BYTES_MAX = 64 * 1024
 """What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
@@ -40,13 +41,18 @@ _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 
 class FrontDoor(HttpToolsProtocol):
-    """uvicorn's HTTP protocol that hands peer connections over before a byte of theirs is parsed."""
+    """uvicorn's HTTP protocol that hands others' connections over before a byte of theirs is parsed."""
 
     def __init__(
-        self, *args: Any, accept_peer: Callable[[], asyncio.Protocol], connections_max: int, **kwargs: Any
+        self,
+        *args: Any,
+        accept_peer: Callable[[], asyncio.Protocol],
+        accept_redis: Callable[[], asyncio.Protocol],
+        connections_max: int,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._accept_peer = accept_peer
+        self._accept = {PREFACE[:1]: accept_peer, REDIS_FIRST_BYTE: accept_redis}
         self._connections_max = connections_max
         self._is_http = False
         self._is_surplus = False
@@ -80,8 +86,8 @@ class FrontDoor(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Decide by the first byte; after that, HTTP goes straight on."""
         if not self._is_http:
-            if data[:1] == PREFACE[:1]:
-                self._hand_over(data)
+            if (accept := self._accept.get(data[:1])) is not None:
+                self._hand_over(data, accept())
                 return
             self._is_http = True
             if self._is_surplus:
@@ -103,10 +109,9 @@ class FrontDoor(HttpToolsProtocol):
         """Whether no request is being answered."""
         return self.cycle is None or bool(self.cycle.response_complete)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
         self.connections.discard(self)
         self._cancel_deadline()
-        protocol = self._accept_peer()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)

@@ -1,10 +1,9 @@
-"""A node with its HTTP side on one port: what ``quorate node`` runs."""
+"""A node with its faces on one port, HTTP and the Redis protocol: what ``quorate node`` runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,20 +14,22 @@ import uvicorn
 
 from quorate.app import App
 from quorate.config import NodeConfig
-from quorate.errors import ConfigError
+from quorate.kv.machine import MACHINE as KV
 from quorate.machine.contract import DiskStateMachine, StateMachine
-from quorate.models.machine import MACHINE, ModelsMachine
+from quorate.models.machine import MACHINE as MODELS
+from quorate.models.machine import ModelsMachine
 from quorate.node.identity import identity_of
 from quorate.node.node import DRAIN_SECONDS_MAX, Node
 from quorate.node.wire import WIRE_CODEC
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
+from quorate.web.listening import listen_on
 from quorate.web.open_files import client_connections_max, raise_open_files_max
+from quorate.web.redis_door import RedisDoor
 from quorate.web.site import Site
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
 LINGER_SECONDS = 0.25
 """Connections in use are asked to close with their next answer for this long, before idle ones are closed."""
 LAST_WORDS_SECONDS = 1.0
@@ -53,10 +54,11 @@ class NodeServer:
     def __init__(self, config: NodeConfig, app: App | None) -> None:
         self.config = config
         self._app = app or App(models=[])
-        machines: dict[str, StateMachine | DiskStateMachine] = {}
+        self._redis = RedisDoor(config)
+        machines: dict[str, StateMachine | DiskStateMachine] = {KV: self._redis.machine}
         self._models: ModelsMachine | None = None
         if self._app.models:
-            self._models = machines[MACHINE] = ModelsMachine(self._app.schemas)
+            self._models = machines[MODELS] = ModelsMachine(self._app.schemas)
         raft_config = config.raft_config()
         rng = Random()
         schema = self._app.schema_fingerprint
@@ -67,13 +69,17 @@ class NodeServer:
         self._site: Site | None = None
 
     async def start(self) -> None:
-        """Bind the port, start the node, serve. Raises :class:`ConfigError` if the port cannot be had."""
-        listener = self._bind()
+        """Bind the ports, start the node, serve. Raises :class:`ConfigError` if a port cannot be had."""
+        listener = listen_on(self.config.host, self.config.port, "--port")
         try:
+            self._redis.bind()
             await self.node.start()
         except BaseException:
             listener.close()
+            await self._redis.close()
             raise
+        clients_max = client_connections_max(raise_open_files_max()) // 2
+        await self._redis.open(self.node, clients_max)
         site = self._site = Site(
             self.node,
             self._app,
@@ -84,7 +90,7 @@ class NodeServer:
         self._server = _Server(
             uvicorn.Config(
                 cast("Any", site),
-                http=cast("Any", self._front_door()),
+                http=cast("Any", self._front_door(clients_max)),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -97,23 +103,13 @@ class NodeServer:
         )
         self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
 
-    def _front_door(self) -> partial[FrontDoor]:
-        connections_max = client_connections_max(raise_open_files_max())
-        return partial(FrontDoor, accept_peer=self._transport.accept_protocol, connections_max=connections_max)
-
-    def _bind(self) -> socket.socket:
-        host, port = self.config.host, self.config.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host.strip("[]"), port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
-        listener.setblocking(False)
-        return listener
+    def _front_door(self, connections_max: int) -> partial[FrontDoor]:
+        return partial(
+            FrontDoor,
+            accept_peer=self._transport.accept_protocol,
+            accept_redis=self._redis.accept,
+            connections_max=connections_max,
+        )
 
     async def wait_stopped(self) -> None:
         """Return when the node has stopped; raise what made it stop if that was a failure."""
@@ -124,6 +120,7 @@ class NodeServer:
         if self.node.failure is None:
             deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS_MAX
             await self.node.drain(DRAIN_SECONDS_MAX)
+            self._redis.send_away()
             if self._server is not None and self._serving is not None:
                 await self._send_clients_away(self._server, self._serving, deadline)
         await self.stop_at_once()
@@ -143,6 +140,7 @@ class NodeServer:
     async def stop_at_once(self) -> None:
         """Stop without handing over. What clients wait for is answered as far as its outcome is known. Idempotent."""
         await self.node.stop(hand_over=False)
+        await self._redis.close()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await asyncio.wait([self._serving], timeout=LAST_WORDS_SECONDS)

@@ -102,6 +102,11 @@ class Service:
         """Begin to delete what has expired, while this node leads."""
         self._spawn(sweep_for_ever(lambda: self.keyspace, lambda: self.node.is_leader, _now_us, self.writes.apply))
 
+    def send_away(self) -> None:
+        """Close each connection behind the replies that it waits for."""
+        for connection in list(self.connections.values()):
+            connection.end()
+
     async def close(self) -> None:
         """Disconnect everyone; what they wait for ends without an answer."""
         for connection in list(self.connections.values()):
