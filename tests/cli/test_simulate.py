@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,20 +83,37 @@ def test_a_trace_is_of_one_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.count("\n") == 1
 
 
+def has_workers(pid: int) -> bool:
+    """Whether both workers are started, and an interrupt is no longer ignored for that."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ignored = re.search(r"^SigIgn:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert ignored is not None
+    return len(children) >= 2 and not int(ignored[1], 16) & 1 << signal.SIGINT - 1
+
+
+def is_gone(group: int) -> bool:
+    """Whether no process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once it holds; the test's time limit bounds it."""
+    while not condition():
+        time.sleep(0.01)
+
+
 def test_an_interrupt_ends_everything_in_good_order() -> None:
     command = [sys.executable, "-m", "quorate", "simulate", "--seeds", "100000", "--workers", "2"]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(2.5)
+    wait_until(lambda: has_workers(running.pid))
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does it: to all of them
     out, err = running.communicate(timeout=20)
     assert (running.returncode, err) == (130, "")
     assert out.splitlines()[-1].endswith(" passed, 0 failed")
-    for _ in range(50):
-        try:
-            os.killpg(running.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    raise AssertionError("something of it is still running")
+    wait_until(lambda: is_gone(running.pid))

@@ -62,7 +62,8 @@ class DurableState:
             return self._begin_without_identity(str(error))
         if found is not None and found.cluster_id != config.cluster_id:
             raise ConfigError(
-                f"{self._directory.path} belongs to cluster {found.cluster_id!r}, not {config.cluster_id!r}"
+                f"{self._directory.path} belongs to cluster {found.cluster_id!r}, not {config.cluster_id!r}: "
+                f"start the node with --cluster-id {found.cluster_id}, or with another --data-dir"
             )
         if found is None:
             found = StoredIdentity(

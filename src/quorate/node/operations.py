@@ -21,7 +21,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbi
 
     def applied_to(self, configuration: Configuration) -> tuple[Member, ...]:
         """The members afterwards. Raises :class:`ConfigError` if that is not possible."""
-        raise NotImplementedError
+        raise NotImplementedError  # each operation has its own; msgspec's structs cannot be abstract
 
     def _replaced(self, configuration: Configuration, **changes: object) -> tuple[Member, ...]:
         changed = replace(self._existing(configuration), **changes)  # type: ignore[arg-type]
