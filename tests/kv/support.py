@@ -30,15 +30,15 @@ def run(db: Keyspace, *arguments: bytes | str | int, time_us: int | None = None)
         db.time_us = time_us
     encoded = [argument if isinstance(argument, bytes) else str(argument).encode() for argument in arguments]
     spec = COMMANDS[encoded[0].upper()]
-    before = (db.revision, db.memory_bytes, list(db.items), list(db.dirty))
+    before = (db.revision, db.memory_bytes, len(db), list(db.dirty))
     try:
         spec.check_arguments(encoded)
         reply = spec.handler(db, encoded)
     except CommandError as error:
-        assert (db.revision, db.memory_bytes, list(db.items), list(db.dirty)) == before, arguments
+        assert (db.revision, db.memory_bytes, len(db), list(db.dirty)) == before, arguments
         return error.line
     if not spec.write or db.revision == before[0]:
-        assert (db.revision, db.memory_bytes, list(db.items), list(db.dirty)) == before, arguments
+        assert (db.revision, db.memory_bytes, len(db), list(db.dirty)) == before, arguments
     return reply
 
 

@@ -39,11 +39,11 @@ def test_single_bits() -> None:
         ("SETBIT k 0 2", NO_BIT),
         ("SETBIT k 0 x", NO_BIT),
         ("GETBIT k -1", NO_OFFSET),
-        ("BITCOUNT k 0", SYNTAX),
-        ("BITCOUNT k 0 x", NOT_AN_INTEGER),
-        ("BITCOUNT k 0 1 HELLO", SYNTAX),
+        ("BITCOUNT s 0", SYNTAX),
+        ("BITCOUNT s 0 x", NOT_AN_INTEGER),
+        ("BITCOUNT s 0 1 HELLO", SYNTAX),
         ("BITPOS k 2", NO_BIT_TO_FIND),
-        ("BITPOS k 1 0 1 BIT more", SYNTAX),
+        ("BITPOS s 1 0 1 BIT more", SYNTAX),
         ("BITOP NOT d a b", "ERR BITOP NOT must be called with a single source key."),
         ("BITOP NAND d a b", SYNTAX),
         ("BITFIELD k GET u64 0", NO_TYPE),
@@ -60,7 +60,14 @@ def test_single_bits() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_redis_words(line: str, error: str) -> None:
-    assert ask(database(), line) == error
+    db = database()
+    ask(db, "SET s text")
+    assert ask(db, line) == error
+
+
+@pytest.mark.parametrize("line", ["BITCOUNT k 0", "BITCOUNT k x y", "BITPOS k 1 x", "BITPOS k 1 0 1 HELLO"])
+def test_a_range_is_not_looked_at_where_nothing_is(line: str) -> None:
+    assert ask(database(), line) in (0, -1)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +173,22 @@ def test_overflows(line: str, replies: Reply) -> None:
     assert ask(database(), f"BITFIELD k {line}") == replies
 
 
-def test_fields_that_are_only_read_or_do_not_fit_change_nothing() -> None:
+def test_fields_that_are_only_read_change_nothing() -> None:
     db = database()
-    assert ask(db, "BITFIELD k GET u8 0 OVERFLOW FAIL SET u8 0 256") == [0, None]
+    assert ask(db, "BITFIELD k GET u8 0 GET i5 100") == [0, 0]
     assert (db.revision, len(db)) == (0, 0)
+
+
+def test_fields_that_do_not_fit_make_the_string_longer_all_the_same() -> None:
+    db = database()
+    told = events(db)
+    assert ask(db, "BITFIELD k GET u8 0 OVERFLOW FAIL SET u8 8 256") == [0, None]
+    assert ask(db, "GET k") == b"\0\0"
+    assert told == []
+
+
+def test_fields_that_stay_as_they_are_are_not_told_of() -> None:
+    db = database()
     told = events(db)
     ask(db, "BITFIELD k SET u8 0 0")
     ask(db, "BITFIELD k SET u8 0 0")
@@ -189,8 +208,9 @@ def test_ranges_are_as_in_a_text_of_digits(value: bytes, first: int, last: int, 
     crossed = first < 0 and last < 0 and first > last
     low = max(first + length, 0) if first < 0 else first
     high = max(last + length, 0) if last < 0 else last
-    end = 0 if crossed else (high + 1) * size
-    assert run(db, "BITCOUNT", "k", first, last, unit) == digits[low * size : end].count("1")
+    end = (high + 1) * size
+    count = 0 if crossed else digits[low * size : end].count("1")
+    assert run(db, "BITCOUNT", "k", first, last, unit) == count
     assert run(db, "BITPOS", "k", bit, first, last, unit) == digits[:end].find(bit, low * size)
 
 

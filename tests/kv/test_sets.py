@@ -6,16 +6,9 @@ import pytest
 
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COMMANDS
-from quorate.kv.replies import WRONG_TYPE, SetReply
+from quorate.kv.replies import SYNTAX, WRONG_TYPE, SetReply
 from quorate.kv.values import Set
 from tests.kv.support import database, events, run
-
-SYNTAX = "ERR syntax error"
-
-
-@pytest.fixture
-def db() -> Keyspace:
-    return database()
 
 
 @pytest.fixture

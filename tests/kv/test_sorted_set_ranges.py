@@ -8,23 +8,11 @@ from random import Random
 import pytest
 
 from quorate.kv.keyspace import Keyspace
-from quorate.kv.replies import Pairs
-from tests.kv.support import database, events, run
+from quorate.kv.replies import SYNTAX, Pairs
+from tests.kv.support import events, run
 
 NOT_A_SCORE = "ERR min or max is not a float"
 NOT_LEXICAL = "ERR min or max not valid string range item"
-SYNTAX = "ERR syntax error"
-
-
-@pytest.fixture
-def db() -> Keyspace:
-    return database()
-
-
-@pytest.fixture
-def numbers(db: Keyspace) -> Keyspace:
-    run(db, "ZADD", "z", 1, "one", 2, "two", 3, "three")
-    return db
 
 
 @pytest.fixture

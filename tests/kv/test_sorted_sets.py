@@ -7,25 +7,10 @@ import math
 import pytest
 
 from quorate.kv.keyspace import Keyspace
-from quorate.kv.replies import NULL_ARRAY, WRONG_TYPE, Pairs
+from quorate.kv.replies import NOT_A_FLOAT, NULL_ARRAY, SYNTAX, WRONG_TYPE, Pairs
 from quorate.kv.resp.writer import encode_2, encode_3
 from quorate.kv.values import SortedSet
-from tests.kv.support import database, events, run
-
-NOT_A_FLOAT = "ERR value is not a valid float"
-SYNTAX = "ERR syntax error"
-
-
-@pytest.fixture
-def db() -> Keyspace:
-    return database()
-
-
-@pytest.fixture
-def numbers(db: Keyspace) -> Keyspace:
-    """The sorted set that most of the documentation has."""
-    run(db, "ZADD", "z", 1, "one", 2, "two", 3, "three")
-    return db
+from tests.kv.support import events, run
 
 
 def held(db: Keyspace, key: str = "z") -> dict[bytes, float]:

@@ -113,7 +113,7 @@ def test_set_with_get_returns_what_was_there() -> None:
         ("DECRBY k -9223372036854775808", "ERR decrement would overflow"),
         ("INCRBYFLOAT k x", NOT_A_FLOAT),
         ("INCRBYFLOAT k nan", NOT_A_FLOAT),
-        ("INCRBYFLOAT k 1e400", NOT_A_FLOAT),
+        ("INCRBYFLOAT k 1e5000", NOT_A_FLOAT),
         ("INCRBYFLOAT k inf", "ERR increment would produce NaN or Infinity"),
         ("SETRANGE k -1 v", "ERR offset is out of range"),
         (f"SETRANGE k {STRING_BYTES_MAX} v", TOO_LONG),
@@ -213,16 +213,17 @@ def test_integers_end_at_64_bits() -> None:
         ("-0.0", "-0.0", b"0"),
         ("-1e-300", "0", b"0"),
         ("3", "1.", b"4"),
-        ("1e20", ".5", b"100000000000000000000.5"),
+        ("1000.1", "0.1", b"1000.19999999999999996"),
+        ("1e19", ".5", b"10000000000000000000"),
+        ("0x10", "0x.8p1", b"17"),
         ("100", "0", b"100"),
-        ("1e300", "1e300", b"2" + 300 * b"0"),
-        ("1.7e308", "1.7e308", "ERR increment would produce NaN or Infinity"),
+        ("1.18e4932", "1.18e4932", "ERR increment would produce NaN or Infinity"),
         ("inf", "1", "ERR increment would produce NaN or Infinity"),
         ("abc", "1", NOT_A_FLOAT),
         ("", "1", NOT_A_FLOAT),
     ],
 )
-def test_decimals_are_added_exactly(start: str, increment: str, result: Reply | str) -> None:
+def test_decimals_are_added_as_long_doubles(start: str, increment: str, result: Reply | str) -> None:
     db = database()
     run(db, "SET", "k", start)
     assert run(db, "INCRBYFLOAT", "k", increment) == result

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import lru_cache
-from math import isinf, isnan
+from math import inf, isinf
 
 from quorate.kv.registry import Arguments
 from quorate.kv.replies import NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX, CommandError
 
 INTEGER_MIN, INTEGER_MAX = -(1 << 63), (1 << 63) - 1
+INTEGER_32_MIN, INTEGER_32_MAX = -(1 << 31), (1 << 31) - 1
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
-_FLOAT = re.compile(rb"[+-]?(inf(inity)?|([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?)", re.IGNORECASE)
+_CURSOR = re.compile(rb"(?:([+-]?)([0-9]{1,40}))?")
+_CURSORS = 1 << 64
+_CURSOR_BYTES_MAX = 41
+_FLOAT = re.compile(
+    rb"[+-]?(?:inf(?:inity)?"
+    rb"|(?P<digits>[0-9]+\.?[0-9]*|\.[0-9]+)(?:e(?P<exponent>[+-]?[0-9]+))?"
+    rb"|0x(?P<hex_digits>[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p(?P<hex_exponent>[+-]?[0-9]+))?)",
+    re.IGNORECASE,
+)
+_FLOAT_LENGTH_MAX = 400
+_BLANKS = b" \t\n\v\f\r"
+ERROR_TEXT_BYTES_MAX = 128
+"""So much of what a client sent is repeated in an error at most."""
 
 
 def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
@@ -25,6 +39,11 @@ def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     return number
 
 
+def out_of_range(least: int, most: int) -> CommandError:
+    """What is an integer, but too small or too large."""
+    return CommandError(f"ERR value is out of range, value must between {least} and {most}")
+
+
 def integer_or_none(text: bytes) -> int | None:
     """The same, where anything else is no error."""
     if len(text) > 20 or not _INTEGER.fullmatch(text):
@@ -33,27 +52,74 @@ def integer_or_none(text: bytes) -> int | None:
     return number if INTEGER_MIN <= number <= INTEGER_MAX else None
 
 
+def float_syntax(text: bytes) -> re.Match[bytes] | None:
+    """A number as C's ``strtod`` reads it, hexadecimal ones and infinities included, with nothing around it."""
+    return _FLOAT.fullmatch(text)
+
+
 def number(text: bytes, error: str = NOT_A_FLOAT) -> float:
     """A double, infinities included; what is too large or too small for one is none. Raises ``error``."""
-    matched = _FLOAT.fullmatch(text) if len(text) <= 400 else None
+    matched = float_syntax(text) if len(text) <= _FLOAT_LENGTH_MAX else None
     if matched is None:
         raise CommandError(error)
-    value = float(text)
-    digits = matched[3]
-    if digits is not None and (isinf(value) or (not value and digits.strip(b"0."))):
+    value = _double(text, matched)
+    if _is_beyond(value, matched):
         raise CommandError(error)
     return value
 
 
+def scan_cursor(text: bytes) -> int:
+    """From where on to go through something, as C's ``strtoul`` reads it: nothing is 0. Raises for what is none."""
+    matched = _CURSOR.fullmatch(text.partition(b"\0")[0][: _CURSOR_BYTES_MAX + 1])
+    cursor = int(matched[2] or b"0") if matched is not None else _CURSORS
+    if matched is None or cursor >= _CURSORS:
+        raise CommandError("ERR invalid cursor")
+    return cursor if matched[1] != b"-" else -cursor % _CURSORS
+
+
+def lenient_number(text: bytes, *, within_range: bool = False) -> float | None:
+    """The same as C programs read it that do not look closely: ``None`` for what is no number at all.
+
+    Blanks may come before it, what is behind a zero byte is not seen, and nothing is 0. What is too large is infinite,
+    unless it has to be ``within_range``: then it is none either, nor is what is too small to have all its digits.
+    """
+    seen = text.partition(b"\0")[0][: _FLOAT_LENGTH_MAX + 1]
+    if not seen:
+        return 0.0
+    seen = seen.lstrip(_BLANKS)
+    matched = float_syntax(seen) if len(seen) <= _FLOAT_LENGTH_MAX else None
+    if matched is None:
+        return None
+    value = _double(seen, matched)
+    is_in_range = not _is_beyond(value, matched) and (not value or abs(value) >= sys.float_info.min)
+    return value if is_in_range or not within_range else None
+
+
+def _is_beyond(value: float, matched: re.Match[bytes]) -> bool:
+    """Whether a number was too large or too small to be anything but infinity or 0."""
+    digits = matched["digits"] or matched["hex_digits"]
+    return digits is not None and (isinf(value) or (not value and bool(digits.strip(b"0."))))
+
+
+def _double(text: bytes, matched: re.Match[bytes]) -> float:
+    if matched["hex_digits"] is None:
+        return float(text)
+    try:
+        return float.fromhex(text.decode())
+    except OverflowError:
+        return -inf if text[:1] == b"-" else inf
+
+
 def written(value: float) -> bytes:
-    """A double as Redis writes it: the shortest text that reads back as the same, an integer without a point."""
+    """A double as Redis writes it: with 17 digits, or fewer if zeros follow."""
     if isinf(value):
         return b"inf" if value > 0 else b"-inf"
-    if isnan(value):
-        return b"nan"
-    if value == int(value) and abs(value) < 1e17:
-        return b"%d" % int(value) if value or str(value)[0] != "-" else b"-0"
-    return repr(value).encode()
+    return b"%.17g" % value
+
+
+def shown(text: bytes) -> str:
+    """What a client sent, as an error repeats it: up to a zero byte, and not too much of it."""
+    return text.partition(b"\0")[0][:ERROR_TEXT_BYTES_MAX].decode(errors="replace")
 
 
 def keyword(text: bytes) -> bytes:
@@ -73,11 +139,14 @@ def pairs(arguments: Arguments) -> list[tuple[bytes, bytes]]:
 
 @lru_cache(maxsize=256)
 def glob(pattern: bytes) -> Callable[[bytes], bool]:
-    """Whether a name is like ``pattern``: ``*``, ``?``, ``[a-c]``, ``[^x]``, and ``\\`` before what means itself."""
+    """Whether a name is like ``pattern``: ``*``, ``?``, ``[a-c]``, ``[^x]``, and ``\\`` before what means itself.
+
+    The empty name is like nothing but ``*`` and the empty pattern, as in Redis.
+    """
     if pattern == b"*":
         return lambda name: True
     compiled = re.compile(_as_regex(pattern), re.DOTALL)
-    return lambda name: compiled.fullmatch(name) is not None
+    return lambda name: bool(name or not pattern) and compiled.fullmatch(name) is not None
 
 
 def _as_regex(pattern: bytes) -> bytes:
@@ -102,6 +171,13 @@ def _as_regex(pattern: bytes) -> bytes:
     return b"".join(parts)
 
 
+def _range(first: int, last: int) -> bytes:
+    """The bytes between two, whichever comes first; as in Redis, those from 128 on come before 0."""
+    low, high = sorted((first, last), key=lambda byte: byte ^ 128)
+    ends = [(low, 255), (0, high)] if high < low else [(low, high)]
+    return b"".join(b"%b-%b" % (re.escape(bytes([start])), re.escape(bytes([end]))) for start, end in ends)
+
+
 def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
     """``[…]`` from behind its bracket, as a regular expression, and where it ends: without a bracket, at the end."""
     negated = pattern[at : at + 1] == b"^"
@@ -113,8 +189,7 @@ def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
             ranges.append(re.escape(pattern[at : at + 1]))
             at += 1
         elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
-            low, high = sorted((pattern[at : at + 1], pattern[at + 2 : at + 3]))
-            ranges.append(re.escape(low) + b"-" + re.escape(high))
+            ranges.append(_range(pattern[at], pattern[at + 2]))
             at += 3
         else:
             ranges.append(re.escape(pattern[at : at + 1]))

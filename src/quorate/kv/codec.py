@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from quorate.kv.keyspace import Item
-from quorate.kv.replies import CommandError, Push, SetReply, Status, Verbatim
-from quorate.kv.values import Hash, List, Set, SortedSet, Value
+from quorate.kv.replies import NULL_ARRAY, CommandError, NullArray, Pairs, Push, Receivers, SetReply, Status, Verbatim
+from quorate.kv.values import Hash, Lease, List, Lock, Set, SortedSet, Value
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, int, int, bytes | list[bytes | float]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, int, int, bytes | list[bytes | int | float]]).decode
 
-_STRING, _HASH, _LIST, _SET, _SORTED_SET = range(5)
+_STRING, _HASH, _LIST, _SET, _SORTED_SET, _LEASE, _LOCK = range(7)
 
 
 def encode_item(item: Item) -> bytes:
@@ -48,6 +48,10 @@ def _taken_apart(value: Value) -> tuple[int, list[Any]]:
             return _SET, list(value.members)
         case SortedSet():
             return _SORTED_SET, list(chain.from_iterable(value.scores.items()))
+        case Lease():
+            return _LEASE, [value.ttl_us, *chain.from_iterable(value.keys.items())]
+        case Lock():
+            return _LOCK, [value.owner, value.token]
         case _:
             return _STRING, [bytes(value)]
 
@@ -62,11 +66,13 @@ _MAKERS: dict[int, Callable[[Any], Value]] = {
     _LIST: List,
     _SET: Set,
     _SORTED_SET: lambda parts: SortedSet(_pairs(parts)),
+    _LEASE: lambda parts: Lease(parts[0], _pairs(parts[1:])),
+    _LOCK: lambda parts: Lock(*parts),
 }
 
 # -- replies ---------------------------------------------------------------------------------------------
 
-_STATUS, _ERROR, _VERBATIM, _SET_REPLY, _PUSH = range(1, 6)
+_STATUS, _ERROR, _VERBATIM, _SET_REPLY, _PUSH, _NULL_ARRAY, _PAIRS = range(1, 8)
 
 
 def to_portable(reply: Any) -> Any:
@@ -76,8 +82,14 @@ def to_portable(reply: Any) -> Any:
             return msgspec.msgpack.Ext(_ERROR, reply.line.encode(errors="surrogateescape"))
         case Status():
             return msgspec.msgpack.Ext(_STATUS, bytes(reply))
+        case Receivers():
+            return 0
         case Verbatim():
             return msgspec.msgpack.Ext(_VERBATIM, bytes(reply))
+        case NullArray():
+            return msgspec.msgpack.Ext(_NULL_ARRAY, b"")
+        case Pairs():
+            return msgspec.msgpack.Ext(_PAIRS, _encode(list(reply)))
         case list():
             parts = [to_portable(each) for each in reply]
             if isinstance(reply, SetReply | Push):
@@ -112,4 +124,6 @@ _FROM_EXTENSION: dict[int, Callable[[bytes], Any]] = {
     _VERBATIM: Verbatim,
     _SET_REPLY: lambda data: SetReply(_listed(data)),
     _PUSH: lambda data: Push(_listed(data)),
+    _NULL_ARRAY: lambda data: NULL_ARRAY,
+    _PAIRS: lambda data: Pairs(map(tuple, msgspec.msgpack.decode(data))),
 }

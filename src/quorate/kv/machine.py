@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
 import quorate.kv.commands  # noqa: F401  (declares them)
 from quorate.errors import StorageError
-from quorate.kv.checkpoint import TABLES, Checkpoints
+from quorate.kv.checkpoint import DIRTY_KEYS, TABLES, Checkpoints
 from quorate.kv.codec import encode_item, from_portable, to_portable
+from quorate.kv.feed import Feed
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COMMANDS, Arguments
 from quorate.kv.replies import CommandError, Reply
@@ -21,8 +23,6 @@ log = logging.getLogger(__name__)
 
 MACHINE = "kv"
 """The machine's name."""
-DIRTY_KEYS = 20_000
-"""So many changed keys are worth a checkpoint."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_requests = msgspec.msgpack.Decoder(list[list[bytes]]).decode
@@ -35,14 +35,22 @@ class KvMachine(CachedStateMachine):
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
+        self.feed: Feed | None = None
+        """Who is told of what is applied: see :meth:`Feed.of`."""
+        self.after_apply: Callable[[], None] | None = None
+        """Told when a command has been applied, as a whole."""
+        self.after_open: Callable[[], None] | None = None
+        """Told that ``keyspace`` is another one."""
         self._checkpoints: Checkpoints | None = None
 
     def open(self, state: SqliteState) -> None:
         """Load the keys: about a second and a half for a million."""
         keyspace = Keyspace()
-        keyspace.on_change = self.keyspace.on_change
+        keyspace.on_change, keyspace.on_publish = self.keyspace.on_change, self.keyspace.on_publish
         self._checkpoints = Checkpoints(state, keyspace)
         self.keyspace = keyspace
+        if self.after_open is not None:
+            self.after_open()
 
     def close(self) -> None:
         """Let go of the file; the keys stay."""
@@ -60,7 +68,10 @@ class KvMachine(CachedStateMachine):
         keyspace = self.keyspace
         keyspace.time_us = context.time_us
         keyspace.random.seed(context.random_seed)
-        return [self._answer(keyspace, request, context) for request in requests]
+        replies = [self._answer(keyspace, request, context) for request in requests]
+        if self.after_apply is not None:
+            self.after_apply()
+        return replies
 
     def _answer(self, keyspace: Keyspace, request: Arguments, context: ApplyContext) -> Reply:
         spec = COMMANDS.get(request[0]) if request else None
@@ -88,7 +99,7 @@ class KvMachine(CachedStateMachine):
 
     @property
     def is_checkpoint_due(self) -> bool:
-        return len(self.keyspace.dirty) >= DIRTY_KEYS
+        return len(self.keyspace.dirty) + len(self.keyspace.discarded) >= DIRTY_KEYS
 
     def begin_checkpoint(self) -> None:
         self._opened.begin()
@@ -107,5 +118,5 @@ class KvMachine(CachedStateMachine):
     def digest_into(self, digest: Hash) -> None:
         keyspace = self.keyspace
         digest.update(_encode((keyspace.revision, keyspace.time_us)))
-        for key in sorted(keyspace.items):
-            digest.update(_encode((key, encode_item(keyspace.items[key]))))
+        for key, item in keyspace.items.items():
+            digest.update(_encode((key, encode_item(item))))

@@ -65,6 +65,8 @@ class Spec:
     check: Check | None = None
     internal: bool = False
     """Whether it is for the log alone, and no client may send it."""
+    blocking: bool = False
+    """Whether a client waits for what it asks for, outside of transactions: then the connection sees to it."""
 
     def check_arguments(self, arguments: Arguments) -> None:
         """Raises :class:`CommandError` for what can be told without the data."""
@@ -77,6 +79,8 @@ class Spec:
 
 COMMANDS: dict[bytes, Spec] = {}
 """All commands on data, by their names in capitals. Those on connections are the server's."""
+PLAIN_COMMANDS: dict[bytes, Spec] = {}
+"""Those that go from a client to the log, or to the data, as they are."""
 
 
 def command(
@@ -88,6 +92,7 @@ def command(
     keys: Keys = ONE_KEY,
     check: Check | None = None,
     internal: bool = False,
+    blocking: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the function below as the command ``name``. Its docstring's first line is the summary in the docs."""
 
@@ -95,7 +100,10 @@ def command(
         encoded = name.encode()
         assert encoded not in COMMANDS, name
         summary = (handler.__doc__ or "").partition("\n")[0]
-        COMMANDS[encoded] = Spec(encoded, arity, group, summary, write, keys, handler, check, internal)
+        spec = Spec(encoded, arity, group, summary, write, keys, handler, check, internal, blocking)
+        COMMANDS[encoded] = spec
+        if not (internal or blocking):
+            PLAIN_COMMANDS[encoded] = spec
         return handler
 
     return declare

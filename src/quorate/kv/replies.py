@@ -48,6 +48,18 @@ class Push(list[Any]):
     __slots__ = ()
 
 
+class Several(list[Any]):
+    """Replies one after the other to one command, as SUBSCRIBE has them."""
+
+    __slots__ = ()
+
+
+class Receivers(int):
+    """How many clients of this node got a message: what each node answers for itself, and never remembers."""
+
+    __slots__ = ()
+
+
 class Verbatim(bytes):
     """Text for humans (RESP3 ``=txt:``)."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from quorate.kv.keyspace import Keyspace
-from quorate.kv.registry import ALL_KEYS, COMMANDS, NO_KEYS, Arguments, command
+from quorate.kv.registry import COMMANDS, NO_KEYS, Arguments, command
 from quorate.kv.replies import NULL_ARRAY, CommandError, Reply
 
 EXEC = b"QUORATE.EXEC"
@@ -49,9 +49,3 @@ def _reply(db: Keyspace, request: list[bytes]) -> Any:
         return COMMANDS[request[0]].handler(db, request)
     except CommandError as error:
         return error
-
-
-@command("QUORATE.REVISIONS", -2, group="transactions", keys=ALL_KEYS, internal=True)
-def revisions(db: Keyspace, arguments: Arguments) -> Reply:
-    """The revisions of keys, for ``WATCH``."""
-    return [revision_of(db, key) for key in arguments[1:]]

@@ -6,7 +6,6 @@ the same checkpoints: a request that was remembered, but whose command has to be
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -165,14 +164,15 @@ class Checkpoint:
 
     def write(self, seconds: float) -> None:
         """Write for about so long, in a transaction."""
-        ends = time.perf_counter() + seconds
+        clock = self._state.clock
+        ends = clock() + seconds
         while self._todo:
             host, index = self._todo[0]
             while not self._sessions_done:
                 self._sessions_done = host.sessions.write_step()
-                if time.perf_counter() > ends:
+                if clock() > ends:
                     return
-            if not host.machine.write_checkpoint(max(ends - time.perf_counter(), 0.0)):
+            if not host.machine.write_checkpoint(max(ends - clock(), 0.0)):
                 return
             host.sessions.complete_checkpoint()
             self._state.set_applied(host.name, index, self._time_us)

@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 
 from quorate.errors import CommandFailed, ConfigError, CorruptLog, ProtocolViolation, StorageError, StorageFailed
-from quorate.machine.cached import CachedHost, CachedSessions, Checkpoint
+from quorate.machine.cached import CachedHost, CachedSessions
 from quorate.machine.capture import Capture, SavedMachine, SavedMachines, check_applied, decode_machines
 from quorate.machine.commands import Command, decode_batch
 from quorate.machine.contract import ApplyContext, CachedStateMachine, DiskStateMachine, StateMachine
+from quorate.machine.flushing import Flushing
 from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
 from quorate.machine.sessions import MemorySessions, SqliteSessions
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.raft.entry import Entry, EntryKind
 
-SLICE_SECONDS = 0.003
-"""For so long a :meth:`Router.flush` writes to a checkpoint, less what the last commit took, for so may this."""
-SLICE_SECONDS_MIN = 0.0005
 CLOSE_SECONDS = 5.0
 """For so long :meth:`Router.close` goes on with checkpoints: what is not done by then will be applied again."""
 CLOSE_SLICE_SECONDS = 0.1
@@ -43,18 +40,13 @@ class Router:
         self._witness = witness
         self._state_path = Path()
         self._hosts: dict[str, MemoryHost | DiskHost] = {}
-        self._transactional = False
-        self._commit_seconds = 0.0
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
+        self._flushing: Flushing | None = None
+        """There is one while machines have a file open."""
         self._last_time_us = 0
         self._last_index = 0
-        self._flushed_index = 0
-        self._synced_index = 0
-        self._marking_synced = Lock()
         self._saved_index = 0
-        self._checkpoint: Checkpoint | None = None
-        self._capturing: Capture | None = None
         self._broken = False
         self.unflushed = 0
         """Commands applied since the last :meth:`flush`."""
@@ -92,14 +84,11 @@ class Router:
                 last_times[applied] = time_us
             else:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
-        self._transactional = bool(self._written_at_once)
+        if self._state is not None:
+            self._flushing = Flushing(self._state, self._on_disk)
         self._last_index = self.applied if last_times else 0
         self._last_time_us = last_times.get(self._last_index, 0)
-        self._flushed_index = min((host.flushed for host in self._on_disk), default=0)
-        with self._marking_synced:
-            self._synced_index = 0
         self._saved_index = saved.index
-        self._checkpoint = self._capturing = None
         self.unflushed = 0
         self.sync()
 
@@ -133,7 +122,7 @@ class Router:
                     self.flush()
                     self._finish_checkpoints()
             finally:
-                self._opened, self._state = [], None
+                self._opened, self._state, self._flushing = [], None, None
 
     def _finish_checkpoints(self) -> None:
         ends = time.monotonic() + CLOSE_SECONDS
@@ -149,14 +138,6 @@ class Router:
     @property
     def _on_disk(self) -> list[DiskHost]:
         return [host for host in self._hosts.values() if isinstance(host, DiskHost)]
-
-    @property
-    def _cached(self) -> list[CachedHost]:
-        return [host for host in self._hosts.values() if isinstance(host, CachedHost)]
-
-    @property
-    def _written_at_once(self) -> list[DiskHost]:
-        return [host for host in self._on_disk if not isinstance(host, CachedHost)]
 
     @property
     def applied(self) -> int:
@@ -184,9 +165,8 @@ class Router:
         """
         if self._witness or not self._hosts:
             return self._last_index
-        return min(
-            self._saved_index if isinstance(host, MemoryHost) else self._synced_index for host in self._hosts.values()
-        )
+        synced_index = self._flushing.synced_index if self._flushing is not None else 0
+        return min(self._saved_index if isinstance(host, MemoryHost) else synced_index for host in self._hosts.values())
 
     def machines_saved(self, index: int) -> None:
         """A capture's ``machines``, of this ``index``, are durable: a restart will hand them to :meth:`open`."""
@@ -235,8 +215,8 @@ class Router:
     def _apply_batch(self, entry: Entry) -> list[object]:
         batch = decode_batch(entry.payload)
         self._last_time_us = max(batch.time_us, self._last_time_us + 1)
-        if self._state is not None and self._transactional:
-            self._state.begin()
+        if self._flushing is not None:
+            self._flushing.begin()
         outcomes: list[object] = []
         for position, command in enumerate(batch.commands):
             context = ApplyContext(entry.index, entry.term, self._last_time_us, batch.seed, position)
@@ -272,65 +252,33 @@ class Router:
         file stays as it was committed last.
         """
         self._check_working()
-        behind = [host for host in self._written_at_once if host.flushed < host.applied]
-        if self.begins_checkpoints and any(host.machine.is_checkpoint_due for host in self._cached):
-            self.begin_checkpoint()
-        checkpoint = self._checkpoint
-        if self._state is not None and (behind or checkpoint or (self.unflushed and self._transactional)):
+        flushing = self._flushing
+        if flushing is not None:
+            if self.begins_checkpoints and flushing.is_checkpoint_due:
+                flushing.begin_checkpoint(self._last_time_us)
             self._broken = True  # unless all of this succeeds
-            self._state.begin()
-            for host in behind:
-                self._state.set_applied(host.name, host.applied, self._last_time_us)
-            if checkpoint is not None:
-                usual = max(SLICE_SECONDS - self._commit_seconds, SLICE_SECONDS_MIN)
-                checkpoint.write(usual if seconds is None else seconds)
-            began = time.perf_counter()
-            self._state.commit()
-            self._commit_seconds = time.perf_counter() - began
+            flushing.flush(self._last_time_us, seconds, applied_some=self.unflushed > 0)
             self._broken = False
-            for host in behind:
-                host.flushed = host.applied
-            if checkpoint is not None:
-                self._wrote(checkpoint)
-            self._flushed_index = min(host.flushed for host in self._on_disk)
         self.unflushed = 0
 
     def sync(self) -> Synced:
         """Make what was flushed durable; see :meth:`SqliteState.sync`. Blocks for an fsync; may run in a thread."""
-        state, flushed = self._state, self._flushed_index  # a flush that comes now may or may not be included
-        if state is None:
+        flushing = self._flushing
+        if flushing is None:
             return Synced(0, self._witness or not self._names(DiskStateMachine))
-        synced = state.sync()
-        with self._marking_synced:
-            if synced.complete and state is self._state:
-                self._synced_index = max(self._synced_index, flushed)
-        return synced
+        return flushing.sync()
 
     # -- checkpoints -------------------------------------------------------------------------------------
 
     @property
     def is_checkpointing(self) -> bool:
         """Whether a checkpoint is under way: each :meth:`flush` writes a bit of it."""
-        return self._checkpoint is not None
+        return self._flushing is not None and self._flushing.is_checkpointing
 
     def begin_checkpoint(self) -> bool:
         """Begin a checkpoint, unless one is under way or nothing was applied since; returns whether it did."""
         self._check_working()
-        behind = [host for host in self._cached if host.flushed < host.applied]
-        if self._checkpoint is not None or self._state is None or not behind:
-            return False
-        self._checkpoint = Checkpoint(self._state, behind, self._last_time_us)
-        return True
-
-    def _wrote(self, checkpoint: Checkpoint) -> None:
-        checkpoint.committed()
-        if not checkpoint.is_written:
-            return
-        self._checkpoint = None
-        capture, self._capturing = self._capturing, None
-        if capture is not None and not capture.closed:
-            assert self._state is not None
-            capture.complete_with(self._state.pin(), checkpoint.rows())
+        return self._flushing is not None and self._flushing.begin_checkpoint(self._last_time_us)
 
     # -- snapshots ---------------------------------------------------------------------------------------
 
@@ -351,14 +299,7 @@ class Router:
         if self.is_checkpointing:
             raise StorageError("a checkpoint is under way")
         saved = self._saved_machines()
-        state, complete = self._state, True
-        if state is not None and (self.begin_checkpoint() or self.is_checkpointing):  # the flush may have begun it
-            complete = False
-        pinned = state.pin() if state is not None and (complete or self._transactional) else None
-        capture = Capture(saved, pinned, complete=complete)
-        if not complete:
-            self._capturing = capture
-        return capture
+        return Capture(saved, None) if self._flushing is None else self._flushing.capture(saved)
 
     def capture_memory(self) -> Capture:
         """The same without what is in the file: the machines that live in memory alone."""
@@ -445,7 +386,8 @@ class Router:
         machines = sorted((_saved(host) for host in self._in_memory), key=lambda saved: saved.name)
         digest = blake2b(SavedMachines(0, self._last_time_us, machines).encode(), digest_size=16)
         if self._state is not None:
-            for host in sorted(self._cached, key=lambda host: host.name):
+            cached = [host for host in self._on_disk if isinstance(host, CachedHost)]
+            for host in sorted(cached, key=lambda host: host.name):
                 digest.update(SavedMachine(host.name, b"", host.sessions.requests()).encode())
                 host.machine.digest_into(digest)
             local = frozenset[str]().union(*(host.machine.local_tables for host in self._on_disk))

@@ -9,6 +9,7 @@ the entries behind it are applied again.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,10 @@ class SqliteState:
             digest_tables(self.connection, local_tables, digest)
 
     # -- the file ----------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """Seconds, by which those who write bit by bit know when to pause."""
+        return time.perf_counter()
 
     def sync(self) -> Synced:
         """Make all that was committed durable in the file: a passive checkpoint with fsync.

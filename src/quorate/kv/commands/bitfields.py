@@ -77,7 +77,7 @@ class Operation:
     overflow: bytes = b"WRAP"
 
     def run(self, data: bytearray) -> tuple[int | None, bool]:
-        """The reply, and whether a value was stored. Data is made longer if need be."""
+        """The reply, and whether a value was stored. Data has to be long enough for it."""
         old = self.field.read(data)
         if self.kind == b"GET":
             return old, False
@@ -88,19 +88,18 @@ class Operation:
         new = self.field.fitted(wanted, self.overflow)
         if new is None:
             return None, False
-        data.extend(bytes(max(self.field.bytes_end - len(data), 0)))
         self.field.write(data, new)
         return (old if self.kind == b"SET" else new), True
 
 
 def field(kind: bytes, place: bytes) -> Field:
     """Read ``u8 100`` or ``i5 #3``. Raises what is wrong with it."""
-    matched = _TYPE.fullmatch(kind)
+    matched = _TYPE.fullmatch(kind.partition(b"\0")[0])
     if matched is None or int(matched[2]) > (64 if matched[1] == b"i" else 63):
         raise CommandError(NO_TYPE)
     bits = int(matched[2])
     offset = integer(place[1:], NO_OFFSET) * bits if place[:1] == b"#" else integer(place, NO_OFFSET)
-    if not 0 <= offset <= 8 * STRING_BYTES_MAX - bits:
+    if not 0 <= offset < 8 * STRING_BYTES_MAX:
         raise CommandError(NO_OFFSET)
     return Field(offset, bits, matched[1] == b"i")
 
@@ -133,9 +132,12 @@ def bitfield(db: Keyspace, arguments: Arguments) -> Reply:
     """Read, set and add to integers of any width within a string."""
     key, value = arguments[1], db.get(arguments[1], bytes)
     data = bytearray(value or b"")
-    done = [operation.run(data) for operation in operations(arguments)]
-    if any(stored for _, stored in done) and bytes(data) != value:
-        db.put(key, bytes(data), "setbit", expires_us=None)
+    wanted = operations(arguments)
+    ends = [operation.field.bytes_end for operation in wanted if operation.kind != b"GET"]
+    data.extend(bytes(max(max(ends, default=0) - len(data), 0)))  # even if nothing fits there then, as in Redis
+    done = [operation.run(data) for operation in wanted]
+    if ends and bytes(data) != value:
+        db.put(key, bytes(data), *(["setbit"] if any(stored for _, stored in done) else []), expires_us=None)
     return [reply for reply, _ in done]
 
 

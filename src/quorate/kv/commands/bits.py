@@ -9,7 +9,7 @@ from functools import reduce
 from operator import and_, or_, xor
 
 from quorate.kv.arguments import integer, keyword, syntax_error
-from quorate.kv.commands.strings import STRING_BYTES_MAX, span
+from quorate.kv.commands.strings import STRING_BYTES_MAX, is_crossed, span
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, Keys, command
 from quorate.kv.replies import CommandError, Reply
@@ -56,13 +56,16 @@ def getbit(db: Keyspace, arguments: Arguments) -> Reply:
     return value[offset >> 3] >> (7 - (offset & 7)) & 1 if offset >> 3 < len(value) else 0
 
 
-def bit_range(ends: Arguments, length: int) -> tuple[int, int]:
-    """From which bit to which (exclusive) ``[start [end [BYTE|BIT]]]`` goes in ``length`` bytes; raises if nowhere."""
-    if len(ends) > 3 or (len(ends) == 3 and keyword(ends[2]) not in (b"BYTE", b"BIT")):
+def in_bits(unit: bytes) -> bool:
+    """Whether the ends of a range are bits, and not bytes. Raises if they are neither."""
+    if keyword(unit) not in (b"BYTE", b"BIT"):
         raise syntax_error()
-    first = integer(ends[0]) if ends else 0
-    last = integer(ends[1]) if len(ends) > 1 else -1
-    if len(ends) == 3 and keyword(ends[2]) == b"BIT":
+    return keyword(unit) == b"BIT"
+
+
+def bit_range(first: int, last: int, length: int, *, are_bits: bool) -> tuple[int, int]:
+    """From which bit to which (exclusive) a range goes in ``length`` bytes."""
+    if are_bits:
         return span(first, last, 8 * length)
     first, end = span(first, last, length)
     return 8 * first, 8 * end
@@ -77,37 +80,45 @@ def part_of(value: bytes, first: int, end: int, around: int) -> bytearray:
     return part
 
 
-def check_bitcount(arguments: Arguments) -> None:
-    """Raises what is wrong with a range that has to have both ends."""
-    if len(arguments) == 3:
-        raise syntax_error()
-    bit_range(arguments[2:], 0)
-
-
-@command("BITCOUNT", -2, group="bitmap", check=check_bitcount)
+@command("BITCOUNT", -2, group="bitmap")
 def bitcount(db: Keyspace, arguments: Arguments) -> Reply:
     """How many bits are set."""
-    value = db.get(arguments[1], bytes) or b""
-    first, end = bit_range(arguments[2:], len(value))
+    value = db.get(arguments[1], bytes)
+    if value is None:
+        return 0
+    ends = arguments[2:]
+    if len(ends) not in (0, 2, 3):
+        raise syntax_error()
+    first, last = (integer(ends[0]), integer(ends[1])) if ends else (0, -1)
+    if is_crossed(first, last):
+        return 0
+    first, end = bit_range(first, last, len(value), are_bits=len(ends) == 3 and in_bits(ends[2]))
     if first >= end:
         return 0
     return int.from_bytes(part_of(value, first, end, 0), "big").bit_count()
 
 
-def check_bitpos(arguments: Arguments) -> None:
-    """Raises what is wrong with the bit or the range."""
-    if integer(arguments[2]) not in (0, 1):
+def sought_bit(arguments: Arguments) -> int:
+    """The bit that ``BITPOS`` looks for."""
+    bit = integer(arguments[2])
+    if bit not in (0, 1):
         raise CommandError(NO_BIT_TO_FIND)
-    bit_range(arguments[3:], 0)
+    return bit
 
 
-@command("BITPOS", -3, group="bitmap", check=check_bitpos)
+@command("BITPOS", -3, group="bitmap", check=sought_bit)
 def bitpos(db: Keyspace, arguments: Arguments) -> Reply:
     """Where the first bit is that is set, or the first that is not; -1 if there is none."""
-    value, bit = db.get(arguments[1], bytes), integer(arguments[2])
+    value, bit = db.get(arguments[1], bytes), sought_bit(arguments)
     if value is None:
         return -1 if bit else 0
-    first, end = bit_range(arguments[3:], len(value))
+    ends = arguments[3:]
+    if len(ends) > 3:
+        raise syntax_error()
+    first = integer(ends[0]) if ends else 0
+    are_bits = len(ends) == 3 and in_bits(ends[2])
+    last = integer(ends[1]) if len(ends) > 1 else -1
+    first, end = bit_range(first, last, len(value), are_bits=are_bits)
     if first >= end:
         return -1
     part = part_of(value, first, end, 1 - bit)
@@ -139,6 +150,7 @@ def bitop(db: Keyspace, arguments: Arguments) -> Reply:
     length = max(map(len, values))
     if not length:
         if db.find(target) is not None:
+            db.check_plain(target)
             db.delete(target)
         return 0
     numbers = (int.from_bytes(value.ljust(length, b"\0"), "big") for value in values)

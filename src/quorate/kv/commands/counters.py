@@ -5,17 +5,12 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=string
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
-from math import isinf
-
-from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, number
+from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer
+from quorate.kv.commands.extended import add as add_floats
+from quorate.kv.commands.extended import parse, written
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, command
-from quorate.kv.replies import CommandError, Reply
-
-NOT_FINITE = "ERR increment would produce NaN or Infinity"
-_EXACT = Context(prec=700)
-_LAST_PLACE = Decimal("1e-17")
+from quorate.kv.replies import NOT_A_FLOAT, CommandError, Reply
 
 
 def add(db: Keyspace, key: bytes, increment: int) -> int:
@@ -63,29 +58,11 @@ def decrby(db: Keyspace, arguments: Arguments) -> Reply:
     return add(db, arguments[1], -integer(arguments[2]))
 
 
-def decimal(text: bytes) -> Decimal:
-    """A finite decimal, exactly. Raises if it is none."""
-    if isinf(number(text)):
-        raise CommandError(NOT_FINITE)
-    return Decimal(text.decode())
-
-
-def plain(value: Decimal) -> bytes:
-    """A decimal with at most 17 places after the point, and no exponent. Raises if it is larger than a double.
-
-    Redis adds in the long doubles of its machine; this is the same on all machines, and exact.
-    """
-    if isinf(float(value)):
-        raise CommandError(NOT_FINITE)
-    text = format(value.quantize(_LAST_PLACE, context=_EXACT), "f").rstrip("0").rstrip(".")
-    return b"0" if text == "-0" else text.encode()
-
-
-@command("INCRBYFLOAT", 3, group="string", write=True, check=lambda arguments: decimal(arguments[2]))
+@command("INCRBYFLOAT", 3, group="string", write=True, check=lambda arguments: parse(arguments[2], NOT_A_FLOAT))
 def incrbyfloat(db: Keyspace, arguments: Arguments) -> Reply:
     """Add to a decimal; 0 if there is none."""
     old = db.get(arguments[1], bytes)
-    start = Decimal(0) if old is None else decimal(old)
-    value = plain(_EXACT.add(start, decimal(arguments[2])))
+    start = parse(b"0" if old is None else old, NOT_A_FLOAT)
+    value = written(add_floats(start, parse(arguments[2], NOT_A_FLOAT)))
     db.put(arguments[1], value, "incrbyfloat", expires_us=None)
     return value

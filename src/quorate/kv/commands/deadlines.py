@@ -5,7 +5,7 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=generic
 
 from __future__ import annotations
 
-from quorate.kv.arguments import INTEGER_MIN, keyword
+from quorate.kv.arguments import INTEGER_MIN, keyword, shown
 from quorate.kv.commands.expiry import MILLISECOND_US, SECOND_US, Expiry, expiry
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import NO_KEYS, Arguments, command
@@ -24,7 +24,7 @@ def expire_arguments(arguments: Arguments) -> tuple[Expiry, set[bytes]]:
     conditions = set()
     for text in arguments[3:]:
         if keyword(text) not in CONDITIONS:
-            raise CommandError(f"ERR Unsupported option {text.decode(errors='replace')}")
+            raise CommandError(f"ERR Unsupported option {shown(text)}")
         conditions.add(keyword(text))
     if b"NX" in conditions and len(conditions) > 1:
         raise CommandError("ERR NX and XX, GT or LT options at the same time are not compatible")
@@ -40,6 +40,7 @@ def expire(db: Keyspace, arguments: Arguments) -> Reply:
     item = db.find(key)
     if item is None:
         return 0
+    db.check_plain(key)
     old_us, new_us = item.expires_us, wanted.at(db.time_us)
     if (
         (b"NX" in conditions and old_us)
@@ -79,6 +80,7 @@ def persist(db: Keyspace, arguments: Arguments) -> Reply:
     item = db.find(arguments[1])
     if item is None or not item.expires_us:
         return 0
+    db.check_plain(arguments[1])
     db.set_deadline(arguments[1], 0, "persist")
     return 1
 

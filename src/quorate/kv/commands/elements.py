@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from zlib import crc32
 
-from quorate.kv.arguments import glob, integer, keyword, syntax_error
+from quorate.kv.arguments import glob, integer, keyword, scan_cursor, syntax_error
 from quorate.kv.registry import Arguments
 from quorate.kv.replies import CommandError
 
@@ -19,7 +19,6 @@ STEP_MIN = 512
 """A smaller collection is given at once, as Redis does."""
 STEPS_MAX = 64
 """So many steps, about, at most."""
-CURSOR_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,13 @@ class Scan:
         return b"%d" % (end if end < END else 0), given
 
 
+def check_cursor(arguments: Arguments) -> None:
+    """Raises if the cursor is none: alone that is looked at before there is a collection to go through."""
+    scan_cursor(arguments[2])
+
+
 def parse_scan(arguments: Arguments) -> Scan:
     """``KEY cursor [MATCH pattern] [COUNT n]``, and ``NOVALUES`` with HSCAN."""
-    if len(arguments[2]) > 20 or not arguments[2].isdigit() or int(arguments[2]) > CURSOR_MAX:
-        raise CommandError("ERR invalid cursor")
     pattern, count, values = b"*", 10, True
     rest = list(arguments[3:])
     while rest:
@@ -62,4 +64,4 @@ def parse_scan(arguments: Arguments) -> Scan:
                 raise syntax_error()
         else:
             raise syntax_error()
-    return Scan(int(arguments[2]), pattern, count, values)
+    return Scan(scan_cursor(arguments[2]), pattern, count, values)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.kv.arguments import INTEGER_MAX, integer
+from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer
 from quorate.kv.replies import CommandError
 
 MILLISECOND_US = 1000
 SECOND_US = 1_000_000
+AMOUNT_MIN_US = INTEGER_MIN * MILLISECOND_US
+"""What Redis can take off the time: all before it is past, and is never kept."""
 AMOUNT_MAX_US = INTEGER_MAX - (1 << 53)
 """What can be added to the log's time, until the year 2255, so that 64 bits hold the sum."""
 
@@ -38,6 +40,6 @@ def expiry(unit: bytes, text: bytes, command: str, *, least: int = 1) -> Expiry:
     """Read one of :data:`UNITS`. Raises what ``command`` answers to no integer, to too little and to too much."""
     unit_us, absolute = UNITS[unit]
     amount = integer(text)
-    if amount < least or abs(amount) * unit_us > AMOUNT_MAX_US:
+    if amount < least or not AMOUNT_MIN_US <= amount * unit_us <= AMOUNT_MAX_US:
         raise CommandError(f"ERR invalid expire time in '{command}' command")
     return Expiry(amount * unit_us, absolute)

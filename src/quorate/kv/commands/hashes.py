@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Context
-from math import isinf
-
-from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, number, pairs
-from quorate.kv.commands.counters import decimal, plain
-from quorate.kv.commands.elements import parse_scan
+from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, pairs
+from quorate.kv.commands.elements import check_cursor, parse_scan
+from quorate.kv.commands.extended import Extended, add, parse, written
 from quorate.kv.commands.options import wrong_arity
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, command
-from quorate.kv.replies import OK, CommandError, Pairs, Reply
+from quorate.kv.replies import NOT_A_FLOAT, OK, CommandError, Pairs, Reply
 from quorate.kv.values import Hash
-
-_EXACT = Context(prec=700)
 
 
 def _check_pairs(arguments: Arguments) -> None:
@@ -137,19 +132,20 @@ def hincrby(db: Keyspace, arguments: Arguments) -> Reply:
     return total
 
 
-def _check_float(arguments: Arguments) -> None:
-    if isinf(number(arguments[3])):
+def _float_increment(arguments: Arguments) -> Extended:
+    increment = parse(arguments[3], NOT_A_FLOAT)
+    if increment is None:
         raise CommandError("ERR value is NaN or Infinity")
+    return increment
 
 
-@command("HINCRBYFLOAT", 4, group="hash", write=True, check=_check_float)
+@command("HINCRBYFLOAT", 4, group="hash", write=True, check=_float_increment)
 def hincrbyfloat(db: Keyspace, arguments: Arguments) -> Reply:
     """Add to the number in a field, which is 0 if it is not there; answer the sum."""
-    _check_float(arguments)
-    _, key, field, increment = arguments
+    _, key, field, _ = arguments
+    increment = _float_increment(arguments)
     old = _fields(db, arguments).get(field, b"0")
-    number(old, "ERR hash value is not a float")
-    total = plain(_EXACT.add(decimal(old), decimal(increment)))
+    total = written(add(parse(old, "ERR hash value is not a float"), increment))
     db.edit_or_create(key, Hash).put(field, total)
     db.edited(key, "hincrbyfloat")
     return total
@@ -171,11 +167,13 @@ def hrandfield(db: Keyspace, arguments: Arguments) -> Reply:
     return Pairs((field, fields[field]) for field in picked) if with_values else [*picked]
 
 
-@command("HSCAN", -3, group="hash", check=parse_scan)
+@command("HSCAN", -3, group="hash", check=check_cursor)
 def hscan(db: Keyspace, arguments: Arguments) -> Reply:
     """Go through the fields of a hash in steps."""
-    scan = parse_scan(arguments)
     fields = _fields(db, arguments)
+    if not fields:
+        return [b"0", []]
+    scan = parse_scan(arguments)
     cursor, given = scan.step(fields)
     return [cursor, [part for field in given for part in (field, fields[field])] if scan.values else [*given]]
 

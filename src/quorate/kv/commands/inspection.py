@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from quorate.kv.arguments import integer, integer_or_none, keyword, syntax_error
+from quorate.kv.arguments import integer, integer_or_none, keyword, shown, syntax_error
 from quorate.kv.keyspace import Item, Keyspace
 from quorate.kv.registry import Arguments, Keys, command
 from quorate.kv.replies import CommandError, Reply
-from quorate.kv.values import Hash, List, Set, SortedSet, Value
+from quorate.kv.values import Hash, Lease, List, Lock, Set, SortedSet, Value
 
-PACKED_ELEMENTS_MAX = 128
+PACKED_FIELDS_MAX = 512
+PACKED_SCORES_MAX = 128
 PACKED_ELEMENT_BYTES_MAX = 64
-PACKED_LIST_BYTES_MAX = 8192
 INTEGERS_MAX = 512
 EMBEDDED_BYTES_MAX = 44
 
@@ -30,15 +30,17 @@ def encoding(value: Value) -> bytes:
     match value:
         case Hash():
             parts = (part for pair in value.fields.items() for part in pair)
-            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(parts) else b"hashtable"
+            return b"listpack" if len(value) <= PACKED_FIELDS_MAX and _short(parts) else b"hashtable"
         case List():
-            return b"listpack" if value.bytes <= PACKED_LIST_BYTES_MAX else b"quicklist"
+            return b"quicklist"
         case Set():
             if len(value) <= INTEGERS_MAX and all(integer_or_none(member) is not None for member in value.members):
                 return b"intset"
-            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(value.members) else b"hashtable"
+            return b"hashtable"
         case SortedSet():
-            return b"listpack" if len(value) <= PACKED_ELEMENTS_MAX and _short(value.scores) else b"skiplist"
+            return b"listpack" if len(value) <= PACKED_SCORES_MAX and _short(value.scores) else b"skiplist"
+        case Lease() | Lock():
+            return b"raw"
         case _:
             if integer_or_none(value) is not None:
                 return b"int"
@@ -70,8 +72,7 @@ def check_object(arguments: Arguments) -> None:
 
 def _check_subcommand(arguments: Arguments, known: Iterable[bytes]) -> None:
     if keyword(arguments[1]) not in known:
-        name, said = arguments[0].decode().upper(), arguments[1].decode(errors="replace")
-        raise CommandError(f"ERR unknown subcommand '{said}'. Try {name} HELP.")
+        raise CommandError(f"ERR unknown subcommand '{shown(arguments[1])}'. Try {arguments[0].decode()} HELP.")
 
 
 def _wrong_arity(arguments: Arguments) -> CommandError:
@@ -91,10 +92,8 @@ def check_memory(arguments: Arguments) -> None:
     _check_subcommand(arguments, (b"USAGE",))
     if len(arguments) < 3:
         raise _wrong_arity(arguments)
-    if len(arguments) > 3:
-        if len(arguments) != 5 or keyword(arguments[3]) != b"SAMPLES":
-            raise syntax_error()
-        if integer(arguments[4]) < 0:
+    for at in range(3, len(arguments), 2):
+        if keyword(arguments[at]) != b"SAMPLES" or at + 1 == len(arguments) or integer(arguments[at + 1]) < 0:
             raise syntax_error()
 
 

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.kv.arguments import glob, integer, keyword, syntax_error
+from quorate.kv.arguments import (
+    INTEGER_32_MAX,
+    INTEGER_32_MIN,
+    glob,
+    integer,
+    keyword,
+    out_of_range,
+    scan_cursor,
+    syntax_error,
+)
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import ALL_KEYS, NO_KEYS, Arguments, Keys, command
 from quorate.kv.replies import NO_SUCH_KEY, OK, CommandError, Reply, Status
+from quorate.kv.slots import SLOTS
 from quorate.kv.values import copy_of, type_name
 
-CURSOR_MAX = (1 << 64) - 1
 RANDOM_TRIES_MAX = 100
 
 
@@ -50,10 +59,9 @@ def type_(db: Keyspace, arguments: Arguments) -> Reply:
 
 def rename_to(db: Keyspace, key: bytes, target: bytes) -> None:
     """Have what is at ``key``, with its deadline, at ``target`` instead."""
-    item = db.items[key]
-    value, expires_us = item.value, item.expires_us
-    db.delete(key, "rename_from")
-    db.put(target, value, "rename_to", expires_us=expires_us)
+    db.check_plain(key, target)
+    item = db.take(key, "rename_from")
+    db.put(target, item.value, "rename_to", expires_us=item.expires_us)
 
 
 @command("RENAME", 3, group="generic", write=True, keys=Keys(1, 2))
@@ -88,7 +96,10 @@ def copy_replaces(arguments: Arguments) -> bool:
         if option == b"REPLACE":
             replace = True
         elif option == b"DB" and rest:
-            if integer(rest.pop(0)) != 0:
+            number = integer(rest.pop(0))
+            if not INTEGER_32_MIN <= number <= INTEGER_32_MAX:
+                raise out_of_range(INTEGER_32_MIN, INTEGER_32_MAX)
+            if number != 0:
                 raise CommandError("ERR DB index is out of range")
         else:
             raise syntax_error()
@@ -103,6 +114,7 @@ def copy(db: Keyspace, arguments: Arguments) -> Reply:
     item, target = db.find(arguments[1]), arguments[2]
     if item is None or (db.find(target) is not None and not copy_replaces(arguments)):
         return 0
+    db.check_plain(arguments[1])
     db.put(target, copy_of(item.value), "copy_to", expires_us=item.expires_us)
     return 1
 
@@ -116,20 +128,18 @@ def keys(db: Keyspace, arguments: Arguments) -> Reply:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """From where on ``SCAN`` looks at how many keys, and which of them it returns; no ``kind`` means any."""
+    """From where on ``SCAN`` looks at how many keys, and which of them it returns; ``kind`` of ``None`` is any."""
 
     cursor: int
     count: int = 10
     pattern: bytes = b"*"
-    kind: str = ""
+    kind: str | None = None
 
 
 def scan_arguments(arguments: Arguments) -> Scan:
     """What is asked for. Raises what is wrong with it."""
-    cursor, rest = arguments[1], list(arguments[2:])
-    if len(cursor) > 20 or not cursor.isdigit() or int(cursor) > CURSOR_MAX:
-        raise CommandError("ERR invalid cursor")
-    count, pattern, kind = 10, b"*", ""
+    cursor, rest = scan_cursor(arguments[1]), list(arguments[2:])
+    count, pattern, kind = 10, b"*", None
     while rest:
         option = keyword(rest.pop(0))
         if not rest:
@@ -144,19 +154,19 @@ def scan_arguments(arguments: Arguments) -> Scan:
             kind = rest.pop(0).decode(errors="replace").lower()
         else:
             raise syntax_error()
-    return Scan(int(cursor), count, pattern, kind)
+    return Scan(cursor, count, pattern, kind)
 
 
 @command("SCAN", -2, group="generic", keys=NO_KEYS, check=scan_arguments)
 def scan(db: Keyspace, arguments: Arguments) -> Reply:
     """Some of the keys, and the cursor for more; all keys that stay are returned, and once, until the cursor is 0."""
     wanted = scan_arguments(arguments)
-    cursor, looked_at = db.slots.scan(wanted.cursor, wanted.count)
+    cursor, looked_at = db.items.scan(min(wanted.cursor, SLOTS), wanted.count)
     like = glob(wanted.pattern)
     found: list[Reply] = []
     for key in looked_at:
         item = db.find(key)
-        if item is not None and like(key) and (not wanted.kind or type_name(item.value) == wanted.kind):
+        if item is not None and like(key) and wanted.kind in (None, type_name(item.value)):
             found.append(key)
     return [b"%d" % cursor, found]
 
@@ -165,7 +175,7 @@ def scan(db: Keyspace, arguments: Arguments) -> Reply:
 def randomkey(db: Keyspace, arguments: Arguments) -> Reply:
     """Some key, or null if there is none."""
     for _ in range(RANDOM_TRIES_MAX):
-        key = db.slots.some(db.random)
+        key = db.items.some(db.random)
         if key is None or db.find(key) is not None:
             return key
     return next((key for key, _ in db.live()), None)

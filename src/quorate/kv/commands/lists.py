@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from quorate.kv.arguments import INTEGER_MAX, integer, keyword, syntax_error
+from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, keyword, out_of_range, syntax_error
 from quorate.kv.commands.options import integer_from, pop_count, pop_many, wrong_arity
 from quorate.kv.commands.ranges import between
 from quorate.kv.keyspace import Keyspace
@@ -121,12 +121,14 @@ def _index(arguments: Arguments) -> int:
     return integer(arguments[2])
 
 
-@command("LINDEX", 3, group="list", check=_index)
+@command("LINDEX", 3, group="list")
 def lindex(db: Keyspace, arguments: Arguments) -> Reply:
     """The element at an index; negative ones count from the end."""
-    index = _index(arguments)
     value = db.get(arguments[1], List)
-    return value.elements[index] if value is not None and -len(value) <= index < len(value) else None
+    if value is None:
+        return None
+    index = _index(arguments)
+    return value.elements[index] if -len(value) <= index < len(value) else None
 
 
 @command("LSET", 4, group="list", write=True, check=_index)
@@ -218,13 +220,15 @@ class _Search:
 
 def _search(arguments: Arguments) -> _Search:
     search = _Search()
-    options = arguments[3:]
-    if len(options) % 2:
-        raise syntax_error()
-    for name, text in zip(options[::2], options[1::2], strict=True):
-        match keyword(name):
+    for at in range(3, len(arguments), 2):
+        if at + 1 == len(arguments):
+            raise syntax_error()
+        text = arguments[at + 1]
+        match keyword(arguments[at]):
             case b"RANK":
                 search.rank = integer(text)
+                if search.rank == INTEGER_MIN:
+                    raise out_of_range(-INTEGER_MAX, INTEGER_MAX)
                 if not search.rank:
                     raise CommandError(RANK_ZERO)
             case b"COUNT":
@@ -257,17 +261,17 @@ def _move(db: Keyspace, source: bytes, target: bytes, *, from_left: bool, to_lef
     value = db.get(source, List)
     if value is None:
         return None
-    db.get(target, List)
     taken, given = ("lpop" if from_left else "rpop"), ("lpush" if to_left else "rpush")
-    db.edit(source, List)
-    element = value.pop(left=from_left)
     if source == target:
+        db.edit(source, List)
+        element = value.pop(left=from_left)
         value.push(element, left=to_left)
-        db.edited(source, taken, given)
+        db.edited(source, given, taken)
         return element
-    db.edited(source, taken)
+    element = value.elements[0 if from_left else -1]
     db.edit_or_create(target, List).push(element, left=to_left)
     db.edited(target, given)
+    _taken(db, source, 1, left=from_left)
     return element
 
 

@@ -9,7 +9,7 @@ from quorate.kv.arguments import INTEGER_MAX, integer, keyword, syntax_error
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments
 from quorate.kv.replies import CommandError
-from quorate.kv.values import Set, SortedSet
+from quorate.kv.values import List, Set, SortedSet
 
 NOT_POSITIVE = "ERR value is out of range, must be positive"
 NO_KEYS_COUNTED = "ERR numkeys should be greater than 0"
@@ -42,24 +42,29 @@ def pop_many(arguments: Arguments, sides: Mapping[bytes, T]) -> tuple[Arguments,
         raise syntax_error()
     if len(rest) == 1:
         return keys, side, 1
-    if len(rest) != 3 or keyword(rest[1]) != b"COUNT":
+    if len(rest) == 2 or keyword(rest[1]) != b"COUNT":
         raise syntax_error()
-    return keys, side, integer_from(rest[2], 1, "ERR count should be greater than 0")
+    count = integer_from(rest[2], 1, "ERR count should be greater than 0")
+    if len(rest) > 3:
+        raise syntax_error()
+    return keys, side, count
 
 
 def cardinality_limit(rest: Arguments) -> int:
     """``[LIMIT n]``, as SINTERCARD and ZINTERCARD end; without one, and with 0, there is no limit."""
-    if not rest:
-        return INTEGER_MAX
-    if len(rest) != 2 or keyword(rest[0]) != b"LIMIT":
-        raise syntax_error()
-    return integer_from(rest[1], 0, "ERR LIMIT can't be negative") or INTEGER_MAX
+    limit = 0
+    for at in range(0, len(rest), 2):
+        if keyword(rest[at]) != b"LIMIT" or at + 1 == len(rest):
+            raise syntax_error()
+        limit = integer_from(rest[at + 1], 0, "ERR LIMIT can't be negative")
+    return limit or INTEGER_MAX
 
 
-def store(db: Keyspace, key: bytes, value: Set | SortedSet, event: str) -> int:
+def store(db: Keyspace, key: bytes, value: List | Set | SortedSet, event: str) -> int:
     """Have a result at ``key``, or nothing if it is empty; returns its size, as all ``…STORE`` commands do."""
     if len(value):
         db.put(key, value, event)
     elif db.find(key) is not None:
+        db.check_plain(key)
         db.delete(key)
     return len(value)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from random import Random
 
-from quorate.kv.arguments import INTEGER_MAX, integer, keyword, syntax_error
+from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, keyword, out_of_range, syntax_error
 from quorate.kv.registry import Arguments
 from quorate.kv.replies import CommandError
 
 REPEATED_MAX = 1 << 20
 """So many picks at most when they may repeat: the collection itself is no bound then."""
+
+NO_COUNT = "ERR value is out of range"
 
 
 def position(random: Random, size: int) -> int:
@@ -39,11 +41,21 @@ def pick_options(arguments: Arguments, with_word: bytes = b"") -> tuple[int | No
     """``KEY [count [WITHVALUES]]``: the count, ``None`` for a single one; and whether ``with_word`` follows."""
     if len(arguments) == 2:
         return None, False
-    if len(arguments) > 3 + bool(with_word):
+    if len(arguments) > 3 and not with_word:
         raise syntax_error()
     count = integer(arguments[2])
-    if len(arguments) == 4 and keyword(arguments[3]) != with_word:
+    if count == INTEGER_MIN:
+        raise out_of_range(-INTEGER_MAX, INTEGER_MAX)
+    if len(arguments) == 3:
+        return _bounded(count), False
+    if len(arguments) > 4 or keyword(arguments[3]) != with_word:
         raise syntax_error()
-    if not -REPEATED_MAX <= count <= INTEGER_MAX:
-        raise CommandError(f"ERR value is out of range, value must between {-REPEATED_MAX} and {INTEGER_MAX}")
-    return count, len(arguments) == 4
+    if abs(count) > INTEGER_MAX // 2:
+        raise CommandError(NO_COUNT)
+    return _bounded(count), True
+
+
+def _bounded(count: int) -> int:
+    if count < -REPEATED_MAX:
+        raise CommandError(NO_COUNT)
+    return count

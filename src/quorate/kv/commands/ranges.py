@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.kv.arguments import integer, number
+from quorate.kv.arguments import integer, lenient_number
 from quorate.kv.replies import CommandError
 from quorate.kv.values import SortedSet
 
@@ -96,7 +96,10 @@ def rank_range(start: bytes, stop: bytes) -> RankRange:
 def score_range(low: bytes, high: bytes) -> ScoreRange:
     """Two scores; ``(`` in front excludes. Raises if they are no numbers."""
     above, below = low[:1] == b"(", high[:1] == b"("
-    return ScoreRange(number(low[above:], NOT_A_SCORE), number(high[below:], NOT_A_SCORE), above, below)
+    least, most = lenient_number(low[above:]), lenient_number(high[below:])
+    if least is None or most is None:
+        raise CommandError(NOT_A_SCORE)
+    return ScoreRange(least, most, above, below)
 
 
 def lex_range(low: bytes, high: bytes) -> LexRange:

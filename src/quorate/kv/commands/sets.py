@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain, islice
 
 from quorate.kv.arguments import syntax_error
-from quorate.kv.commands.elements import parse_scan
+from quorate.kv.commands.elements import check_cursor, parse_scan
 from quorate.kv.commands.options import NO_KEYS_COUNTED, cardinality_limit, integer_from, pop_count, store
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
@@ -198,9 +198,11 @@ def sintercard(db: Keyspace, arguments: Arguments) -> Reply:
     return sum(1 for _ in islice(_common(db, keys), limit))
 
 
-@command("SSCAN", -3, group="set", check=parse_scan)
+@command("SSCAN", -3, group="set", check=check_cursor)
 def sscan(db: Keyspace, arguments: Arguments) -> Reply:
     """Go through the members of a set in steps."""
-    scan = parse_scan(arguments)
-    cursor, given = scan.step(_members(db, arguments[1]))
+    members = _members(db, arguments[1])
+    if not members:
+        return [b"0", []]
+    cursor, given = parse_scan(arguments).step(members)
     return [cursor, [*given]]

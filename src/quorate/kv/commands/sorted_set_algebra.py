@@ -67,10 +67,6 @@ def _options(arguments: Arguments) -> _Options:
     return options
 
 
-def _inputs(db: Keyspace, keys: list[bytes]) -> list[Scores]:
-    return [_input(db, key) for key in keys]
-
-
 def _input(db: Keyspace, key: bytes) -> Scores:
     item = db.find(key)
     if item is None:
@@ -82,93 +78,110 @@ def _input(db: Keyspace, key: bytes) -> Scores:
     raise CommandError(WRONG_TYPE)
 
 
+def _operands(db: Keyspace, arguments: Arguments) -> tuple[list[Scores], _Options]:
+    """The sorted sets, and what is to be done with them: in the order in which Redis looks at what may be wrong."""
+    keys, _ = _counted(arguments, 1 + arguments[0].endswith(b"STORE"))
+    inputs = [_input(db, key) for key in keys]
+    return inputs, _options(arguments)
+
+
 def _weighted(score: float, weight: float) -> float:
     product = score * weight
     return 0.0 if isnan(product) else product
 
 
-def _union(db: Keyspace, options: _Options) -> SortedSet:
+def _smallest_first(inputs: list[Scores], options: _Options) -> list[tuple[Scores, float]]:
+    """With their weights. The order decides how sums are rounded."""
+    return sorted(zip(inputs, options.weights, strict=True), key=lambda pair: len(pair[0]))
+
+
+def _union(inputs: list[Scores], options: _Options) -> SortedSet:
     result: Scores = {}
-    for scores, weight in zip(_inputs(db, options.keys), options.weights, strict=True):
+    for scores, weight in _smallest_first(inputs, options):
         for member, score in scores.items():
             here, old = _weighted(score, weight), result.get(member)
             result[member] = here if old is None else options.aggregate(old, here)
     return SortedSet(result.items())
 
 
-def _intersection(db: Keyspace, options: _Options) -> SortedSet:
-    inputs = _inputs(db, options.keys)
+def _intersection(inputs: list[Scores], options: _Options) -> SortedSet:
+    (first, first_weight), *others = _smallest_first(inputs, options)
     result: Scores = {}
-    for member in min(inputs, key=len):
-        if all(member in scores for scores in inputs):
-            total, *others = [
-                _weighted(scores[member], weight) for scores, weight in zip(inputs, options.weights, strict=True)
-            ]
-            for other in others:
-                total = options.aggregate(total, other)
+    for member, score in first.items():
+        if all(member in other for other, _ in others):
+            total = _weighted(score, first_weight)
+            for other, weight in others:
+                total = options.aggregate(total, other[member] * weight)  # what is no number makes a sum 0, as in Redis
             result[member] = total
     return SortedSet(result.items())
 
 
-def _difference(db: Keyspace, options: _Options) -> SortedSet:
-    first, *others = _inputs(db, options.keys)
+def _difference(inputs: list[Scores], options: _Options) -> SortedSet:
+    first, *others = inputs
     return SortedSet(item for item in first.items() if not any(item[0] in other for other in others))
 
 
-def _reply(value: SortedSet, options: _Options) -> Reply:
+_Operation = Callable[[list[Scores], _Options], SortedSet]
+
+
+def _answer(db: Keyspace, arguments: Arguments, operation: _Operation) -> Reply:
+    inputs, options = _operands(db, arguments)
+    result = operation(inputs, options)
     if options.with_scores:
-        return Pairs((member, score) for score, member in value)
-    return [member for _, member in value]
+        return Pairs((member, score) for score, member in result)
+    return [member for _, member in result]
 
 
-@command("ZUNION", -3, group="sorted-set", keys=COUNTED_KEYS, check=_options)
+def _store(db: Keyspace, arguments: Arguments, operation: _Operation) -> int:
+    result = SortedSet((member, score + 0.0) for score, member in operation(*_operands(db, arguments)))
+    return store(db, arguments[1], result, arguments[0].decode().lower())
+
+
+def _check_counted(arguments: Arguments) -> None:
+    _counted(arguments, 1)
+
+
+@command("ZUNION", -3, group="sorted-set", keys=COUNTED_KEYS, check=_check_counted)
 def zunion(db: Keyspace, arguments: Arguments) -> Reply:
     """The members of any of several sorted sets, their scores put together."""
-    options = _options(arguments)
-    return _reply(_union(db, options), options)
+    return _answer(db, arguments, _union)
 
 
-@command("ZINTER", -3, group="sorted-set", keys=COUNTED_KEYS, check=_options)
+@command("ZINTER", -3, group="sorted-set", keys=COUNTED_KEYS, check=_check_counted)
 def zinter(db: Keyspace, arguments: Arguments) -> Reply:
     """The members that several sorted sets have in common, their scores put together."""
-    options = _options(arguments)
-    return _reply(_intersection(db, options), options)
+    return _answer(db, arguments, _intersection)
 
 
-@command("ZDIFF", -3, group="sorted-set", keys=COUNTED_KEYS, check=_options)
+@command("ZDIFF", -3, group="sorted-set", keys=COUNTED_KEYS, check=_check_counted)
 def zdiff(db: Keyspace, arguments: Arguments) -> Reply:
     """The members of the first sorted set that no other has."""
-    options = _options(arguments)
-    return _reply(_difference(db, options), options)
+    return _answer(db, arguments, _difference)
 
 
 @command("ZUNIONSTORE", -4, group="sorted-set", write=True, keys=STORED, check=_options)
 def zunionstore(db: Keyspace, arguments: Arguments) -> Reply:
     """Store the union of several sorted sets; answer its size."""
-    return store(db, arguments[1], _union(db, _options(arguments)), "zunionstore")
+    return _store(db, arguments, _union)
 
 
 @command("ZINTERSTORE", -4, group="sorted-set", write=True, keys=STORED, check=_options)
 def zinterstore(db: Keyspace, arguments: Arguments) -> Reply:
     """Store what several sorted sets have in common; answer its size."""
-    return store(db, arguments[1], _intersection(db, _options(arguments)), "zinterstore")
+    return _store(db, arguments, _intersection)
 
 
 @command("ZDIFFSTORE", -4, group="sorted-set", write=True, keys=STORED, check=_options)
 def zdiffstore(db: Keyspace, arguments: Arguments) -> Reply:
     """Store what the first of several sorted sets has alone; answer its size."""
-    return store(db, arguments[1], _difference(db, _options(arguments)), "zdiffstore")
+    return _store(db, arguments, _difference)
 
 
-def _cardinality(arguments: Arguments) -> tuple[list[bytes], int]:
-    keys, rest = _counted(arguments, 1)
-    return keys, cardinality_limit(rest)
-
-
-@command("ZINTERCARD", -3, group="sorted-set", keys=COUNTED_KEYS, check=_cardinality)
+@command("ZINTERCARD", -3, group="sorted-set", keys=COUNTED_KEYS, check=_check_counted)
 def zintercard(db: Keyspace, arguments: Arguments) -> Reply:
     """How many members several sorted sets have in common, counted up to a limit."""
-    keys, limit = _cardinality(arguments)
-    first, *others = sorted(_inputs(db, keys), key=len)
+    keys, rest = _counted(arguments, 1)
+    first, *others = sorted([_input(db, key) for key in keys], key=len)
+    limit = cardinality_limit(rest)
     common = (member for member in first if all(member in other for other in others))
     return sum(1 for _ in islice(common, limit))

@@ -53,8 +53,10 @@ class _Form:
     def selection(self, first: bytes, second: bytes) -> Selection:
         """What these bounds select. Raises if they cannot."""
         kind = self.kind or rank_range
-        if self.count != -1 and kind is rank_range:
-            raise CommandError(LIMIT_BY_RANK)
+        if kind is rank_range:
+            if self.count != -1:
+                raise CommandError(LIMIT_BY_RANK)
+            self.offset = 0
         if self.with_scores and kind is lex_range:
             raise CommandError(SCORES_BY_LEX)
         backwards = bool(self.backwards)

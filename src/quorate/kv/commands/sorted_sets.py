@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import isnan
 
 from quorate.kv.arguments import keyword, number, pairs, syntax_error, written
-from quorate.kv.commands.elements import parse_scan
-from quorate.kv.commands.options import pop_count, pop_many
+from quorate.kv.commands.elements import check_cursor, parse_scan
+from quorate.kv.commands.options import pop_count, pop_many, wrong_arity
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COUNTED_KEYS, Arguments, command
@@ -101,7 +101,7 @@ def _put(db: Keyspace, key: bytes, changes: dict[bytes, float], event: str) -> N
     if changes:
         value = db.edit_or_create(key, SortedSet)
         for member, score in changes.items():
-            value.put(member, score)
+            value.put(member, score + 0.0)  # no -0, which Redis' small sorted sets do not keep
         db.edited(key, event)
 
 
@@ -110,7 +110,7 @@ def zincrby(db: Keyspace, arguments: Arguments) -> Reply:
     """Add to the score of a member, 0 if it is not there; answer the sum."""
     _, key, increment, member = arguments
     old = scores(db, key).get(member)
-    new = number(increment) + (old or 0.0)
+    new = number(increment) + (-0.0 if old is None else old)
     if isnan(new):
         raise CommandError(NAN)
     if new != old:
@@ -146,7 +146,9 @@ def zcard(db: Keyspace, arguments: Arguments) -> Reply:
 
 
 def _check_rank(arguments: Arguments) -> None:
-    if len(arguments) > 4 or (len(arguments) == 4 and keyword(arguments[3]) != b"WITHSCORE"):
+    if len(arguments) > 4:
+        raise wrong_arity(arguments)
+    if len(arguments) == 4 and keyword(arguments[3]) != b"WITHSCORE":
         raise syntax_error()
 
 
@@ -241,10 +243,11 @@ def zrandmember(db: Keyspace, arguments: Arguments) -> Reply:
     return Pairs((member, score) for score, member in picked) if with_scores else [member for _, member in picked]
 
 
-@command("ZSCAN", -3, group="sorted-set", check=parse_scan)
+@command("ZSCAN", -3, group="sorted-set", check=check_cursor)
 def zscan(db: Keyspace, arguments: Arguments) -> Reply:
     """Go through the members of a sorted set and their scores in steps."""
-    scan = parse_scan(arguments)
     there = scores(db, arguments[1])
-    cursor, given = scan.step(there)
+    if not there:
+        return [b"0", []]
+    cursor, given = parse_scan(arguments).step(there)
     return [cursor, [part for member in given for part in (member, written(there[member]))]]

@@ -6,6 +6,7 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=string
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quorate.kv.arguments import integer, keyword, pairs, syntax_error
 from quorate.kv.commands.expiry import UNITS, Expiry, expiry
@@ -15,6 +16,9 @@ from quorate.kv.replies import OK, CommandError, Reply
 
 STRING_BYTES_MAX = 64 << 20
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+
+USUAL_WORDS_MAX = 4
+"""So few options are read once and remembered: the same come again and again."""
 
 PAIRED = Keys(1, -1, 2)
 
@@ -31,24 +35,34 @@ class Options:
 
 def set_options(arguments: Arguments) -> Options:
     """The options of ``SET``. Raises what is wrong with them."""
+    words = arguments[3:]
+    return _usual_options(*words) if len(words) <= USUAL_WORDS_MAX else _options(words)
+
+
+def _options(words: Arguments) -> Options:
     condition, get, keep = b"", False, False
     unit, amount = b"", b""
-    at = 3
-    while at < len(arguments):
-        option = keyword(arguments[at])
+    at = 0
+    while at < len(words):
+        option = keyword(words[at])
         if option in (b"NX", b"XX") and condition in (b"", option):
             condition = option
         elif option == b"GET":
             get = True
         elif option == b"KEEPTTL" and not unit:
             keep = True
-        elif option in UNITS and not keep and not unit and at + 1 < len(arguments):
-            unit, amount = option, arguments[at + 1]
+        elif option in UNITS and not keep and unit in (b"", option) and at + 1 < len(words):
+            unit, amount = option, words[at + 1]
             at += 1
         else:
             raise syntax_error()
         at += 1
     return Options(condition, get, keep, expiry(unit, amount, "set") if unit else None)
+
+
+@lru_cache(maxsize=1024)
+def _usual_options(*words: bytes) -> Options:
+    return _options(words)
 
 
 def check_set(arguments: Arguments) -> None:
@@ -78,6 +92,7 @@ def put_until(db: Keyspace, key: bytes, value: bytes, expiry: Expiry) -> None:
     """Set a value with a deadline; one that has passed leaves nothing there."""
     expires_us = expiry.at(db.time_us)
     if expires_us <= db.time_us:
+        db.check_plain(key)
         db.delete(key)
     else:
         db.put(key, value, "set", "expire", expires_us=expires_us)
@@ -100,11 +115,17 @@ def getdel(db: Keyspace, arguments: Arguments) -> Reply:
 
 def getex_expiry(arguments: Arguments) -> Expiry | None:
     """The deadline that ``GETEX`` asks for, if any. Raises what is wrong with its options."""
-    if len(arguments) == 2 or (len(arguments) == 3 and keyword(arguments[2]) == b"PERSIST"):
-        return None
-    if len(arguments) != 4 or keyword(arguments[2]) not in UNITS:
-        raise syntax_error()
-    return expiry(keyword(arguments[2]), arguments[3], "getex")
+    persist, unit, amount = False, b"", b""
+    rest = list(arguments[2:])
+    while rest:
+        option = keyword(rest.pop(0))
+        if option == b"PERSIST" and not unit:
+            persist = True
+        elif option in UNITS and not persist and unit in (b"", option) and rest:
+            unit, amount = option, rest.pop(0)
+        else:
+            raise syntax_error()
+    return expiry(unit, amount, "getex") if unit else None
 
 
 @command("GETEX", -2, group="string", write=True, check=getex_expiry)
@@ -115,7 +136,8 @@ def getex(db: Keyspace, arguments: Arguments) -> Reply:
     if value is None or len(arguments) == 2:
         return value
     if wanted is None:
-        if db.items[key].expires_us:
+        item = db.find(key)
+        if item is not None and item.expires_us:
             db.set_deadline(key, 0, "persist")
     elif wanted.at(db.time_us) <= db.time_us:
         db.delete(key)
@@ -176,6 +198,7 @@ def check_pairs(arguments: Arguments) -> None:
 @command("MSET", -3, group="string", write=True, keys=PAIRED, check=check_pairs)
 def mset(db: Keyspace, arguments: Arguments) -> Reply:
     """Set the string values of many keys at once."""
+    db.check_plain(*arguments[1::2])
     for key, value in pairs(arguments[1:]):
         db.put(key, value, "set")
     return OK
@@ -211,13 +234,16 @@ def strlen(db: Keyspace, arguments: Arguments) -> Reply:
     return len(db.get(arguments[1], bytes) or b"")
 
 
+def is_crossed(first: int, last: int) -> bool:
+    """Whether both ends of a range are counted from the end, and the second lies before the first."""
+    return first < 0 and last < 0 and first > last
+
+
 def span(first: int, last: int, length: int) -> tuple[int, int]:
     """From where to where (exclusive) a range with both ends included goes, negative ends counted from the end.
 
-    As in Redis, an end before the first byte counts as the first, unless both are and they are crossed.
+    As in Redis, an end before the first byte counts as the first.
     """
-    if first < 0 and last < 0 and first > last:
-        return 0, 0
     first = max(first + length, 0) if first < 0 else first
     last = max(last + length, 0) if last < 0 else last
     return first, max(first, min(last + 1, length))
@@ -233,7 +259,10 @@ def check_range(arguments: Arguments) -> None:
 def getrange(db: Keyspace, arguments: Arguments) -> Reply:
     """Part of a string, both ends included; negative ones count from the end."""
     value = db.get(arguments[1], bytes) or b""
-    first, end = span(integer(arguments[2]), integer(arguments[3]), len(value))
+    first, last = integer(arguments[2]), integer(arguments[3])
+    if is_crossed(first, last):
+        return b""
+    first, end = span(first, last, len(value))
     return value[first:end]
 
 
