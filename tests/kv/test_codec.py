@@ -9,8 +9,8 @@ import pytest
 
 from quorate.kv.codec import decode_item, encode_item, from_portable, to_portable
 from quorate.kv.keyspace import Item
-from quorate.kv.replies import CommandError, Push, SetReply, Status, Verbatim
-from quorate.kv.values import Hash, List, Set, SortedSet, Value, size_of
+from quorate.kv.replies import NULL_ARRAY, CommandError, Pairs, Push, SetReply, Status, Verbatim
+from quorate.kv.values import Hash, Lease, List, Lock, Set, SortedSet, Value, size_of
 from quorate.machine.outcome import decode_outcome, encode_outcome
 
 VALUES: list[Value] = [
@@ -20,6 +20,9 @@ VALUES: list[Value] = [
     List([b"b", b"a", b"b"]),
     Set([b"z", b"", b"a"]),
     SortedSet([(b"one", 1.0), (b"least", float("-inf")), (b"most", float("inf")), (b"zero", -0.0), (b"odd", 0.1)]),
+    Lease(2**53 + 1),
+    Lease(1_000_000, [(b"z", 2**60 + 1), (b"", 7), (b"\xff", 1)]),
+    Lock(b"owner\xff", 2**60 + 1),
 ]
 
 
@@ -34,6 +37,10 @@ def contents(value: Value) -> Any:
             return list(value.members)
         case SortedSet():
             return list(value.scores.items()), list(value)
+        case Lease():
+            return value.ttl_us, list(value.keys.items())
+        case Lock():
+            return value.owner, value.token
         case _:
             return value
 
@@ -75,7 +82,9 @@ def test_replies_come_back_as_they_were_from_what_is_kept_for_retries() -> None:
         [b"a", [Status(b"QUEUED"), None]],
         SetReply([b"a", CommandError("ERR x")]),
         Push([b"message", SetReply([])]),
+        Pairs([(b"a", 1.5), (b"a", 2.0)]),
         {b"key": [1, Status(b"OK")]},
+        [NULL_ARRAY],
     ]
     kept = encode_outcome(to_portable(replies))
     assert shape(from_portable(decode_outcome(kept))) == shape(replies)

@@ -69,8 +69,8 @@ def contents(db: Keyspace) -> dict[bytes, tuple[object, int, int]]:
 def restored(db: Keyspace) -> Keyspace:
     """Another node, from a snapshot that has its keys in another order."""
     other = database(db.time_us)
-    for key, item in reversed(db.items.items()):
-        other.load(key, copy_of(item.value), item.revision, item.expires_us)
+    rows = [(key, copy_of(item.value), item.revision, item.expires_us) for key, item in db.items.items()]
+    other.load(reversed(rows))
     other.revision = db.revision
     return other
 
@@ -84,11 +84,13 @@ def test_nodes_that_apply_the_same_commands_hold_the_same(seed: int) -> None:
             other = restored(db)
         time_us = START_US + number * SECOND_US // 5
         command = any_command(random)
+        for each in (db, other):
+            each.random.seed(number)  # as each entry does
         reply = run(db, *command, time_us=time_us)
         other_reply = run(other, *command, time_us=time_us)
-        if command[0] not in (b"RANDOMKEY", b"KEYS", b"SCAN"):
-            assert reply == other_reply, command
-        assert contents(db) == contents(other), command
+        assert reply == other_reply, command
+        if number % 10 == 9:
+            assert contents(db) == contents(other), command
     assert db.revision > 200  # enough of them make sense
     assert (db.revision, db.memory_bytes) == (other.revision, other.memory_bytes)
     assert run(db, "FLUSHALL") == run(other, "FLUSHALL")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from quorate.kv.keyspace import ITEM_BYTES, STALE_DEADLINES_MAX, Item, Keyspace
+from quorate.kv.discarded import ELEMENTS_AT_ONCE, LARGE
+from quorate.kv.keyspace import DEADLINE_BYTES, FLUSHED, ITEM_BYTES, Change, Item, Keyspace
 from quorate.kv.values import Hash, List, Set, SortedSet, Value, copy_of, size_of
 from tests.kv.support import START_US, ask, database, run
 
@@ -31,9 +33,10 @@ class Changes(RuleBasedStateMachine):
         self.until: dict[bytes, int] = {}
         self.db.on_change = lambda change: self.told.append(change)
         self.db.before_change = lambda key, item: self.announced.append((key, item))
-        self.told: list[tuple[str, bytes, int]] = []
+        self.told: list[Change] = []
         self.announced: list[tuple[bytes, Item | None]] = []
         self.dirty: set[bytes] = set()
+        self.cleared = False
         self.revision = 0
 
     def live(self) -> set[bytes]:
@@ -45,8 +48,8 @@ class Changes(RuleBasedStateMachine):
         self.dirty.update(keys)
         assert self.db.revision == self.revision
         assert [key for key, _ in self.announced] == list(keys)
-        assert {key for _, key, _ in self.told} == set(keys)
-        assert {at for _, _, at in self.told} == set(range(self.revision - len(keys) + 1, self.revision + 1))
+        assert {change[1] for change in self.told} == set(keys)
+        assert {change[2] for change in self.told} == set(range(self.revision - len(keys) + 1, self.revision + 1))
         self.announced.clear()
         self.told.clear()
 
@@ -106,37 +109,45 @@ class Changes(RuleBasedStateMachine):
     def take_dirty(self) -> None:
         assert set(self.db.take_dirty()) == self.dirty
         self.dirty.clear()
+        self.cleared = False
 
     @rule()
     def clear(self) -> None:
+        before = self.db.items
         self.db.clear()
-        self.changed(*sorted(self.until))
-        self.until.clear()
-        assert self.db.memory_bytes == 0
+        if self.until:
+            self.revision += 1
+            assert self.told == [(FLUSHED, b"", self.revision, None)]
+            assert set(before) == set(self.until)  # for a checkpoint that has begun
+            self.until.clear()
+            self.told.clear()
+            self.dirty.clear()
+            self.cleared = True
+        assert (self.db.revision, self.db.memory_bytes, self.announced) == (self.revision, 0, [])
 
     @rule()
     def restart_from_a_snapshot(self) -> None:
         old, self.db = self.db, Keyspace()
-        for key, item in old.items.items():
-            self.db.load(key, item.value, item.revision, item.expires_us)
-        assert (self.db.revision, self.db.dirty) == (0, {})
+        self.db.load((key, item.value, item.revision, item.expires_us) for key, item in old.items.items())
+        assert (self.db.revision, len(self.db.dirty)) == (0, 0)
         assert self.db.memory_bytes == old.memory_bytes
         self.db.revision, self.db.time_us, self.db.dirty = old.revision, old.time_us, old.dirty
-        self.db.on_change, self.db.before_change = old.on_change, old.before_change
+        self.db.on_change, self.db.before_change, self.db.cleared = old.on_change, old.before_change, old.cleared
 
     @invariant()
     def there_is_what_was_put(self) -> None:
         assert set(self.db.items) == set(self.until)
         assert {key for key, _ in self.db.live()} == self.live()
         assert {key: item.expires_us for key, item in self.db.items.items()} == self.until
-        assert set(self.db.dirty) == self.dirty
+        assert len(self.db) == len(self.until)
+        assert (set(self.db.dirty), self.db.cleared) == (self.dirty, self.cleared)
 
     @invariant()
     def memory_is_what_the_values_take(self) -> None:
         for key, item in self.db.items.items():
-            assert item.size == len(key) + ITEM_BYTES + size_of(item.value)
+            assert item.size == len(key) + ITEM_BYTES + size_of(item.value) + DEADLINE_BYTES * (item.expires_us > 0)
             assert size_of(item.value) == size_of(copy_of(item.value))
-        assert self.db.memory_bytes == sum(item.size for item in self.db.items.values())
+        assert self.db.memory_bytes == sum(item.size for _, item in self.db.items.items())
 
     @invariant()
     def the_next_deadline_is_the_first(self) -> None:
@@ -145,7 +156,7 @@ class Changes(RuleBasedStateMachine):
 
     @invariant()
     def all_keys_can_be_scanned(self) -> None:
-        assert sorted(self.db.slots.scan(0, 100)[1]) == sorted(self.until)
+        assert sorted(self.db.items.scan(0, 100)[1]) == sorted(self.until)
 
 
 TestChanges = Changes.TestCase
@@ -154,8 +165,50 @@ TestChanges.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 def test_deadlines_that_are_moved_again_and_again_take_no_memory() -> None:
     db = database()
-    for number in range(5 * STALE_DEADLINES_MAX):
+    for number in range(2000):
         run(db, "SET", "k", "v", "PX", 1000 + number)
-    assert len(db._deadlines) <= STALE_DEADLINES_MAX + 2
-    assert ask(db, "QUORATE.SWEEP", START_US + (1000 + 5 * STALE_DEADLINES_MAX) * 1000) == 1
+        run(db, "SET", f"gone{number}", "v", "PX", 1000)
+        run(db, "DEL", f"gone{number}")
+    assert len(db._deadlines) == db.with_deadline == 1
+    assert ask(db, "QUORATE.SWEEP", START_US + 3000 * 1000) == 1
     assert db.next_deadline_us == 0
+
+
+# -- what is thrown away ---------------------------------------------------------------------------------
+
+
+def free(db: Keyspace) -> int:
+    """Free what is discarded; returns in how many steps."""
+    return sum(1 for _ in db.discarded.free())
+
+
+@pytest.mark.parametrize("throw_away", ["DEL big", "UNLINK big", "SET big x", "RENAME small big", "FLUSHALL"])
+@pytest.mark.parametrize("fill", ["RPUSH big", "SADD big", "HSET big", "ZADD big"])
+def test_what_is_large_is_not_freed_at_once(fill: str, throw_away: str) -> None:
+    db = database()
+    ask(db, f"{fill} {' '.join(map(str, range(6 * LARGE)))}")
+    run(db, "SET", "small", "x")
+    value = db.items[b"big"].value
+    ask(db, throw_away)
+    assert len(value) > LARGE
+    assert len(db.discarded)
+    assert free(db) >= len(value) // ELEMENTS_AT_ONCE
+    assert (len(value), len(db.discarded), free(db)) == (0, 0, 0)
+
+
+def test_what_has_another_name_now_stays() -> None:
+    db = database()
+    run(db, "RPUSH", "big", *range(2 * LARGE))
+    ask(db, "RENAME big new")
+    assert (free(db), ask(db, "LLEN new")) == (0, 2 * LARGE)
+
+
+def test_keys_that_were_all_deleted_are_freed_slot_by_slot() -> None:
+    db = database()
+    for number in range(3000):
+        run(db, "SET", number, "v", "EX", 100)
+    table = db.items
+    ask(db, "FLUSHDB")
+    assert (len(table), len(db.discarded), len(db)) == (3000, 3 * 3000, 0)
+    assert free(db) > 1000
+    assert (len(table), len(db.discarded)) == (0, 0)

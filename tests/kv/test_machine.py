@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quorate.kv import checkpoint
+from quorate.kv import checkpoint, keyspace
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.replies import CommandError
 from quorate.machine.commands import Command
@@ -29,8 +29,12 @@ SLICE = 0.0
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (keyspace, checkpoint):
+        monkeypatch.setattr(module, "DIRTY_SLOTS", 4)
+        monkeypatch.setattr(module, "DIRTY_MASK", 3)
     monkeypatch.setattr(checkpoint, "ROWS_PER_STEP", 2)
-    monkeypatch.setattr(checkpoint, "KEYS_SORTED_AT_ONCE", 7)
+    monkeypatch.setattr(checkpoint, "ROWS_FREED_PER_STEP", 2)
+    monkeypatch.setattr(checkpoint, "STEPS_OF_FREEING", 3)
 
 
 @pytest.fixture
@@ -176,9 +180,78 @@ def test_deleted_keys_leave_nothing_in_the_file_in_the_end(opened: Open) -> None
     assert keys_of(router) == {}
     answer(router, 3, "SET last x")
     settle(router)
+    assert count(router, "kv") == 1
+
+
+def count(router: Router, table: str) -> Any:
     state = router._state
     assert state is not None
-    assert state.connection.execute("SELECT count(*) FROM kv").get == 1
+    return state.connection.execute(f"SELECT count(*) FROM {table}").get
+
+
+def test_a_checkpoint_that_began_before_all_keys_were_deleted_has_them(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET {number} old" for number in range(20)), "DEL 3")
+    router.begin_checkpoint()
+    before = router.digest()
+    router.flush(SLICE)
+    answer(router, 2, "APPEND 1 new", "FLUSHALL", "SET 2 new", "SET 3 new", "SET 20 new", "DEL 2")
+    while router.is_checkpointing:
+        router.flush(SLICE)
+    router.close(flush=False)
+    router = opened({MACHINE: KvMachine()})
+    assert (router.applied, router.digest()) == (1, before)
+
+
+def test_what_was_deleted_all_at_once_is_gone_behind_a_restart_and_in_time_from_the_file(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET {number} x" for number in range(100)))
+    settle(router)
+    answer(router, 2, "FLUSHALL", "SET 5 new", "SET new x")
+    settle(router)
+    for index in range(3, 30):
+        router.close(flush=False)
+        router = opened({MACHINE: KvMachine()})
+        assert keys_of(router) == {b"5": b"new", b"new": b"x"} | ({b"more": b"x"} if index > 3 else {})
+        answer(router, index, "SET more x")
+        settle(router)
+    assert count(router, "kv") == 3
+    assert count(router, "kv_checkpoint WHERE freed_before = void_before") == 1
+
+
+def test_a_snapshot_made_while_the_file_is_freed_is_freed_where_it_is_installed(opened: Open, tmp_path: Path) -> None:
+    router = opened(machines_of(mixed=True))
+    answer(router, 1, *(f"SET {number} x" for number in range(30)))
+    settle(router)
+    answer(router, 2, "FLUSHALL", "SET 5 new")
+    settle(router)
+    index = 3
+    answer(router, index, "SET more x")
+    capture = router.capture()  # of a file with void rows, completed by one that has fewer
+    while not capture.complete:
+        router.flush(SLICE)
+    capture.copy_state(tmp_path / "copy")
+    capture.close()
+    router = opened(machines_of(mixed=True), "copy", capture.machines)
+    assert count(router, "kv") > 3
+    while count(router, "kv") > 2:
+        index += 1
+        assert index < 30
+        answer(router, index, "SET more x")
+        settle(router)
+
+
+def test_what_a_checkpoint_replaced_is_kept_until_it_is_complete_and_no_longer(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET {number} old" for number in range(20)))
+    settle(router)
+    assert count(router, "kv_undo") == 0
+    answer(router, 2, *(f"SET {number} new" for number in range(15)))
+    settle(router)
+    assert count(router, "kv_undo") == 15
+    answer(router, 3, "SET 1 newer")
+    settle(router)
+    assert count(router, "kv_undo") == 1
 
 
 def test_closing_completes_a_checkpoint(opened: Open) -> None:
@@ -197,6 +270,8 @@ def test_closing_completes_a_checkpoint(opened: Open) -> None:
 
 
 def random_request(rng: Random) -> str:
+    if rng.random() < 0.02:
+        return "FLUSHALL"
     key = rng.choice(KEYS).decode()
     kind, number = rng.randrange(9), rng.randrange(100)
     return [
@@ -292,7 +367,8 @@ def test_a_snapshot_is_that_of_one_index_whatever_is_applied_while_it_is_written
     for each in entries:
         router.apply(each)
         digests.append(router.digest())
-        router.flush(SLICE)
+        for _ in range(rng.randrange(1, 5)):
+            router.flush(SLICE)
         if rng.random() < 0.05:
             router.begin_checkpoint()
         elif not router.is_checkpointing and rng.random() < 0.2:

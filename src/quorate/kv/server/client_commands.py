@@ -8,7 +8,8 @@ from typing import Any
 
 from quorate.kv.arguments import glob, integer
 from quorate.kv.registry import COMMANDS, Spec
-from quorate.kv.replies import OK, SYNTAX, CommandError, Status, Verbatim
+from quorate.kv.replies import NULL_ARRAY, OK, SYNTAX, CommandError, Status, Verbatim
+from quorate.kv.server.blocking import UNBLOCKED
 from quorate.kv.server.info import info_text
 from quorate.kv.server.session import Session, checked_name, session_command
 
@@ -52,9 +53,14 @@ def info(session: Session, request: Sequence[bytes]) -> Any:
 
 @session_command("CONFIG", -2)
 def config(session: Session, request: Sequence[bytes]) -> Any:
-    """CONFIG GET: the settings that clients ask for. They are changed by starting the node with others."""
-    if request[1].upper() != b"GET" or len(request) < 3:
-        raise CommandError(f"ERR CONFIG {request[1].decode('latin-1')} is not supported: there is CONFIG GET")
+    """CONFIG GET: the settings that clients ask for. CONFIG SET knows notify-keyspace-events, for this node."""
+    what = request[1].upper()
+    if what == b"SET" and len(request) > 3:
+        return _set(session, request[2:])
+    if what != b"GET" or len(request) < 3:
+        raise CommandError(
+            f"ERR CONFIG {request[1].decode('latin-1')} is not supported: there are CONFIG GET and CONFIG SET"
+        )
     limits = session.service.limits
     settings = {
         b"maxmemory": b"%d" % limits.memory_bytes_max,
@@ -66,9 +72,18 @@ def config(session: Session, request: Sequence[bytes]) -> Any:
         b"appendonly": b"yes",
         b"appendfsync": b"always",
         b"timeout": b"0",
+        b"notify-keyspace-events": session.service.notifications.flags.encode(),
     }
     wanted = [glob(pattern.lower()) for pattern in request[2:]]
     return {name: value for name, value in settings.items() if any(is_wanted(name) for is_wanted in wanted)}
+
+
+def _set(session: Session, settings: Sequence[bytes]) -> Any:
+    if len(settings) != 2 or settings[0].lower() != b"notify-keyspace-events":
+        name = settings[0].decode("latin-1")
+        raise CommandError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+    session.service.notifications.set(settings[1].decode("latin-1"))
+    return OK
 
 
 @session_command("COMMAND", -1)
@@ -104,7 +119,7 @@ def _documented(spec: Spec) -> dict[Any, Any]:
 
 @session_command("CLIENT", -2)
 def client(session: Session, request: Sequence[bytes]) -> Any:
-    """CLIENT ID, GETNAME, SETNAME, SETINFO, INFO, LIST, NO-EVICT, NO-TOUCH."""
+    """CLIENT ID, GETNAME, SETNAME, SETINFO, INFO, LIST, KILL, UNBLOCK, NO-EVICT, NO-TOUCH."""
     what, rest = request[1].upper(), request[2:]
     match what, len(rest):
         case b"ID", 0:
@@ -124,6 +139,10 @@ def client(session: Session, request: Sequence[bytes]) -> Any:
         case b"LIST", _:
             sessions = [each.session for each in session.service.connections.values()]
             return Verbatim(b"".join(_line(each) + b"\n" for each in sessions))
+        case b"KILL", 1 | 2 | 4:
+            return _kill(session, rest)
+        case b"UNBLOCK", 1 | 2:
+            return _unblock(session, rest)
         case ((b"NO-EVICT" | b"NO-TOUCH"), 1):
             if rest[0].upper() not in (b"ON", b"OFF"):
                 raise CommandError(SYNTAX)
@@ -133,6 +152,55 @@ def client(session: Session, request: Sequence[bytes]) -> Any:
             raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.")
 
 
+def _kill(session: Session, arguments: Sequence[bytes]) -> Any:
+    """Disconnect a client by its address, or those that ``ID``, ``ADDR`` and ``SKIPME`` name."""
+    if len(arguments) == 1:
+        if not _disconnect(session, address=arguments[0]):
+            raise CommandError("ERR No such client")
+        return OK
+    wanted = {name.upper(): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+    skips_me = wanted.pop(b"SKIPME", b"yes").upper()
+    if not wanted or not wanted.keys() <= {b"ID", b"ADDR"} or skips_me not in (b"YES", b"NO"):
+        raise CommandError(SYNTAX)
+    client_id = integer(wanted[b"ID"]) if b"ID" in wanted else None
+    return _disconnect(session, client_id, wanted.get(b"ADDR"), but=session if skips_me == b"YES" else None)
+
+
+def _disconnect(
+    session: Session, client_id: int | None = None, address: bytes | None = None, but: Session | None = None
+) -> int:
+    killed = 0
+    for connection in list(session.service.connections.values()):
+        other = connection.session
+        if other is but or client_id not in (None, other.client_id) or address not in (None, connection.address):
+            continue
+        killed += 1
+        if other is session:
+            connection.end_behind_reply()
+        else:
+            connection.abort()
+    return killed
+
+
+def _unblock(session: Session, arguments: Sequence[bytes]) -> Any:
+    """Have a blocked client wait no more: as if its time were over, or with an error."""
+    connection = session.service.connections.get(integer(arguments[0]))
+    reason = arguments[1].upper() if len(arguments) == 2 else b"TIMEOUT"
+    if reason not in (b"TIMEOUT", b"ERROR"):
+        raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    reply = NULL_ARRAY if reason == b"TIMEOUT" else CommandError(UNBLOCKED)
+    return int(connection is not None and session.service.waiters.give_up(connection, reply))
+
+
 def _line(session: Session) -> bytes:
-    library = session.library.get(b"lib-name", b"")
-    return b"id=%d name=%s db=0 resp=%d lib-name=%s" % (session.client_id, session.name, session.version, library)
+    connection, service = session.connection, session.service
+    return b"id=%d addr=%s name=%s db=0 sub=%d psub=%d watch=%d resp=%d lib-name=%s" % (
+        session.client_id,
+        connection.address,
+        session.name,
+        service.pubsub.channels.count(connection),
+        service.pubsub.patterns.count(connection),
+        service.watches.count(connection),
+        session.version,
+        session.library.get(b"lib-name", b""),
+    )

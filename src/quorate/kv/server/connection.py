@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from quorate.kv.registry import COMMANDS, Spec
-from quorate.kv.replies import CommandError
+from quorate.kv.registry import PLAIN_COMMANDS, Spec
+from quorate.kv.replies import CommandError, Push
 from quorate.kv.resp.bounds import ProtocolError
 from quorate.kv.resp.reader import RequestReader
 from quorate.kv.resp.writer import encode_2
@@ -48,8 +48,11 @@ class Connection(asyncio.Protocol):
         self._writes = 0
         self._reads = 0
         self._is_full = False
+        self._is_held = False
         self._paused = False
         self._ending = False
+        self._pushes: list[bytes] = []
+        self._pushed_bytes = 0
         self.encode = encode_2
         self.session = Session(self, service)
 
@@ -68,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._ending = True
         self._requests.clear()
         self._slots.clear()
+        self._pushes.clear()
         self._service.forget(self)
 
     def pause_writing(self) -> None:
@@ -79,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._is_full = False
         self.go_on()
         self._update_reading()
+        self._service.watches.resume(self)
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -97,6 +102,7 @@ class Connection(asyncio.Protocol):
         """Close once the replies that are due have left."""
         self._ending = True
         self._requests.clear()
+        self._service.waiters.give_up(self, CommandError("UNBLOCKED the connection is closed"))
         self.flush()
 
     def end_behind_reply(self) -> None:
@@ -105,6 +111,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._ending = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -119,14 +126,14 @@ class Connection(asyncio.Protocol):
     def go_on(self) -> None:
         """Begin what can be begun: reads wait for the writes before them, and the other way round."""
         requests = self._requests
-        while requests and not self._is_full and not self._ending:
+        while requests and not self._is_full and not self._is_held and not self._ending:
             request = requests[0]
-            spec = COMMANDS.get(request[0]) or COMMANDS.get(request[0].upper())
-            if spec is None or spec.internal or self.session.queue is not None:
+            spec = PLAIN_COMMANDS.get(request[0]) or PLAIN_COMMANDS.get(request[0].upper())
+            if spec is None or self.session.sees_all:
                 if self._writes or self._reads:
                     break
                 requests.popleft()
-                self._perform(request, spec)
+                self._perform(request)
             elif self._reads if spec.write else self._writes:
                 break
             else:
@@ -138,7 +145,7 @@ class Connection(asyncio.Protocol):
         request[0] = spec.name
         try:
             spec.check_arguments(request)
-            self._service.check(self.session, spec)
+            self._service.check(self.session, spec, request)
         except CommandError as error:
             self._reply_now(error)
             return
@@ -149,11 +156,19 @@ class Connection(asyncio.Protocol):
         else:
             self.ask(spec, request)
 
-    def write(self, request: list[bytes], then: Callable[[Any], Any] | None = None) -> None:
-        """Have a write applied; its reply, or what ``then`` makes of it, is this client's next."""
+    def write(
+        self, request: list[bytes], then: Callable[[Any], Any] | None = None, request_id: str | None = None
+    ) -> None:
+        """Have a write applied; its reply, or what ``then`` makes of it, is this client's next.
+
+        With a ``request_id`` it is applied once, and sent again gets the first reply.
+        """
         self._slots.append(slot := Slot(then))
         self._writes += 1
-        self._service.writes.add(self, slot, request)
+        if request_id is None:
+            self._service.writes.add(self, slot, request)
+        else:
+            self._service.writes.add_once(self, slot, request, request_id)
 
     def ask(self, spec: Spec, request: list[bytes], then: Callable[[Any], Any] | None = None) -> None:
         """The same for a read."""
@@ -161,9 +176,21 @@ class Connection(asyncio.Protocol):
         self._reads += 1
         self._service.reads.add(self, slot, spec, request)
 
-    def _perform(self, request: list[bytes], spec: Spec | None) -> None:
+    def hold(self) -> Slot:
+        """Begin nothing more until the reply that is next is there: see :meth:`release`."""
+        self._is_held = True
+        self._slots.append(slot := Slot())
+        return slot
+
+    def release(self, slot: Slot, reply: Any) -> None:
+        """It is there."""
+        self._is_held = False
+        slot.reply = self.encode(reply)
+        self.go_on()
+
+    def _perform(self, request: list[bytes]) -> None:
         try:
-            reply = self.session.perform(request, spec)
+            reply = self.session.perform(request)
         except CommandError as error:
             reply = error
         if reply is not LATER:
@@ -185,10 +212,48 @@ class Connection(asyncio.Protocol):
         self._reads -= 1
         slot.reply = self.encode(reply if slot.then is None else slot.then(reply))
 
+    @property
+    def address(self) -> bytes:
+        """Where the client is, as ``host:port``."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return f"{name[0]}:{name[1]}".encode() if name else b""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is there, and may still ask for something."""
+        return self._transport is not None and not self._ending
+
+    @property
+    def takes_pushes(self) -> bool:
+        """Whether the client takes what it is sent."""
+        return not self._is_full and self._pushed_bytes < self._service.limits.output_soft_bytes
+
+    def push(self, data: bytes) -> None:
+        """Send a message in between, at the end of this turn. Who leaves too many of them is disconnected."""
+        if self._transport is None or self._ending:
+            return
+        if not self._pushes:
+            asyncio.get_running_loop().call_soon(self._send_pushes)
+        self._pushes.append(data)
+        self._pushed_bytes += len(data)
+        if self._pushed_bytes + self._transport.get_write_buffer_size() > self._service.limits.pushed_bytes_max:
+            self.abort()
+
+    def push_reply(self, message: Push) -> None:
+        """The same for what is not encoded yet."""
+        self.push(self.encode(message))
+
+    def _send_pushes(self) -> None:
+        self.flush()
+        if not self._is_full:
+            self._service.watches.resume(self)
+
     def flush(self) -> None:
         """Send what is ready at the front."""
         slots, transport = self._slots, self._transport
         parts: list[bytes] = []
+        if self._pushes:
+            parts, self._pushes, self._pushed_bytes = self._pushes, parts, 0
         while slots and (reply := slots[0].reply) is not None:
             parts.append(reply)
             slots.popleft()

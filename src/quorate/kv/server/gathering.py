@@ -1,35 +1,50 @@
-"""What all clients ask in one turn of the event loop, gathered: writes into one proposal, reads behind one barrier."""
+"""What all clients ask at about the same time, gathered: writes into one proposal, reads behind one barrier."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from quorate.errors import CommandFailed, NotApplied, OutcomeUnknown, ProposalDropped, QuorateError, ReadUnavailable
+from quorate.errors import (
+    NotApplied,
+    OutcomeUnknown,
+    ProposalDropped,
+    QuorateError,
+    ReadUnavailable,
+    RequestIdReused,
+)
 from quorate.kv.registry import Spec
 from quorate.kv.replies import CommandError
 
 if TYPE_CHECKING:
     from quorate.kv.keyspace import Keyspace
-    from quorate.kv.server.connection import Connection, Slot
+    from quorate.kv.server.connection import Slot
 
 BATCH_COMMANDS_MAX = 1000
 """So many commands travel as one at most: they are applied without a pause."""
 BATCH_BYTES_MAX = 256 * 1024
+GATHER_SECONDS_MAX = 0.001
+"""So long a batch waits at most for the one before it to end. What comes while that is on its way to the disks comes
+along: with many clients that halves the work, and costs them no time, for the disks are busy anyway."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Propose = Callable[[bytes], Coroutine[Any, Any, list[Any]]]
+Propose = Callable[[bytes, str | None], Coroutine[Any, Any, list[Any]]]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
-def as_reply(error: QuorateError) -> CommandError:
+def as_reply(error: QuorateError, request_id: str | None = None) -> CommandError:
     """What a client is told of a command that was not, or may not have been, carried out."""
     if isinstance(error, OutcomeUnknown):
-        return CommandError(f"UNKNOWN the outcome is unknown, the command may have been or may yet be applied: {error}")
+        advice = "" if request_id is None else "; with the same id it may be sent again"
+        return CommandError(
+            f"UNKNOWN the outcome is unknown, the command may have been or may yet be applied{advice}: {error}"
+        )
+    if isinstance(error, RequestIdReused):
+        return CommandError("IDREUSED this id belongs to another command")
     if isinstance(error, ProposalDropped):
         return CommandError(f"TRYAGAIN not applied: {error}")
     if isinstance(error, (NotApplied, ReadUnavailable)):
@@ -37,15 +52,34 @@ def as_reply(error: QuorateError) -> CommandError:
     return CommandError(f"ERR {error}")
 
 
+class Sender(Protocol):
+    """Who is told what has become of a write or a read: a connection, or a client that is blocked."""
+
+    def written(self, slot: Slot, reply: Any) -> None:
+        """A write has ended."""
+
+    def read(self, slot: Slot, reply: Any) -> None:
+        """A read has ended."""
+
+    def go_on(self) -> None:
+        """All that ended at once has been told."""
+
+
 class Batch:
     """Writes that travel as one command, and where their replies go."""
 
-    __slots__ = ("bytes", "requests", "senders")
+    __slots__ = ("bytes", "request_id", "requests", "senders", "timer")
 
-    def __init__(self) -> None:
+    def __init__(self, request_id: str | None = None) -> None:
+        self.request_id = request_id
         self.requests: list[list[bytes]] = []
-        self.senders: list[tuple[Connection, Slot]] = []
+        self.senders: list[tuple[Sender, Slot]] = []
         self.bytes = 0
+        self.timer: asyncio.Handle | None = None
+
+    def has_room_for(self, size: int) -> bool:
+        """Whether a request of so many bytes may come along. A large one travels alone, lest it take others with it."""
+        return len(self.requests) < BATCH_COMMANDS_MAX and self.bytes + size <= BATCH_BYTES_MAX
 
 
 class Writes:
@@ -56,43 +90,60 @@ class Writes:
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
         self._batch: Batch | None = None
+        self._under_way = 0
 
-    def add(self, connection: Connection, slot: Slot, request: list[bytes]) -> None:
-        """One more; it goes into the log at the end of this turn."""
+    def add(self, connection: Sender, slot: Slot, request: list[bytes]) -> None:
+        """One more; it goes into the log at the end of this turn, or when the batch before it has ended."""
+        size = sum(map(len, request))
         batch = self._batch
-        if batch is None:
-            batch = self._batch = Batch()
-            self._loop.call_soon(self._send, batch)
+        if batch is None or not batch.has_room_for(size):
+            batch = self._begin()
         batch.requests.append(request)
         batch.senders.append((connection, slot))
-        batch.bytes += sum(map(len, request))
-        if len(batch.requests) >= BATCH_COMMANDS_MAX or batch.bytes >= BATCH_BYTES_MAX:
-            self._batch = None
-            self._start(batch)
+        batch.bytes += size
 
-    def _send(self, batch: Batch) -> None:
-        if self._batch is batch:
-            self._batch = None
-            self._start(batch)
+    def add_once(self, connection: Sender, slot: Slot, request: list[bytes], request_id: str) -> None:
+        """One that travels alone, with an id by which it is applied once; what came before it goes first."""
+        self._send()
+        batch = self._batch = Batch(request_id)
+        batch.requests.append(request)
+        batch.senders.append((connection, slot))
+        self._send()
 
-    def _start(self, batch: Batch) -> None:
-        self._spawn(self._run(batch))
+    def _begin(self) -> Batch:
+        self._send()
+        batch = self._batch = Batch()
+        if self._under_way:
+            batch.timer = self._loop.call_later(GATHER_SECONDS_MAX, self._send)
+        else:
+            batch.timer = self._loop.call_soon(self._send)
+        return batch
+
+    def _send(self) -> None:
+        batch = self._batch
+        if batch is not None:
+            self._batch = None
+            if batch.timer is not None:
+                batch.timer.cancel()
+            self._under_way += 1
+            self._spawn(self._run(batch))
 
     async def apply(self, request: list[bytes]) -> Any:
         """One write of nobody's; returns its reply. Raises what proposing raises."""
-        return (await self._propose(_encode([request])))[0]
+        return (await self._propose(_encode([request]), None))[0]
 
     async def _run(self, batch: Batch) -> None:
         try:
-            replies: list[Any] = await self._propose(_encode(batch.requests))
-        except CommandFailed as refusal:
-            replies = [CommandError(f"ERR {refusal}")] * len(batch.requests)
+            replies: list[Any] = await self._propose(_encode(batch.requests), batch.request_id)
         except QuorateError as error:
-            replies = [as_reply(error)] * len(batch.requests)
+            replies = [as_reply(error, batch.request_id)] * len(batch.requests)
+        finally:
+            self._under_way -= 1
         for (connection, slot), reply in zip(batch.senders, replies, strict=True):
             connection.written(slot, reply)
         for connection in {connection: None for connection, _ in batch.senders}:
             connection.go_on()
+        self._send()
 
 
 class Reads:
@@ -104,9 +155,9 @@ class Reads:
         self._barrier = barrier
         self._keyspace = keyspace
         self._spawn = spawn
-        self._waiting: list[tuple[Connection, Slot, Spec, list[bytes]]] = []
+        self._waiting: list[tuple[Sender, Slot, Spec, list[bytes]]] = []
 
-    def add(self, connection: Connection, slot: Slot, spec: Spec, request: list[bytes]) -> None:
+    def add(self, connection: Sender, slot: Slot, spec: Spec, request: list[bytes]) -> None:
         """One more."""
         if not self._waiting:
             self._spawn(self._run())

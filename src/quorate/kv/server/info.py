@@ -36,13 +36,21 @@ def _sections(service: Service) -> dict[str, dict[str, object]]:
             "redis_mode": "standalone",
             "node_id": node.node_id,
         },
-        "Clients": {"connected_clients": len(service.connections), "maxclients": service.limits.clients_max},
+        "Clients": {
+            "connected_clients": len(service.connections),
+            "maxclients": service.limits.clients_max,
+            "blocked_clients": len(service.waiters),
+        },
         "Memory": {
             "used_memory_dataset": db.memory_bytes,
             "maxmemory": service.limits.memory_bytes_max,
             "maxmemory_policy": "noeviction",
         },
-        "Stats": {"total_commands_processed": service.commands_processed},
+        "Stats": {
+            "total_commands_processed": service.commands_processed,
+            "pubsub_channels": len(service.pubsub.channels.by_name),
+            "pubsub_patterns": len(service.pubsub.patterns.by_name),
+        },
         "Replication": {
             "role": "master" if node.is_leader else "slave",
             "leader_node": node.leader or 0,

@@ -5,34 +5,57 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from quorate._version import __version__
+from quorate.kv.feed import Feed
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.registry import Spec
 from quorate.kv.replies import CommandError
 from quorate.kv.resp.bounds import Bounds
-from quorate.kv.server import client_commands, transaction_commands
+from quorate.kv.server import (
+    blocking_commands,
+    client_commands,
+    once_commands,
+    pubsub_commands,
+    transaction_commands,
+    watch_commands,
+)
+from quorate.kv.server.audience import Audience
+from quorate.kv.server.blocking import Waiters
 from quorate.kv.server.connection import Connection
 from quorate.kv.server.expiry import sweep_for_ever
 from quorate.kv.server.gathering import Reads, Writes
 from quorate.kv.server.info import REDIS_VERSION
+from quorate.kv.server.notifications import Notifications
+from quorate.kv.server.pubsub import PubSub
 from quorate.kv.server.session import Session
+from quorate.kv.server.watches import Watches
 from quorate.node.node import Node
 
 FREEING = frozenset(
     b"DEL UNLINK EXPIRE PEXPIRE EXPIREAT PEXPIREAT PERSIST GETDEL FLUSHDB FLUSHALL HDEL LPOP RPOP LREM LTRIM LMPOP "
-    b"SREM SPOP SMOVE ZREM ZPOPMIN ZPOPMAX ZMPOP ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX RENAME".split()
+    b"BLPOP BRPOP BLMPOP SREM SPOP SMOVE ZREM ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN BZPOPMAX BZMPOP PUBLISH "
+    b"ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX RENAME "
+    b"QUORATE.CAD QUORATE.RENEW QUORATE.UNLOCK".split()
 )
-"""Commands that are for having less."""
+"""Commands that are for having less, or no more."""
+FREEING_LEASE = (b"KEEPALIVE", b"REVOKE", b"DETACH")
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 
 
-SESSION_COMMAND_ROOMS = (client_commands, transaction_commands)
+SESSION_COMMAND_ROOMS = (
+    blocking_commands,
+    client_commands,
+    once_commands,
+    pubsub_commands,
+    transaction_commands,
+    watch_commands,
+)
 """Where commands on connections are declared besides :mod:`quorate.kv.server.session`."""
 
 
@@ -45,6 +68,14 @@ class Limits:
     """Beyond this nothing more is begun for a client."""
     output_hard_bytes: int = 256 << 20
     """Beyond this it is disconnected."""
+    pushed_bytes_max: int = 32 << 20
+    """The same for one that is sent messages of channels."""
+    subscriptions_max: int = 10_000
+    """So many channels and patterns a client may listen to, and so many keys and prefixes it may watch."""
+    history_changes_max: int = 100_000
+    """So many of the latest changes are kept for watches that go on where another ended,"""
+    history_bytes_max: int = 64 << 20
+    """in so much memory."""
     memory_bytes_max: int = 0
     """Beyond this, commands that could take more memory are refused; 0: no bound."""
 
@@ -60,7 +91,9 @@ class Service:
         password: str | None = None,
         bounds: Bounds | None = None,
         limits: Limits | None = None,
+        notify_keyspace_events: str = "",
     ) -> None:
+        """``notify_keyspace_events`` are Redis' letters. Raises :class:`CommandError` for others."""
         self.node = node
         self.bounds = bounds or Bounds()
         self.limits = limits or Limits()
@@ -69,6 +102,13 @@ class Service:
         self.commands_processed = 0
         self.writes = Writes(self._propose, self._spawn)
         self.reads = Reads(self._barrier, lambda: machine.keyspace, self._spawn)
+        self.pubsub = PubSub(self.limits.subscriptions_max)
+        self.notifications = Notifications(self.pubsub, notify_keyspace_events)
+        self._feed = Feed.of(machine, self.limits.history_changes_max, self.limits.history_bytes_max)
+        self.watches = Watches(self._feed.history, self.limits.subscriptions_max)
+        self.waiters = Waiters(self.writes, self.reads, lambda: machine.keyspace)
+        self._audience = Audience(self.pubsub, self.notifications, self.watches, self.waiters)
+        self._feed.add(self._audience)
         self._machine = machine
         self._client_ids = count(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +129,9 @@ class Service:
     def forget(self, connection: Connection) -> None:
         """A client has gone."""
         self.connections.pop(connection.session.client_id, None)
+        self.pubsub.forget(connection)
+        self.watches.end(connection)
+        self.waiters.forget(connection)
 
     def next_client_id(self) -> int:
         """Never used before on this node."""
@@ -109,6 +152,7 @@ class Service:
 
     async def close(self) -> None:
         """Disconnect everyone; what they wait for ends without an answer."""
+        self._feed.remove(self._audience)
         for connection in list(self.connections.values()):
             connection.abort()
         tasks = list(self._tasks)
@@ -123,17 +167,17 @@ class Service:
         """The data as it is on this node now."""
         return self._machine.keyspace
 
-    def check(self, session: Session, spec: Spec) -> None:
+    def check(self, session: Session, spec: Spec, request: Sequence[bytes]) -> None:
         """Whether the client may use the command now. Raises :class:`CommandError`."""
         self.commands_processed += 1
         if not session.is_authenticated:
             raise CommandError("NOAUTH Authentication required.")
         bound = self.limits.memory_bytes_max
-        if bound and spec.write and self.keyspace.memory_bytes > bound and spec.name not in FREEING:
+        if bound and spec.write and self.keyspace.memory_bytes > bound and not _is_freeing(request):
             raise CommandError(OUT_OF_MEMORY)
 
-    async def _propose(self, body: bytes) -> list[Any]:
-        applied = await self.node.propose(body, machine=MACHINE, patient=False)
+    async def _propose(self, body: bytes, request_id: str | None) -> list[Any]:
+        applied = await self.node.propose(body, machine=MACHINE, request_id=request_id, patient=False)
         replies = applied.result
         assert isinstance(replies, list)
         return replies
@@ -158,6 +202,13 @@ class Service:
             b"role": b"master" if self.node.is_leader else b"replica",
             b"modules": [],
         }
+
+
+def _is_freeing(request: Sequence[bytes]) -> bool:
+    name = request[0].upper()
+    if name == b"QUORATE.FENCED":
+        return _is_freeing(request[3:])
+    return name in FREEING or (name == b"QUORATE.LEASE" and request[1].upper() in FREEING_LEASE)
 
 
 def _now_us() -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quorate.kv.arguments import integer
-from quorate.kv.replies import OK, PONG, QUEUED, SYNTAX, CommandError
+from quorate.kv.registry import COMMANDS
+from quorate.kv.replies import OK, PONG, QUEUED, SYNTAX, CommandError, Status
 from quorate.kv.resp.writer import encode_2, encode_3
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 QUEUED_MAX = 10_000
 NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
+WHILE_SUBSCRIBED = frozenset(
+    b"SUBSCRIBE PSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE QUORATE.WATCH QUORATE.UNWATCH PING QUIT RESET".split()
+)
 LATER = object()
 """Stands for a reply that comes when something has been written or read."""
 
@@ -63,22 +67,47 @@ class Session:
         self.is_authenticated = service.password is None
         self.reads_locally = False
         self.version = 2
-        self.queue: list[list[bytes]] | None = None
-        """The commands since ``MULTI``."""
+        self.sees_all = False
+        """Whether it is asked about every command: behind ``MULTI``, and where RESP2 has messages come in between."""
+        self.is_subscribed = False
+        """Whether messages come in between in RESP2: then replies could not be told from them."""
+        self._queue: list[list[bytes]] | None = None
         self.is_spoiled = False
         """Whether one of them was refused."""
         self.watched: dict[bytes, int] = {}
         """Keys that must not change before ``EXEC``, at the revisions that they had."""
 
-    def perform(self, request: list[bytes], spec: Spec | None) -> Any:
+    @property
+    def queue(self) -> list[list[bytes]] | None:
+        """The commands since ``MULTI``."""
+        return self._queue
+
+    @queue.setter
+    def queue(self, queue: list[list[bytes]] | None) -> None:
+        self._queue = queue
+        self.update()
+
+    def update(self) -> None:
+        """The protocol, what the client listens to, or whether it is in a transaction, may be another."""
+        is_told = self.service.pubsub.count(self.connection) or self.service.watches.count(self.connection)
+        self.is_subscribed = self.version == 2 and bool(is_told)
+        self.sees_all = self.is_subscribed or self._queue is not None
+
+    def perform(self, request: list[bytes]) -> Any:
         """The reply to a command on the connection, or to one that waits for ``EXEC``. Raises :class:`CommandError`."""
-        known = SESSION_COMMANDS.get(request[0].upper())
+        name = request[0].upper()
+        known, spec = SESSION_COMMANDS.get(name), COMMANDS.get(name)
+        if self.is_subscribed and name not in WHILE_SUBSCRIBED:
+            raise CommandError(
+                f"ERR Can't execute '{name[:128].decode('latin-1').lower()}': only (P|S)SUBSCRIBE / "
+                "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            )
         if self.queue is not None and (known is None or not known.in_transaction):
             return self._queued(request, spec)
         if known is None:
             raise unknown_command(request)
         check_arity(request, known.arity)
-        if not self.is_authenticated and known.handler not in (auth, hello, quit_):
+        if not self.is_authenticated and known.handler not in (auth, hello, quit_, reset):
             raise CommandError("NOAUTH Authentication required.")
         return known.handler(self, request)
 
@@ -90,7 +119,7 @@ class Session:
                 raise CommandError(NOT_IN_TRANSACTION) if known else unknown_command(request)
             request[0] = spec.name
             spec.check_arguments(request)
-            self.service.check(self, spec)
+            self.service.check(self, spec, request)
             if len(self.queue) >= QUEUED_MAX:
                 raise CommandError(f"ERR a transaction has at most {QUEUED_MAX} commands")
         except CommandError:
@@ -103,6 +132,17 @@ class Session:
         """Use RESP2 or RESP3 from now on."""
         self.version = version
         self.connection.encode = encode_3 if version == 3 else encode_2
+        self.update()
+
+    def reset(self) -> None:
+        """Be as at the beginning."""
+        self.service.pubsub.forget(self.connection)
+        self.service.watches.end(self.connection)
+        self.watched.clear()
+        self.queue, self.is_spoiled = None, False
+        self.name, self.reads_locally = b"", False
+        self.is_authenticated = self.service.password is None
+        self.speak(2)
 
     def authenticate(self, user: bytes, password: bytes) -> None:
         """Raises ``WRONGPASS``."""
@@ -134,6 +174,8 @@ def ping(session: Session, request: Sequence[bytes]) -> Any:
     """Answers PONG, or what it is given."""
     if len(request) > 2:
         raise CommandError("ERR wrong number of arguments for 'ping' command")
+    if session.is_subscribed:
+        return [b"pong", request[1] if len(request) == 2 else b""]
     return request[1] if len(request) == 2 else PONG
 
 
@@ -156,6 +198,13 @@ def quit_(session: Session, request: Sequence[bytes]) -> Any:
     """Answers OK and closes the connection."""
     session.connection.end_behind_reply()
     return OK
+
+
+@session_command("RESET", 1, in_transaction=True)
+def reset(session: Session, request: Sequence[bytes]) -> Any:
+    """Has the connection be as at its beginning."""
+    session.reset()
+    return Status(b"RESET")
 
 
 @session_command("AUTH", -2)

@@ -16,6 +16,17 @@ def _end(session: Session) -> None:
     session.watched.clear()
 
 
+def ended(session: Session) -> Transaction:
+    """The transaction, which is the client's no more. Raises if there is none, or one of its commands was refused."""
+    if session.queue is None:
+        raise CommandError("ERR EXEC without MULTI")
+    queue, watched, is_spoiled = session.queue, list(session.watched.items()), session.is_spoiled
+    _end(session)
+    if is_spoiled:
+        raise CommandError("EXECABORT Transaction discarded because of previous errors.")
+    return Transaction(watched, queue)
+
+
 @session_command("MULTI", 1, in_transaction=True)
 def multi(session: Session, request: Sequence[bytes]) -> Any:
     """Begins a transaction: what follows waits for EXEC."""
@@ -37,13 +48,7 @@ def discard(session: Session, request: Sequence[bytes]) -> Any:
 @session_command("EXEC", 1, in_transaction=True)
 def exec_(session: Session, request: Sequence[bytes]) -> Any:
     """Carries out the transaction as one, unless a watched key has changed."""
-    if session.queue is None:
-        raise CommandError("ERR EXEC without MULTI")
-    queue, watched, is_spoiled = session.queue, list(session.watched.items()), session.is_spoiled
-    _end(session)
-    if is_spoiled:
-        raise CommandError("EXECABORT Transaction discarded because of previous errors.")
-    session.connection.write(as_request(Transaction(watched, queue)))
+    session.connection.write(as_request(ended(session)))
     return LATER
 
 
@@ -61,7 +66,7 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
             session.watched.setdefault(key, revision)
         return OK
 
-    session.connection.ask(COMMANDS[b"QUORATE.REVISIONS"], [b"QUORATE.REVISIONS", *keys], remember)
+    session.connection.ask(COMMANDS[b"QUORATE.REVISION"], [b"QUORATE.REVISION", *keys], remember)
     return LATER
 
 

@@ -1,0 +1,41 @@
+"""``QUORATE.ONCE``: a write that may be sent again when its answer was lost, to any node, and is applied once.
+
+The id travels with the proposal, and what it was answered is part of the replicated state
+(:mod:`quorate.machine.sessions`), so a restart or another leader forgets neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from quorate.kv.commands.inner import inner_write
+from quorate.kv.replies import CommandError
+from quorate.kv.server.session import LATER, NOT_IN_TRANSACTION, Session, session_command
+from quorate.kv.server.transaction_commands import ended
+from quorate.kv.transactions import as_request
+
+ID_BYTES_MAX = 200
+PREFIX = "resp:"
+"""Apart from the ids of whoever else proposes to the same machine."""
+WATCHED = "EXECABORT with QUORATE.ONCE there is no WATCH: sent again, it would watch other revisions. See QUORATE.CAS"
+
+
+@session_command("QUORATE.ONCE", -3, in_transaction=True)
+def once(session: Session, request: Sequence[bytes]) -> Any:
+    """Carries out a write, or EXEC, once: who sends it again with the same id gets the first reply."""
+    if not 0 < len(request[1]) <= ID_BYTES_MAX:
+        raise CommandError(f"ERR an id has 1 to {ID_BYTES_MAX} bytes")
+    if len(request) == 3 and request[2].upper() == b"EXEC":
+        transaction = ended(session)
+        if transaction.watched:
+            raise CommandError(WATCHED)
+        inner = as_request(transaction)
+    elif session.queue is not None:
+        session.is_spoiled = True
+        raise CommandError(NOT_IN_TRANSACTION)
+    else:
+        spec, inner = inner_write(request, 2)
+        session.service.check(session, spec, inner)
+    session.connection.write(inner, request_id=PREFIX + request[1].decode("latin-1"))
+    return LATER
