@@ -7,7 +7,7 @@ LOG := $(VENV)/install.log
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(VENV)/bin/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format bench simulate mutants constraints clean
+.PHONY: help setup demo test test-long lint format bench bench-kv simulate mutants reference constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,11 +50,18 @@ format: $(STAMP)  ## Let ruff format the code and put imports in order
 bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on
 	@$(VENV)/bin/quorate bench crud $(BENCH_ARGS)
 
+bench-kv: $(STAMP)  ## Measure keys and values on three nodes, three of etcd and a Redis; as root, installs these first
+	@.ci/packages bench
+	@$(VENV)/bin/quorate bench kv --markdown benchmarks/results/kv.md $(BENCH_ARGS)
+
 simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; TRACE=1: print it; SEEDS=N: so many)
 	@$(VENV)/bin/quorate simulate $(if $(SEED),--seed $(SEED) $(if $(filter-out 0,$(TRACE)),--trace),--seeds $(or $(SEEDS),500))
 
 mutants: $(STAMP)  ## Bring known bugs back, one at a time: the simulator has to find each (ONLY=part of a name)
 	@$(VENV)/bin/python -m quorate.testing.simulation.mutation $(if $(ONLY),--only $(ONLY)) $(MUTANTS_ARGS)
+
+reference: $(STAMP)  ## Write the list of commands in docs/kv.md
+	@$(VENV)/bin/python -m quorate.kv.reference docs/kv.md
 
 constraints: $(STAMP)  ## Write the installed versions to requirements/constraints.txt
 	@{ echo "# The versions that are installed and tested together. Kept by 'make constraints'."; \

@@ -16,9 +16,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 COMMANDS = [
-    [], ["node"], ["status"], ["demo"], ["bench"], ["bench", "crud"], ["inspect"], ["recover"], ["members"],
-    ["members", "list"], ["members", "add"], ["members", "promote"], ["members", "demote"], ["members", "remove"],
-    ["members", "update"], ["members", "transfer-leader"],
+    [], ["node"], ["status"], ["demo"], ["bench"], ["bench", "crud"], ["bench", "kv"], ["inspect"], ["recover"],
+    ["members"], ["members", "list"], ["members", "add"], ["members", "promote"], ["members", "demote"],
+    ["members", "remove"], ["members", "update"], ["members", "transfer-leader"],
 ]  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["demo", "--products", "1"], 2, "quorate demo: Invalid value for '--products'"),
         (["bench", "crud", "--seconds", "0"], 2, "quorate bench crud: Invalid value for '--seconds'"),
         (["bench", "crud", "--connections", "1,x"], 1, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "kv", "--rounds", "0"], 2, "quorate bench kv: Invalid value for '--rounds'"),
         (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),
         (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port'"),
         (["node"], 1, "quorate: node_id is required"),

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
+from rich.table import Table
 
 from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
+from quorate.ops.bench import crud_report, kv_report
 from quorate.ops.bench.crud import Plan, run_crud
-from quorate.ops.bench.report import about, as_json, as_markdown, as_table
+from quorate.ops.bench.kv import PORTS, run_kv
+from quorate.ops.bench.kv import Plan as KvPlan
 from quorate.ops.interrupts import Interrupted, run_interruptible
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import data_directory
 
 NODES = 3
 CONNECTIONS_MAX = 1024
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="On which disk to measure. [default: a temporary directory, removed at the end]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
+Markdown = Annotated[Path | None, typer.Option(help="Also write the table to this file.")]
+
+Report = TypeVar("Report")
+Measure = Callable[[Path, Callable[[str], None]], Coroutine[Any, Any, Report]]
 
 bench = typer.Typer(no_args_is_help=True, help="Measure a cluster of real processes on this machine.")
 
@@ -36,35 +49,69 @@ def crud(
     port: Annotated[
         int | None, typer.Option(min=1, max=65533, help="The first of three ports in a row. [default: free ones]")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="On which disk to measure. [default: a temporary directory, removed at the end]")
-    ] = None,
-    as_json_line: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
 ) -> None:
     """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader."""
     plan = Plan(seconds=seconds, operations_max=operations, connections=_connections(connections), failovers=failovers)
-    console = wide_console()
     ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
+    report = _run(lambda directory, tell: run_crud(directory, ports, plan, tell), data_dir)
+    _print(crud_report.as_table(report), crud_report.about(report))
+    _write(markdown, crud_report.as_markdown(report))
+    if as_json_line:
+        typer.echo(crud_report.as_json(report))
+
+
+@bench.command()
+def kv(
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="About how long each case runs in a round.")] = 1.5,
+    operations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a round early.")] = 400_000,
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="How often each case runs; the middle one counts.")] = 3,
+    keys: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many keys every system holds.")] = 100_000,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """Set and get keys on three nodes; on three of etcd and a Redis, too, in turns, if they are installed."""
+    plan = KvPlan(seconds=seconds, operations_max=operations, rounds=rounds, keys=keys)
+    ports = free_ports(PORTS)
+    report = _run(lambda directory, tell: run_kv(directory, ports, plan, tell), data_dir)
+    _print(kv_report.as_table(report), kv_report.about(report))
+    _write(markdown, kv_report.as_markdown(report))
+    if as_json_line:
+        typer.echo(kv_report.as_json(report))
+
+
+def _run(measure: Measure[Report], data_dir: Path | None) -> Report:
+    """What ``measure`` finds in a directory, telling what it is about to do. Ends the program on a signal."""
+    console = wide_console()
 
     def tell(line: str) -> None:
         console.print(f"{line} ...", highlight=False, markup=False)
 
     with data_directory(data_dir, "bench") as directory:
         try:
-            report = run_interruptible(run_crud(directory, ports, plan, tell), loop_factory=uvloop.new_event_loop)
+            return run_interruptible(measure(directory, tell), loop_factory=uvloop.new_event_loop)
         except Interrupted:
             raise typer.Exit(130) from None
+
+
+def _print(table: Table, about: str) -> None:
+    console = wide_console()
     console.print()
-    console.print(as_table(report))
-    console.print(f"\n{about(report)}", highlight=False, markup=False)
-    if markdown is not None:
-        try:
-            markdown.write_text(as_markdown(report))
-        except OSError as error:
-            raise ConfigError(f"cannot write {markdown}: {error.strerror}") from error
-    if as_json_line:
-        typer.echo(as_json(report))
+    console.print(table)
+    console.print(f"\n{about}", highlight=False, markup=False)
+
+
+def _write(path: Path | None, page: str) -> None:
+    """Raises :class:`ConfigError` if that cannot be done."""
+    if path is None:
+        return
+    try:
+        path.write_text(page)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _connections(text: str) -> tuple[int, ...]:

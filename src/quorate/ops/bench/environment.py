@@ -24,8 +24,15 @@ class Environment:
     python: str
     system: str
     cores: int
+    load: float
+    """How many processes wanted to run, on average, in the minute before: none of them ours."""
     fsync_us: int
     """The median time of appending half a KiB to a file and making it durable, in microseconds."""
+
+    @property
+    def place(self) -> str:
+        """Where it was, within a sentence."""
+        return f"{self.cores} cores, fsync on ({self.fsync_us} µs each), load average {self.load} before"
 
 
 def look_around(directory: Path) -> Environment:
@@ -35,6 +42,7 @@ def look_around(directory: Path) -> Environment:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 1),
         fsync_us=round(_fsync_seconds(directory) * 1e6),
     )
 

@@ -1,4 +1,4 @@
-"""The benchmark's report as a table for the terminal, as JSON and as Markdown."""
+"""The CRUD benchmark's report as a table for the terminal, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from quorate.ops.bench.crud import FAILOVER_CLIENTS, CrudReport
+from quorate.ops.bench.tables import markdown_page, terminal_table
 
 _HEADINGS = ("case", "clients", "throughput", "p50 ms", "p99 ms")
 
@@ -20,27 +21,12 @@ def as_json(report: CrudReport) -> str:
 
 def as_table(report: CrudReport) -> Table:
     """For the terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in _HEADINGS:
-        table.add_column(heading.upper(), justify="left" if heading == "case" else "right", no_wrap=True)
-    for cells in _rows(report):
-        table.add_row(*cells)
-    return table
+    return terminal_table(_HEADINGS, _rows(report))
 
 
 def as_markdown(report: CrudReport) -> str:
     """For a file in the repository."""
-    lines = [
-        "# Three nodes on one machine, fsync on",
-        "",
-        about(report),
-        "",
-        f"| {' | '.join(_HEADINGS)} |",
-        "|---|---:|---:|---:|---:|",
-        *(f"| {' | '.join(cells)} |" for cells in _rows(report)),
-        "",
-    ]
-    return "\n".join(lines)
+    return markdown_page("Three nodes on one machine, fsync on", about(report), _HEADINGS, _rows(report))
 
 
 def _rows(report: CrudReport) -> list[tuple[str, ...]]:
@@ -65,6 +51,6 @@ def about(report: CrudReport) -> str:
     """One sentence on what was measured where."""
     machine = report.environment
     return (
-        f"Three nodes and the load generator on {machine.cores} cores, fsync on ({machine.fsync_us} µs each). "
+        f"Three nodes and the load generator on {machine.place}. "
         f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}; {report.rows:,} rows at the end."
     )

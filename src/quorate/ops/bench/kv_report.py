@@ -1,0 +1,67 @@
+"""The key-value benchmark's report as a table for the terminal, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from rich.table import Table
+
+from quorate.ops.bench.cases import VALUE
+from quorate.ops.bench.kv import KvReport
+from quorate.ops.bench.tables import markdown_page, terminal_table
+
+_HEADINGS = ("case", "system", "per second", "p50 ms", "p99 ms", "CPU µs each", "fsyncs each", "to etcd")
+
+
+def as_json(report: KvReport) -> str:
+    """One object on one line."""
+    return json.dumps(asdict(report))
+
+
+def as_table(report: KvReport) -> Table:
+    """For the terminal."""
+    return terminal_table(_HEADINGS, _rows(report), words=2)
+
+
+def as_markdown(report: KvReport) -> str:
+    """For a file in the repository."""
+    return markdown_page("Keys and values, fsync on", about(report), _HEADINGS, _rows(report), words=2)
+
+
+def _rows(report: KvReport) -> list[tuple[str, ...]]:
+    return [
+        (
+            item.case,
+            item.system,
+            f"{item.per_second:,.0f}",
+            f"{item.p50_ms:.2f}",
+            f"{item.p99_ms:.2f}",
+            _number(item.cpu_us_per_operation, ".0f"),
+            _number(item.fsyncs_per_operation, ".3f"),
+            _number(item.to_etcd, ".2f"),
+        )
+        for item in report.measurements
+    ]
+
+
+def _number(value: float | None, how: str) -> str:
+    return format(value, how) if value is not None else ""
+
+
+def about(report: KvReport) -> str:
+    """What was measured where, in a few sentences."""
+    machine = report.environment
+    sentences = [
+        f"Three nodes each, and one Redis, with their load on {machine.place}.",
+        f"{'; '.join(report.systems)}.",
+        f"Python {machine.python}, {machine.system}.",
+        f"{report.keys:,} keys with values of {len(VALUE)} bytes; linearizable reads. The systems take turns, "
+        f"and of {report.rounds} rounds the middle one by throughput is shown.",
+        "CPU time and fsyncs of the log are those of all nodes together, for one operation.",
+    ]
+    if report.repeated:
+        sentences.append(f"Done once more because a request failed: {'; '.join(report.repeated)}.")
+    if report.missing:
+        sentences.append(f"Not installed, so not measured: {', '.join(report.missing)}.")
+    return " ".join(sentences)
