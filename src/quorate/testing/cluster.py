@@ -20,11 +20,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from quorate.config import RaftConfig, build
+from quorate.embedded import Node
 from quorate.errors import ConfigError, ReadUnavailable
 from quorate.machine.contract import DiskStateMachine, Machine
 from quorate.node.group import GROUP
 from quorate.node.identity import identity_of
-from quorate.node.node import DEFAULT_MACHINE, Node
+from quorate.node.node import DEFAULT_MACHINE
 from quorate.node.wire import WIRE_CODEC
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.memory import MemoryFileSystem
@@ -90,10 +91,11 @@ class TestCluster:
     """``async with TestCluster(3, machine=Counter) as cluster``: nodes 1 to ``size``, all running.
 
     ``machine`` makes each node's state machine: a class, or anything to call without arguments. ``machines`` does
-    the same for several by name. ``settings`` go to every :class:`~quorate.config.RaftConfig`. ``file_system`` makes
-    a member's disk. With a ``seed`` the nodes draw the same random numbers each time (which does not make runs
-    alike: threads and timers have their say, too). ``started`` names the nodes to start at first; all by default.
-    With ``learn_ids`` each is told its own id only, and the others' addresses.
+    the same for several by name. With ``kv`` each has a key-value store, too. ``settings`` go to every
+    :class:`~quorate.config.RaftConfig`. ``file_system`` makes a member's disk. With a ``seed`` the nodes draw the same
+    random numbers each time (which does not make runs alike: threads and timers have their say, too). ``started`` names
+    the nodes to start at first; all by default. With ``learn_ids`` each is told its own id only, and the others'
+    addresses.
 
     Leaving the block stops every node. It raises what made a node fail that the test has not stopped itself.
     """
@@ -106,6 +108,7 @@ class TestCluster:
         machine: Callable[[], Machine] | None = None,
         *,
         machines: Callable[[], Mapping[str, Machine]] | None = None,
+        kv: bool = False,
         tcp: bool = False,
         directory: Path | None = None,
         file_system: Callable[[], FileSystem] | None = None,
@@ -121,6 +124,7 @@ class TestCluster:
         """Where the nodes talk, unless over TCP: for faults beyond :meth:`partition_network`."""
         self._machine = machine
         self._make_machines = machines
+        self._kv = kv
         self._tcp = tcp
         self._directory = directory
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -228,7 +232,7 @@ class TestCluster:
         rng = Random(f"{self._seed}.{node_id}.{member.starts}")
         config = self.config(node_id)
         machines = self._machines()
-        on_disk = any(isinstance(machine, DiskStateMachine) for machine in machines.values())
+        on_disk = self._kv or any(isinstance(machine, DiskStateMachine) for machine in machines.values())
         if on_disk:
             # SQLite knows nothing of our file system: its file is a real one, whatever the log is written to.
             (config.data_dir / "groups" / str(GROUP)).mkdir(parents=True, exist_ok=True)
@@ -236,6 +240,7 @@ class TestCluster:
             config,
             machine=machines[DEFAULT_MACHINE] if self._make_machines is None and machines else None,
             machines=machines if self._make_machines is not None else None,
+            kv=self._kv,
             transport=await self._make_transport(member, identity_of(config, rng), rng),
             file_system=member.file_system,
             state_file_system=RealFileSystem() if on_disk else None,

@@ -15,6 +15,7 @@ Retried requests with one request id are one operation, from the first attempt's
 from quorate.testing.linearizability.bank import Bank, Transfer
 from quorate.testing.linearizability.checker import STEP_LIMIT, CheckResult, Verdict, check
 from quorate.testing.linearizability.counter import Counter, Increment
+from quorate.testing.linearizability.expiring import ExpiringRegister, Prolong, PutUntil, ReadAt, Take
 from quorate.testing.linearizability.list_append import Append, ListAppend
 from quorate.testing.linearizability.model import Model, Read
 from quorate.testing.linearizability.operations import History, Operation, Outcome
@@ -22,6 +23,7 @@ from quorate.testing.linearizability.refusals import applied_though_refused
 from quorate.testing.linearizability.register import CompareAndSet, Register, Write
 from quorate.testing.linearizability.sessions import SessionViolation, monotonic_reads, read_your_writes
 from quorate.testing.linearizability.unique_set import Contains, Delete, Insert, UniqueSet
+from quorate.testing.linearizability.versioned import RemoveRevision, ReplaceRevision, VersionedRegister
 
 __all__ = [
     "STEP_LIMIT",
@@ -32,6 +34,7 @@ __all__ = [
     "Contains",
     "Counter",
     "Delete",
+    "ExpiringRegister",
     "History",
     "Increment",
     "Insert",
@@ -39,12 +42,19 @@ __all__ = [
     "Model",
     "Operation",
     "Outcome",
+    "Prolong",
+    "PutUntil",
     "Read",
+    "ReadAt",
     "Register",
+    "RemoveRevision",
+    "ReplaceRevision",
     "SessionViolation",
+    "Take",
     "Transfer",
     "UniqueSet",
     "Verdict",
+    "VersionedRegister",
     "Write",
     "applied_though_refused",
     "check",

@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import msgspec
+
 from quorate.errors import CommandFailed, QuorateError
+from quorate.kv.machine import MACHINE as KEYS
 from quorate.models.commands import Delete, encode_command
 from quorate.models.machine import MACHINE
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
@@ -16,7 +19,7 @@ from quorate.testing.simulation.faults import Nemesis
 from quorate.testing.simulation.host import Host, Process
 from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.network import SimulatedNetwork
-from quorate.testing.simulation.notebook import put
+from quorate.testing.simulation.notebook import NOTEBOOK, put
 from quorate.testing.simulation.swarm import Plan
 from quorate.testing.simulation.trace import WORLD, Trace
 
@@ -25,8 +28,15 @@ T = TypeVar("T")
 ELECTIONS = 15
 """How many of the longest election timeouts anything may take on a healed cluster."""
 POLL_SECONDS = 0.05
+SOON_US = 5_000_000
+"""Keys whose time is over so soon, by the leader's clock, are waited for."""
 
-_HARMLESS_CHANGE = encode_command(Delete("Account", -1))
+_HARMLESS = {
+    MACHINE: encode_command(Delete("Account", -1)),
+    NOTEBOOK: put("world", "world", 0),
+    KEYS: msgspec.msgpack.encode([[b"SET", b"world", b"", b"PX", b"200"]]),
+}
+"""A command for each machine."""
 
 
 class Liveness:
@@ -139,6 +149,19 @@ class Liveness:
             await self.in_time(self._try(host, _read), f"a read on node {host.node_id}")
             await self.in_time(self._try(host, self._write), f"a write on node {host.node_id}")
 
+    async def expired_keys_are_deleted(self) -> None:
+        """What the leader's clock passes is deleted, though nobody writes or asks for it."""
+        await self.until(self._is_swept, "keys whose time is over are deleted")
+
+    def _is_swept(self) -> bool:
+        leader = self._nemesis.leader()
+        process = leader.process if leader is not None else None
+        if leader is None or process is None:
+            return False
+        if process.keys is None:
+            return True
+        return not 0 < process.keys.keyspace.next_deadline_us <= leader.wall_clock_us() + SOON_US
+
     async def comes_to_rest(self, invariants: Invariants) -> None:
         """Everyone has applied everything, no queue holds anything, all states are equal."""
         await self.until(self._is_at_rest, "everyone catches up and all queues are empty")
@@ -170,9 +193,8 @@ class Liveness:
     async def _write(self, process: Process) -> None:
         """Any command, of each machine; a refusal has gone all the way, too."""
         for machine in self._plan.machine_names:
-            command = _HARMLESS_CHANGE if machine == MACHINE else put("world", "world", 0)
             try:
-                await process.node.propose(command, machine=machine)
+                await process.node.propose(_HARMLESS[machine], machine=machine)
             except CommandFailed:
                 pass
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from quorate.testing.simulation.faults import FAULTS
+from quorate.testing.simulation.keys import EVENTS
 
 BATCH_MIN = 300
 """In a batch of so many seeds every kind of fault must have happened: one that never does tests nothing."""
@@ -28,6 +29,7 @@ CONSEQUENCES = (
     "re-add, emptied",
     "removed nodes told so",
     "writes to a full disk",
+    *EVENTS,
 )
 """What happens because of faults, or all the time: counted beside the faults themselves, and demanded like them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import traceback
 from collections import Counter
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from random import Random
 from time import process_time
 
+from quorate.machine.garbage import no_garbage_collection
 from quorate.node.wire import WIRE_CODEC
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Configuration, Member
@@ -148,6 +148,7 @@ class Simulation:
         await liveness.membership_is_settled()
         await liveness.in_time(asyncio.gather(*clients), "every operation ends")
         await liveness.everything_works()
+        await liveness.expired_keys_are_deleted()
         await liveness.comes_to_rest(self.invariants)
         for workload in self.workloads:
             workload.check(liveness.holders[0])
@@ -186,7 +187,7 @@ class Simulation:
 
 def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> Report:
     """Run one seed; ``tell`` is given each event as a line to read."""
-    with _quiet(), _without_gc():
+    with _quiet(), no_garbage_collection():
         return Simulation(draw(seed), tell).run()
 
 
@@ -200,15 +201,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """A run makes little garbage in cycles, and is over soon."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -26,7 +26,13 @@ class SimulatedSqliteState(SqliteState):
     def __init__(self, path: Path, disk: SimulatedDisk) -> None:
         self._file = path
         self._disk = disk
+        self._looks = 0
         super().__init__(path)
+
+    def clock(self) -> float:
+        """Goes on by a millisecond whenever it is looked at."""
+        self._looks += 1
+        return self._looks / 1000
 
     def connect(self) -> apsw.Connection:
         """A connection to a copy of what was committed last."""

@@ -5,19 +5,21 @@ more than many runs that are alike (Groce et al., "Swarm Testing", 2012).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 from quorate.config import RaftConfig
+from quorate.kv.machine import MACHINE as KEYS
 from quorate.machine.contract import Machine
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.testing.simulation.clients import ClientPlan
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import FAULTS, membership
+from quorate.testing.simulation.keys import KeysPlan, SimulatedKv
 from quorate.testing.simulation.network import NetworkPlan
 from quorate.testing.simulation.notebook import NOTEBOOK, DiskNotebook, MemoryNotebook
-from quorate.testing.simulation.workloads import WORKLOADS
+from quorate.testing.simulation.workloads import OF_KEYS, OTHERS, WORKLOADS, KvFlushes
 from quorate.testing.simulation.workloads.declared import APP
 
 MEMBERSHIP = tuple(fault.name for fault in membership.FAULTS)
@@ -25,6 +27,8 @@ MEMBERSHIP = tuple(fault.name for fault in membership.FAULTS)
 HARM = tuple(name for name, fault in FAULTS.items() if fault.harms)
 """What takes data away that was durable."""
 
+KEYS_SHARE = 0.3
+"""So many runs work on keys."""
 TIMINGS_MS = ((50, 150, 300), (100, 400, 800), (200, 800, 1500), (300, 1000, 2000))
 """(heartbeat interval, shortest and longest election timeout) to draw from."""
 
@@ -58,6 +62,7 @@ class Plan:
     """The mean time between two faults."""
     workloads: tuple[str, ...]
     notebook_on_disk: bool
+    keys: KeysPlan
     hostile_seconds: float
     left_dead: int
     """How many nodes, never a majority, stay down when all else is healed."""
@@ -110,6 +115,8 @@ class Plan:
         for name in self.machine_names:
             if name == MACHINE:
                 made[name] = ModelsMachine(APP.schemas)
+            elif name == KEYS:
+                made[name] = SimulatedKv(self.keys, spend)
             else:
                 made[NOTEBOOK] = DiskNotebook(spend) if self.notebook_on_disk else MemoryNotebook(spend)
         return made
@@ -193,7 +200,7 @@ def draw(seed: int) -> Plan:
     election_seconds = timings[2] / 1000
     nodes, spares = rng.choice(profile.nodes), rng.choice(profile.spares)
     lease_reads = rng.random() < profile.lease_reads
-    return Plan(
+    plan = Plan(
         seed=seed,
         profile=name,
         nodes=nodes,
@@ -216,11 +223,28 @@ def draw(seed: int) -> Plan:
         clients=_draw_clients(rng, election_seconds),
         faults=_draw_faults(rng, profile, nodes, spares, lease_reads),
         fault_seconds=election_seconds * rng.choice(profile.fault_elections),
-        workloads=tuple(sorted(rng.sample(sorted(WORKLOADS), rng.choice((1, 1, 2, 3))))),
+        workloads=tuple(sorted(rng.sample([each.name for each in OTHERS], rng.choice((1, 1, 2, 3))))),
         notebook_on_disk=rng.random() < 0.5,
+        keys=KeysPlan(),
         hostile_seconds=min(max(16 * election_seconds, 8.0), 20.0),
         left_dead=rng.randint(1, 2) if nodes > 2 and rng.random() < 0.3 else 0,
     )
+    return _with_keys(plan)
+
+
+def _with_keys(plan: Plan) -> Plan:
+    """Some runs work on keys, alone or beside other things. All else stays as it was drawn."""
+    rng = Random(f"{plan.seed}.swarm.keys")
+    keys = KeysPlan(
+        dirty_keys=rng.choice((1, 5, 30, 20_000)), steps=rng.choice((1, 3, 1000)), idle_slices=rng.choice((0, 2, 15))
+    )
+    if rng.random() >= KEYS_SHARE:
+        return plan
+    names = rng.sample([each.name for each in OF_KEYS], rng.choice((1, 1, 2)))
+    if KvFlushes.name in names:  # the others would miss their keys
+        names = [KvFlushes.name]
+    others = plan.workloads if rng.random() < 0.3 else ()
+    return replace(plan, keys=keys, workloads=(*sorted(names), *others))
 
 
 def _draw_faults(rng: Random, profile: Profile, nodes: int, spares: int, lease_reads: bool) -> tuple[str, ...]:

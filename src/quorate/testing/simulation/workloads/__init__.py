@@ -6,12 +6,35 @@ from quorate.testing.simulation.workloads.appends import Appends
 from quorate.testing.simulation.workloads.bank import Bank
 from quorate.testing.simulation.workloads.contract import Workload
 from quorate.testing.simulation.workloads.increments import Increments
+from quorate.testing.simulation.workloads.kv_expiry import KvExpiry
+from quorate.testing.simulation.workloads.kv_flushes import KvFlushes
+from quorate.testing.simulation.workloads.kv_locks import KvLocks
+from quorate.testing.simulation.workloads.kv_registers import KvRegisters
+from quorate.testing.simulation.workloads.kv_revisions import KvRevisions
+from quorate.testing.simulation.workloads.kv_transfers import KvTransfers
 from quorate.testing.simulation.workloads.registers import Registers
 from quorate.testing.simulation.workloads.seats import Seats
 
-WORKLOADS: dict[str, type[Workload]] = {
-    workload.name: workload for workload in (Appends, Bank, Increments, Registers, Seats)
-}
+OF_KEYS: tuple[type[Workload], ...] = (KvExpiry, KvFlushes, KvLocks, KvRegisters, KvRevisions, KvTransfers)
+"""Those that work on keys."""
+OTHERS: tuple[type[Workload], ...] = (Appends, Bank, Increments, Registers, Seats)
+WORKLOADS: dict[str, type[Workload]] = {workload.name: workload for workload in (*OTHERS, *OF_KEYS)}
 """By name."""
 
-__all__ = ["WORKLOADS", "Appends", "Bank", "Increments", "Registers", "Seats", "Workload"]
+__all__ = [
+    "OF_KEYS",
+    "OTHERS",
+    "WORKLOADS",
+    "Appends",
+    "Bank",
+    "Increments",
+    "KvExpiry",
+    "KvFlushes",
+    "KvLocks",
+    "KvRegisters",
+    "KvRevisions",
+    "KvTransfers",
+    "Registers",
+    "Seats",
+    "Workload",
+]
