@@ -13,7 +13,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "quorate"
 FOUNDATIONS = {"errors", "_version"}
 ENGINE = {"machine", "node", *FOUNDATIONS, "config", "raft.roles"}
 FACES = ("models", "kv", "tasks")
-BELOW_OPS = {*FOUNDATIONS, "config", "records", "raft", "storage", "transport", "machine", "node", *FACES, "web", "app"}
+BELOW_OPS = {
+    *FOUNDATIONS, "config", "records", "raft", "storage", "transport", "machine", "node", *FACES, "web", "app",
+    "embedded",
+}  # fmt: skip
 
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
@@ -27,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "node": {*FOUNDATIONS, "raft", "records", "config", "machine", "storage", "transport"},
     **dict.fromkeys(FACES, ENGINE),
     "app": {*ENGINE, *FACES},
+    "embedded": {*ENGINE, "kv", "storage", "transport"},
     "web": {*BELOW_OPS},
     "testing": {*BELOW_OPS},
     "ops": {*BELOW_OPS, "testing.linearizability"},

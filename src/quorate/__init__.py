@@ -5,6 +5,7 @@ from __future__ import annotations
 from quorate._version import __version__
 from quorate.app import App
 from quorate.config import RaftConfig
+from quorate.embedded import Node
 from quorate.errors import (
     CommandFailed,
     ConfigError,
@@ -24,6 +25,8 @@ from quorate.errors import (
     StorageError,
     TransferFailed,
 )
+from quorate.kv.store.errors import KvError, LockLost, TransactionConflict, TransactionRefused, WatchCompacted
+from quorate.kv.store.kv import Kv
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
 from quorate.machine.outcome import Applied
 from quorate.machine.sqlite import SqliteState
@@ -43,7 +46,6 @@ from quorate.node.events import (
     SnapshotSent,
 )
 from quorate.node.members import Members
-from quorate.node.node import Node
 from quorate.node.status import MembershipStatus, MemberStatus, NodeStatus, PeerStatus
 from quorate.raft.membership import Member, MemberRole
 
@@ -57,8 +59,11 @@ __all__ = [
     "DataDirectoryLocked",
     "DiskStateMachine",
     "EventsMissed",
+    "Kv",
+    "KvError",
     "LeaderElected",
     "LeaderLost",
+    "LockLost",
     "LogCompacted",
     "Member",
     "MemberRole",
@@ -91,7 +96,10 @@ __all__ = [
     "SqliteState",
     "StateMachine",
     "StorageError",
+    "TransactionConflict",
+    "TransactionRefused",
     "TransferFailed",
+    "WatchCompacted",
     "__version__",
     "field",
 ]

@@ -77,7 +77,9 @@ async def test_a_checkpoint_ends_although_nothing_more_is_applied(
         node._router.begin_checkpoint()
         assert node._group is not None
         node._group.applier.begin_checkpoint()
-        await cluster.wait_until(lambda: node._router._flushed_index == node._router.applied)
+        flushing = node._router._flushing
+        assert flushing is not None
+        await cluster.wait_until(lambda: flushing.flushed_index == node._router.applied)
 
 
 async def test_the_log_is_cut_no_further_than_the_last_complete_checkpoint() -> None:

@@ -16,16 +16,24 @@ from quorate.testing.linearizability import (
     Contains,
     Counter,
     Delete,
+    ExpiringRegister,
     Increment,
     Insert,
     ListAppend,
     Model,
     Operation,
     Outcome,
+    Prolong,
+    PutUntil,
     Read,
+    ReadAt,
     Register,
+    RemoveRevision,
+    ReplaceRevision,
+    Take,
     Transfer,
     UniqueSet,
+    VersionedRegister,
     Write,
 )
 
@@ -119,6 +127,84 @@ def bank() -> Callable[[Any], Any]:
     return apply
 
 
+def versioned_register() -> Callable[[Any], Any]:
+    value, revision, changes = None, 0, 0
+
+    def apply(asked: Any) -> Any:
+        nonlocal value, revision, changes
+        match asked:
+            case ReplaceRevision(expected, new):
+                if expected != revision:
+                    return None
+                changes += 1
+                value, revision = new, changes
+                return revision
+            case RemoveRevision(expected):
+                if not revision or expected != revision:
+                    return False
+                value, revision = None, 0
+                return True
+        return (value, revision) if revision else None
+
+    return apply
+
+
+def expiring_register() -> Callable[[Any], Any]:
+    held: list[tuple[Any, int]] = []
+
+    def apply(asked: Any) -> Any:
+        if isinstance(asked, PutUntil):
+            held[:] = [(asked.value, asked.deadline)]
+            return None
+        live = [value for value, deadline in held if not deadline or asked.at < deadline]
+        match asked:
+            case Prolong(_, deadline) if live:
+                held[:] = [(live[0], deadline)]
+                return True
+            case Prolong():
+                return False
+            case Take() if live:
+                held.clear()
+        return live[0] if live else None
+
+    return apply
+
+
+def versioned_request(random: Random, serial: int) -> Any:
+    kind, revision = random.random(), random.randrange(max(serial // 8, 1) + 2)
+    if kind < 0.3:
+        return Read()
+    return ReplaceRevision(random.choice((0, revision)), serial) if kind < 0.7 else RemoveRevision(revision)
+
+
+def wrong_version(random: Random, operation: Operation) -> Any:
+    if isinstance(operation.input, Read):
+        return None if operation.output else (1, 1)
+    if isinstance(operation.input, RemoveRevision):
+        return not operation.output
+    return None if operation.output else 10_000
+
+
+def expiring_request(random: Random, serial: int) -> Any:
+    deadline = serial + random.randrange(1, 6)
+    match random.randrange(8):
+        case 0 | 1:
+            return PutUntil(serial, random.choice((0, deadline)))
+        case 2:
+            return Prolong(serial, deadline)
+        case 3:
+            return Take(serial)
+    return ReadAt(serial)
+
+
+def wrong_at_that_time(random: Random, operation: Operation) -> Any:
+    if isinstance(operation.input, PutUntil):
+        return None
+    if isinstance(operation.input, Prolong):
+        return not operation.output
+    return -1 if operation.output is None else None
+
+
 def register_request(random: Random, serial: int) -> Any:
     kind = random.random()
     if kind < 0.45:
@@ -199,6 +285,8 @@ SUBJECTS = [
     Subject("counter that tells", Counter(), lambda: counter(tells=True), counter_request(1, 2), wrong_number),
     Subject("counter up and down", Counter(), lambda: counter(tells=True), counter_request(-2, 2), wrong_number),
     Subject("set", UniqueSet(), unique_set, set_request, lambda random, operation: not operation.output),
+    Subject("versioned register", VersionedRegister(), versioned_register, versioned_request, wrong_version),
+    Subject("expiring register", ExpiringRegister(), expiring_register, expiring_request, wrong_at_that_time),
     Subject("bank", Bank(START), bank, bank_request, wrong_balances),
 ]
 

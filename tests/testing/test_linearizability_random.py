@@ -13,6 +13,7 @@ from quorate.testing.linearizability import (
     Operation,
     Outcome,
     Read,
+    ReadAt,
     Register,
     Verdict,
     Write,
@@ -164,7 +165,9 @@ def test_an_impossible_answer_in_a_large_history_is_found(subject: Subject) -> N
     output: Any = {} if subject.name == "bank" else -1
     if subject.name.startswith("list"):
         output = [-1]
-    asked = Read() if subject.name != "set" else subject.request(Random(0), 0)
+    asked: Any = Read() if subject.name != "set" else subject.request(Random(0), 0)
+    if subject.name.startswith("expiring"):
+        asked = ReadAt(300)
     impossible = Operation(0, asked, output, end + 1, end + 2, OK)
     result = check([*history, impossible], subject.model)
     assert result.verdict is Verdict.VIOLATION

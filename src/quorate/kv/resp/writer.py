@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quorate.kv.arguments import written
-from quorate.kv.replies import CommandError, NullArray, Pairs, Push, SetReply, Status, Verbatim
+from quorate.kv.replies import CommandError, NullArray, Pairs, Push, Receivers, SetReply, Several, Status, Verbatim
 
 Encoder = Callable[[Any], bytes]
 
@@ -47,6 +47,10 @@ def encode_3(reply: Any) -> bytes:
     return _RESP3[type(reply)](reply)
 
 
+def _one_by_one(encode: Encoder) -> Encoder:
+    return lambda replies: b"".join(map(encode, replies))
+
+
 def _map_2(reply: dict[Any, Any]) -> bytes:
     flat = [part for item in reply.items() for part in item]
     return b"*%d\r\n%s" % (len(flat), b"".join(map(encode_2, flat)))
@@ -70,7 +74,7 @@ def _verbatim(reply: bytes) -> bytes:
     return b"=%d\r\ntxt:%s\r\n" % (len(reply) + 4, reply)
 
 
-_BOTH: dict[type, Encoder] = {Status: _status, CommandError: _error, int: _integer, bytes: _bulk}
+_BOTH: dict[type, Encoder] = {Status: _status, CommandError: _error, int: _integer, bytes: _bulk, Receivers: _integer}
 _RESP2: dict[type, Encoder] = {
     **_BOTH,
     type(None): lambda reply: NULL_2,
@@ -80,6 +84,7 @@ _RESP2: dict[type, Encoder] = {
     list: _array(b"*", encode_2),
     SetReply: _array(b"*", encode_2),
     Push: _array(b"*", encode_2),
+    Several: _one_by_one(encode_2),
     Pairs: _pairs_2,
     dict: _map_2,
     Verbatim: _bulk,
@@ -93,6 +98,7 @@ _RESP3: dict[type, Encoder] = {
     list: _array(b"*", encode_3),
     SetReply: _array(b"~", encode_3),
     Push: _array(b">", encode_3),
+    Several: _one_by_one(encode_3),
     Pairs: _pairs_3,
     dict: _map_3,
     Verbatim: _verbatim,
