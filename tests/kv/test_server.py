@@ -172,3 +172,14 @@ async def test_no_more_memory_is_an_error_and_what_frees_it_goes_on() -> None:
             await client.set("k3", "x" * 1000)
         assert await client.delete("k0", "k1") == 2
         assert await client.set("k3", "x")
+
+
+async def test_time_left_goes_on_while_nothing_is_written() -> None:
+    async with serving(3) as doors:
+        for node in doors.cluster.nodes:
+            async with doors.client(node) as client:
+                await client.set("key", "value", px=60_000)
+                first = await client.pttl("key")
+                while (left := await client.pttl("key")) >= first - 20:
+                    assert left <= first
+                assert left > 0

@@ -15,6 +15,7 @@ from quorate.kv.store.listening import KeyChange
 from quorate.kv.store.takers import Takers
 from quorate.kv.values import List
 from quorate.testing import TestCluster
+from tests.kv.clients import Doors
 from tests.kv.support import database, run
 
 T = TypeVar("T")
@@ -189,6 +190,25 @@ async def test_subscriptions_end_with_the_node(cluster: TestCluster, follower: N
     await follower.kv.publish("news", "last")
     await cluster.stop(follower.node_id)
     assert await listening == [b"last"]
+
+
+async def test_programs_and_clients_on_the_network_hear_of_each_other(cluster: TestCluster, follower: Node) -> None:
+    doors = Doors(cluster)
+    await doors.open(follower)
+    try:
+        async with doors.client(follower) as client, follower.kv.subscribe("news") as subscription:
+            watch = follower.kv.watch("k")
+            await client.set("k", "from outside")
+            await client.publish("news", "from outside")
+            waiting = asyncio.create_task(client.blpop(["jobs"], timeout=20))
+            await follower.kv.rpush("jobs", "from inside")
+            assert await waiting == (b"jobs", b"from inside")
+    finally:
+        await doors.close_all()
+    assert (await take(1, watch))[0].value == b"from outside"
+    assert (await take(1, subscription))[0].data == b"from outside"
+    await follower.kv.set("k", "from inside")
+    assert (await take(1, watch))[0].value == b"from inside"
 
 
 # -- taking ----------------------------------------------------------------------------------------------

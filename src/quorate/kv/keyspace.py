@@ -61,6 +61,8 @@ class Keyspace:
         """Grows by one with each change; a key remembers that of its last."""
         self.time_us = 0
         """The log's time."""
+        self.clock_us = 0
+        """A clock for commands that only read; 0 for those in the log, which must answer alike everywhere."""
         self.random = Random(0)
         """Seeded by each entry."""
         self.memory_bytes = 0
@@ -83,6 +85,11 @@ class Keyspace:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def now_us(self) -> int:
+        """The time by which time left is told. The log's stands still while nothing is written."""
+        return max(self.time_us, self.clock_us)
 
     # -- looking -----------------------------------------------------------------------------------------
 

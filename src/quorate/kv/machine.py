@@ -67,6 +67,7 @@ class KvMachine(CachedStateMachine):
         requests = _decode_requests(command)
         keyspace = self.keyspace
         keyspace.time_us = context.time_us
+        keyspace.clock_us = 0
         keyspace.random.seed(context.random_seed)
         replies = [self._answer(keyspace, request, context) for request in requests]
         if self.after_apply is not None:

@@ -88,27 +88,28 @@ def persist(db: Keyspace, arguments: Arguments) -> Reply:
 def deadline(db: Keyspace, key: bytes, since_us: int, unit_us: int) -> int:
     """How many units lie between ``since_us`` and a key's deadline; -1 if it has none, -2 if there is no such key.
 
-    Seconds are rounded to the nearest, as Redis does; milliseconds up, so that a key that lives never has 0.
+    Seconds are rounded to the nearest, as Redis does; milliseconds up, so that a key that lives never has 0. One whose
+    time is over, but that no entry of the log has deleted yet, has 0.
     """
     item = db.find(key)
     if item is None:
         return GONE
     if not item.expires_us:
         return FOREVER
-    milliseconds = -((since_us - item.expires_us) // MILLISECOND_US)
+    milliseconds = max(-((since_us - item.expires_us) // MILLISECOND_US), 0)
     return milliseconds if unit_us == MILLISECOND_US else (milliseconds + 500) // 1000
 
 
 @command("TTL", 2, group="generic")
 def ttl(db: Keyspace, arguments: Arguments) -> Reply:
     """For how many seconds a key lives; -1 without a deadline, -2 if it is not there."""
-    return deadline(db, arguments[1], db.time_us, SECOND_US)
+    return deadline(db, arguments[1], db.now_us, SECOND_US)
 
 
 @command("PTTL", 2, group="generic")
 def pttl(db: Keyspace, arguments: Arguments) -> Reply:
     """For how many milliseconds a key lives; -1 without a deadline, -2 if it is not there."""
-    return deadline(db, arguments[1], db.time_us, MILLISECOND_US)
+    return deadline(db, arguments[1], db.now_us, MILLISECOND_US)
 
 
 @command("EXPIRETIME", 2, group="generic")

@@ -135,5 +135,5 @@ def leased(db: Keyspace, arguments: Arguments) -> Reply:
     lease = db.get(arguments[1], Lease)
     if lease is None:
         return NULL_ARRAY
-    left = deadline(db, arguments[1], db.time_us, MILLISECOND_US)
+    left = deadline(db, arguments[1], db.now_us, MILLISECOND_US)
     return [lease.ttl_us // MILLISECOND_US, left, belonging(db, lease)]

@@ -91,7 +91,7 @@ def locked(db: Keyspace, arguments: Arguments) -> Reply:
     held = db.get(arguments[1], Lock)
     if held is None:
         return NULL_ARRAY
-    return [held.owner, held.token, deadline(db, arguments[1], db.time_us, MILLISECOND_US)]
+    return [held.owner, held.token, deadline(db, arguments[1], db.now_us, MILLISECOND_US)]
 
 
 def check_fenced(arguments: Arguments) -> None:

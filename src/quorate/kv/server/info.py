@@ -10,7 +10,7 @@ from quorate._version import __version__
 if TYPE_CHECKING:
     from quorate.kv.server.service import Service
 
-REDIS_VERSION = "7.4.0"
+REDIS_VERSION = "7.0.15"
 """What clients are told that look for the commands of a version of Redis."""
 EVERYTHING = frozenset((b"all", b"default", b"everything"))
 

@@ -101,7 +101,7 @@ class Service:
         self.connections: dict[int, Connection] = {}
         self.commands_processed = 0
         self.writes = Writes(self._propose, self._spawn)
-        self.reads = Reads(self._barrier, lambda: machine.keyspace, self._spawn)
+        self.reads = Reads(self._barrier, lambda: self.keyspace, self._spawn)
         self.pubsub = PubSub(self.limits.subscriptions_max)
         self.notifications = Notifications(self.pubsub, notify_keyspace_events)
         self._feed = Feed.of(machine, self.limits.history_changes_max, self.limits.history_bytes_max)
@@ -164,8 +164,10 @@ class Service:
 
     @property
     def keyspace(self) -> Keyspace:
-        """The data as it is on this node now."""
-        return self._machine.keyspace
+        """The data as it is on this node now, to be read."""
+        keyspace = self._machine.keyspace
+        keyspace.clock_us = _now_us()
+        return keyspace
 
     def check(self, session: Session, spec: Spec, request: Sequence[bytes]) -> None:
         """Whether the client may use the command now. Raises :class:`CommandError`."""

@@ -18,7 +18,10 @@ FENCED = b"QUORATE.FENCED"
 
 
 class Fenced(Commands):
-    """The commands of the store; a write is refused unless a lock is held with this token when it is applied."""
+    """The commands of the store; a write is refused unless a lock is held with this token when it is applied.
+
+    Those that wait take what is there, or nothing, as in a transaction.
+    """
 
     def __init__(self, kv: Kv, name: bytes, token: int) -> None:
         self._kv = kv

@@ -67,7 +67,7 @@ class SimulatedKv(KvMachine):
 
     @property
     def is_checkpoint_due(self) -> bool:
-        return len(self.keyspace.dirty) >= self._plan.dirty_keys
+        return len(self.keyspace.dirty) + len(self.keyspace.discarded) >= self._plan.dirty_keys
 
     def begin_checkpoint(self) -> None:
         super().begin_checkpoint()
