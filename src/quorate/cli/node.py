@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -24,6 +25,10 @@ log = logging.getLogger("quorate")
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long the event loop may keep the interpreter once the writer's thread, back from an fsync, wants it."""
+
+GARBAGE_THRESHOLDS = (10_000, 50, 1000)
+"""Objects of each generation before the garbage collector looks at them. A look at all of a million keys' deadlines
+takes 20 ms, in which the node does nothing else."""
 
 
 def node(
@@ -81,6 +86,7 @@ async def _serve(settings: NodeConfig) -> None:
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
     asked = _signals()
     await server.start()
+    _spare_the_garbage_collector()
     log.info("node %d serves http://%s and redis://%s", settings.node_id, settings.address, settings.address)
     _tell_if_alone(server.node, settings)
     try:
@@ -95,6 +101,13 @@ async def _serve(settings: NodeConfig) -> None:
     finally:
         await server.stop_at_once()
         log.info("node %d has stopped", settings.node_id)
+
+
+def _spare_the_garbage_collector() -> None:
+    """What is here by now stays; and what requests leave behind holds no cycles, so that it need not look often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def _tell_if_alone(node: Node, settings: NodeConfig) -> None:

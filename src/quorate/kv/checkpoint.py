@@ -76,7 +76,7 @@ BYTES_PER_STEP = 64 * 1024
 ROWS_FREED_PER_STEP = 64
 STEPS_OF_FREEING = 1000
 """In so many steps of each checkpoint rows are deleted that all keys' deletion has made void."""
-DIRTY_KEYS = 20_000
+DIRTY_KEYS = 100_000
 """So many changed keys are worth a checkpoint."""
 
 Image = bytes | bool | None
