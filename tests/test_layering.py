@@ -99,6 +99,22 @@ def test_every_room_and_file_has_a_place_in_the_order() -> None:
     assert {room_of(path) for path in files()} - {"__init__"} <= set(ALLOWED)
 
 
+def test_the_two_ways_to_the_keys_do_not_know_each_other_and_the_keys_know_neither() -> None:
+    ways = ("server", "store")
+    problems = []
+    for path in (SOURCE / "kv").rglob("*.py"):
+        here = path.relative_to(SOURCE / "kv").parts[0]
+        if here == "reference.py":  # a page about all of them
+            continue
+        for line, module, _ in imports_of(path):
+            problems += [
+                f"{path.relative_to(SOURCE)}:{line}: {module}"
+                for way in ways
+                if way != here and f"{module}.".startswith(f"quorate.kv.{way}.")
+            ]
+    assert problems == []
+
+
 def test_nothing_imports_the_command_line() -> None:
     importers = [
         f"{path.relative_to(SOURCE)}:{line}"

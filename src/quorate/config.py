@@ -206,6 +206,8 @@ class NodeConfig(BaseSettings):
     """What clients of the Redis protocol have to say first (AUTH)."""
     maxmemory: ByteSize = Field(default=ByteSize(0), ge=0)
     """Bytes of keys and values beyond which commands that take more are refused; 0: no bound."""
+    notify_keyspace_events: str = Field(default="", pattern=r"^[KEAg$lshzxetd]*$")
+    """Which changes of keys this node tells its subscribers of, by Redis' letters; none by default."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
 
     @classmethod

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from math import inf
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.kv.arguments import glob, lenient_number, number, scan_cursor, shown, written
+import quorate.kv.commands  # noqa: F401 (declares them)
+from quorate.kv.arguments import (
+    PATTERN_BYTES_MAX,
+    checked_pattern,
+    glob,
+    lenient_number,
+    number,
+    scan_cursor,
+    shown,
+    written,
+)
 from quorate.kv.commands.extended import add, parse
 from quorate.kv.commands.extended import written as written_extended
+from quorate.kv.keyspace import Keyspace
+from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import NOT_A_FLOAT, CommandError
 
 
@@ -107,12 +121,56 @@ def test_what_is_no_cursor(text: bytes) -> None:
         (b"[a", [b"a"], [b"[a"]),
         (b"\\*", [b"*"], [b"a"]),
         (b"a\\", [b"a\\"], [b"a"]),
+        (b"a*b*c", [b"abc", b"abbcc", b"axbxcbc"], [b"acb", b"abcx", b"xabc"]),
+        (b"*ab*ab", [b"abab", b"aabab", b"ababxab"], [b"ab", b"aba", b"abb"]),
+        (b"*a*b*b*a*", [b"abba", b"xaxbxbxax"], [b"aba", b"bbaa"]),
+        (b"a*[]*", [], [b"a", b"ab"]),
     ],
 )
 def test_patterns(pattern: bytes, names: list[bytes], others: list[bytes]) -> None:
     like = glob(pattern)
     assert all(like(name) for name in names)
     assert not any(like(name) for name in others)
+
+
+def test_no_pattern_takes_long_to_say_no() -> None:
+    like = glob(b"*a" * 500 + b"*b")  # trying all ways in which that could fit would not end
+    assert not like(b"a" * 5000)
+    assert like(b"a" * 5000 + b"b")
+
+
+def test_a_pattern_that_takes_long_to_read_is_refused() -> None:
+    assert checked_pattern(b"x" * PATTERN_BYTES_MAX) == b"x" * PATTERN_BYTES_MAX
+    with pytest.raises(CommandError, match="at most"):
+        checked_pattern(b"x" * (PATTERN_BYTES_MAX + 1))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"SCAN 0 + MATCH x",
+        b"HSCAN k 0 + COUNT 5",
+        b"COPY a b + DB 0",
+        b"GETEX k + EX 5",
+        b"SORT k + GET #",
+        b"ZUNION 1 k + WEIGHTS 1",
+        b"ZRANGE k 0 1 + LIMIT 0 1",
+        b"LCS a b + MINMATCHLEN 1",
+    ],
+)
+def test_many_options_take_no_longer_to_read_than_so_many(request_: bytes) -> None:
+    start, options = (part.split() for part in request_.split(b" + "))
+
+    def seconds(times: int) -> float:
+        arguments = start + options * times
+        spec = COMMANDS[start[0]]
+        began = process_time()
+        with contextlib.suppress(CommandError):
+            spec.check_arguments(arguments)
+            spec.handler(Keyspace(), arguments)
+        return process_time() - began
+
+    assert seconds(300_000) < 40 * max(seconds(30_000), 0.05)  # 100 times as long if each looked at all others
 
 
 def test_what_a_client_sent_is_repeated_in_part() -> None:

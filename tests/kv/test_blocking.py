@@ -6,99 +6,21 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import redis.exceptions
 
-from quorate.kv.replies import NULL_ARRAY
-from quorate.kv.server.blocking import Waiters
 from quorate.kv.server.service import Service
 from tests.node.support import until
 
 from .clients import Doors, serving
-from .support import database, run
 from .wire import Wire, wire
 
 
 async def blocked(service: Service, count: int) -> None:
     """So many clients of a node wait, and none of them is trying to get something."""
-    waiters = service.waiters
-    await until(lambda: len(waiters) == count and not any(each.is_trying for each in waiters._by_connection.values()))
-
-
-class Desk:
-    """Stands for connections, and for what gathers writes and reads: a try ends when the test says so."""
-
-    def __init__(self) -> None:
-        self.tries: list[tuple[Any, Any]] = []
-        self.db = database()
-        self.waiters = Waiters(self, self, lambda: self.db)  # type: ignore[arg-type]
-
-    def add(self, sender: Any, slot: Any, *request: Any) -> None:
-        if len(request) == 1:
-            self.tries.append((sender, slot))
-
-    def client(self) -> tuple[Any, list[Any]]:
-        got: list[Any] = []
-        connection = Mock(hold=object, release=lambda slot, reply: got.append(reply))
-        self.waiters.begin(connection, [b"BLPOP", b"l", b"0"])
-        return connection, got
-
-    def end_try(self, reply: Any = None) -> None:
-        sender, slot = self.tries.pop(0)
-        sender.written(slot, NULL_ARRAY if reply is None else reply)
-
-    def push(self, *elements: str) -> None:
-        run(self.db, "RPUSH", "l", *elements)
-        self.waiters.wake([b"l"])
-
-
-async def test_who_comes_while_others_wait_tries_behind_them() -> None:
-    desk = Desk()
-    _, first = desk.client()
-    desk.end_try()
-    _, second = desk.client()
-    assert desk.tries == []
-    desk.push("a")
-    _, third = desk.client()
-    assert len(desk.tries) == 1
-    desk.end_try("a")
-    assert (first, second, third) == (["a"], [], [])
-    assert len(desk.tries) == 1  # what is there was not taken yet, as far as this node knows
-
-
-async def test_a_try_that_is_under_way_decides_when_the_time_is_over() -> None:
-    for reply, expected in [(None, "over"), ("a", "a")]:
-        desk = Desk()
-        connection, got = desk.client()
-        assert desk.waiters.give_up(connection, "over")
-        assert got == []
-        desk.end_try(reply)
-        assert got == [expected]
-        assert not desk.waiters.give_up(connection, "over")
-
-
-async def test_behind_one_who_went_in_the_middle_of_a_try_the_next_is_served() -> None:
-    desk = Desk()
-    connection, gone = desk.client()
-    desk.end_try()
-    _, second = desk.client()
-    desk.push("a")
-    desk.waiters.forget(connection)
-    desk.end_try()
-    assert len(desk.tries) == 1
-    desk.end_try("a")
-    assert (gone, second) == ([], ["a"])
-
-
-async def test_what_came_during_a_try_in_vain_is_tried_for_again() -> None:
-    desk = Desk()
-    desk.client()
-    desk.push("a")
-    assert len(desk.tries) == 1
-    desk.end_try()
-    assert len(desk.tries) == 1
+    takers = service.takers
+    await until(lambda: len(takers) == count and not any(each.is_trying for each in takers._all))
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -227,8 +149,8 @@ async def test_as_many_try_as_there_are_elements_and_no_more() -> None:
         await waiting_in_order(doors, stack, doors.port(node), 20, "BLPOP", "q", 0)
         service = doors.service(node)
         tried: list[Any] = []
-        try_ = service.waiters._try
-        service.waiters._try = lambda waiter: (tried.append(waiter), try_(waiter))[1]  # type: ignore[method-assign]
+        try_ = service.takers._try
+        service.takers._try = lambda taker: (tried.append(taker), try_(taker))[1]  # type: ignore[method-assign]
         async with doors.client(node) as pusher:
             await pusher.rpush("q", "a", "b", "c")
             await blocked(service, 17)
@@ -273,7 +195,7 @@ async def test_who_goes_while_it_waits_takes_nothing() -> None:
             await blocked(service, 1)
             await other.rpush("l", "a")
             assert await stays.next() == [b"l", b"a"]
-            assert service.waiters._by_key == {}
+            assert service.takers._by_key == {}
 
 
 async def test_a_client_can_be_unblocked() -> None:

@@ -152,6 +152,7 @@ async def test_bad_requests_reach_no_log() -> None:
                 (["x", "PING"], "QUORATE.ONCE is for writes, and 'PING' is none"),
                 (["x", "QUORATE.EXEC", "a"], "QUORATE.ONCE is for writes, and 'QUORATE.EXEC' is none"),
                 (["x", "QUORATE.ONCE", "y", "DEL", "a"], "QUORATE.ONCE is for writes, and 'QUORATE.ONCE' is none"),
+                (["x", "BLPOP", "l", "0"], "BLPOP may wait, and so cannot be applied once by an id"),
                 (["x", "SET", "a"], "wrong number of arguments for 'set' command"),
                 (["x", "SET", "a", "1", "PX", "0"], "invalid expire time in 'set' command"),
                 (["x", "SET", "a", "1"], "command not allowed when used memory > 'maxmemory'"),
@@ -168,3 +169,17 @@ async def test_who_does_not_say_the_password_applies_nothing() -> None:
         with pytest.raises(redis.exceptions.AuthenticationError):
             await once(client, "x", "SET", "a", "1")
         assert doors.service(doors.cluster.nodes[0]).keyspace.revision == 0
+
+
+async def test_large_replies_have_no_ids_of_others_forgotten() -> None:
+    async with serving(1) as doors:
+        (node,) = doors.cluster.nodes
+        async with doors.client(node) as client:
+            await client.set("large", b"x" * 1_000_000)
+            assert await once(client, "order", "INCRBY", "stock", "-1") == -1
+            for number in range(70):
+                assert len(await once(client, f"large:{number}", "GETEX", "large")) == 1_000_000
+            assert await once(client, "order", "INCRBY", "stock", "-1") == -1
+            assert await client.get("stock") == b"-1"
+            with pytest.raises(redis.exceptions.ResponseError, match="applied before; its answer was too large"):
+                await once(client, "large:0", "GETEX", "large")

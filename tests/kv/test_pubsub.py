@@ -11,7 +11,9 @@ import pytest
 import redis
 import redis.exceptions
 
+from quorate.kv.arguments import glob
 from quorate.kv.replies import Push
+from quorate.kv.server import pubsub as pubsub_room
 from quorate.kv.server.service import Limits
 from tests.node.support import until
 
@@ -54,6 +56,27 @@ async def test_what_is_published_on_one_node_comes_to_the_subscribers_of_another
                 assert await other.pubsub_numpat() == 2
             await pubsub.aclose()
             await until(lambda: not doors.service(third).pubsub.channels.by_name)
+
+
+async def test_each_pattern_is_read_once_and_forgotten_with_its_last_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr(pubsub_room, "glob", lambda pattern: read.append(pattern) or glob(pattern))
+    async with serving(1) as doors:
+        (node,) = doors.cluster.nodes
+        patterns = [b"n?ws%d" % number for number in range(1000)]  # more than are remembered elsewhere
+        async with wire(doors.port(node)) as one, wire(doors.port(node)) as other, wire(doors.port(node)) as publisher:
+            for client in (one, other):
+                client.send("PSUBSCRIBE", *patterns)
+                assert [(await client.next())[1] for _ in patterns] == patterns
+            for _ in range(2):
+                assert await publisher.ask("PUBLISH", "news7", "x") == 2
+            assert read == patterns
+            assert await one.ask("RESET") == [b"pmessage", b"n?ws7", b"news7", b"x"]
+            assert (await one.next(), await one.next()) == ([b"pmessage", b"n?ws7", b"news7", b"x"], b"RESET")
+            assert await publisher.ask("PUBLISH", "news7", "x") == 1
+            too_long = await publisher.ask("PSUBSCRIBE", "fine", b"x" * 1025)
+            assert str(too_long) == "ERR a pattern has at most 1024 bytes"
+        await until(lambda: not doors.service(node).pubsub.patterns.like(b"news7"))
 
 
 async def test_all_subscribers_get_all_messages_in_one_order() -> None:

@@ -39,6 +39,21 @@ def test_what_people_type_is_read_too(size: int) -> None:
     assert read(data, [size]) == [[b"PING"], [b"set", b"a b", b"x"], [b"GET", b"a b"], [b"ping"]]
 
 
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("head", [b"POST / HTTP/1.1\r\n", b"PUT / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_a_form_that_a_browser_sends_is_no_list_of_commands(head: bytes, size: int) -> None:
+    reader, found = RequestReader(Bounds()), []
+    data = head + b"\r\nSET key value\r\n"
+
+    def feed() -> None:
+        for at in range(0, len(data), size):
+            found.extend(reader.feed(data[at : at + size]))
+
+    with pytest.raises(ProtocolError, match="HTTP"):
+        feed()
+    assert [b"SET", b"key", b"value"] not in found
+
+
 def test_requests_without_anything_in_them_are_passed_over() -> None:
     assert read(b"*0\r\n" + encoded([b"PING"]) + b"*-1\r\n" + encoded([b"PING"]), [1000]) == [[b"PING"], [b"PING"]]
 
@@ -50,6 +65,8 @@ def test_requests_without_anything_in_them_are_passed_over() -> None:
         b"*1000000000\r\n",
         b"*99999999999999999999\r\n",
         b"*1\r\n*1000000000\r\n",
+        b"*10000\r\n*10000\r\n",
+        b"*1\r\n$1\r\na\r\n*2\r\n$1\r\na\r\n*99999\r\n*",
         b"*2\r\n$3\r\nGET\r\n:5\r\n",
         b"*1\r\n$99999999999\r\n",
         b"*1\r\n$-5\r\n",

@@ -9,8 +9,10 @@ import redis.exceptions
 
 from quorate.kv.resp.bounds import Bounds
 from quorate.kv.server.service import Limits
+from quorate.kv.server.transaction_commands import WATCHED_MAX
 
 from .clients import Doors, serving
+from .wire import wire
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -57,6 +59,34 @@ async def test_a_transaction_is_one_entry_and_a_watched_key_ends_it() -> None:
                 replies = await pipe.set("text", "x").incr("text").set("behind", "y").execute(raise_on_error=False)
                 assert isinstance(replies[1], redis.exceptions.ResponseError)
             assert await other.get("behind") == b"y"
+
+
+async def test_what_waits_for_a_transaction_is_bounded() -> None:
+    async with (
+        serving(1, bounds=Bounds(request_bytes_max=10_000)) as doors,
+        wire(doors.port(doors.cluster.nodes[0])) as client,
+    ):
+        for _ in range(2):  # each transaction has all the room
+            assert await client.ask("MULTI") == b"OK"
+            assert await client.ask("SET", "k", "x" * 9000) == b"QUEUED"
+            assert str(await client.ask("SET", "k", "x" * 2000)) == "ERR a transaction has at most 10000 bytes"
+            assert str(await client.ask("EXEC")).startswith("EXECABORT")
+    async with serving(1) as doors, wire(doors.port(doors.cluster.nodes[0])) as client:
+        keys = [str(number) for number in range(WATCHED_MAX)]
+        for some in keys[:9000], keys[1000:]:
+            assert await client.ask("WATCH", *some) == b"OK"
+        assert str(await client.ask("WATCH", "more")) == "ERR a client watches at most 10000 keys"
+        assert await client.ask("UNWATCH") == b"OK"
+        assert await client.ask("WATCH", "more") == b"OK"
+
+
+async def test_a_clients_name_is_bounded() -> None:
+    async with serving(1, password="secret") as doors, wire(doors.port(doors.cluster.nodes[0])) as client:
+        too_long = "ERR a client's names have at most 1024 bytes each"
+        assert str(await client.ask("HELLO", 3, "SETNAME", "x" * 1025)) == too_long
+        assert await client.ask("AUTH", "secret") == b"OK"
+        assert str(await client.ask("CLIENT", "SETNAME", "x" * 1025)) == too_long
+        assert await client.ask("CLIENT", "SETNAME", "x" * 1024) == b"OK"
 
 
 async def test_mistakes_get_the_usual_errors_and_reach_no_log() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import redis.asyncio
+from pydantic import ValidationError
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ResponseError
 
 from quorate.config import NodeConfig
@@ -87,6 +88,17 @@ async def test_beyond_maxmemory_commands_that_need_more_are_refused(start_cluste
         assert await client.delete("large") == 1
         assert await client.set("small", b"x")
         assert (await client.config_get("maxmemory"))["maxmemory"] == "20000"
+
+
+async def test_subscribers_are_told_of_changes_if_the_node_was_asked_to(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    (server,) = await start_cluster(1, notify_keyspace_events="K$")
+    async with redis_of(server) as client:
+        assert (await client.config_get("notify*"))["notify-keyspace-events"] == "$K"
+        assert "notify-keyspace-events" not in await client.config_get("maxmemory")
+    with pytest.raises(ValidationError, match="notify_keyspace_events"):
+        NodeConfig(node_id=1, data_dir=tmp_path, notify_keyspace_events="K!")
 
 
 async def test_a_value_that_is_too_large_for_the_log_is_refused_and_its_neighbours_are_not(

@@ -63,6 +63,9 @@ def node(
     maxmemory: Annotated[
         str | None, typer.Option(help="Refuse commands that need more for keys than this (2gb). [default: no bound]")
     ] = None,
+    notify_keyspace_events: Annotated[
+        str | None, typer.Option(help="Changes of keys to tell subscribers of, by Redis' letters (KEA: all).")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
 ) -> None:

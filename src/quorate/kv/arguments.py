@@ -25,6 +25,7 @@ _FLOAT = re.compile(
 )
 _FLOAT_LENGTH_MAX = 400
 _BLANKS = b" \t\n\v\f\r"
+PATTERN_BYTES_MAX = 1024
 ERROR_TEXT_BYTES_MAX = 128
 """So much of what a client sent is repeated in an error at most."""
 
@@ -137,6 +138,13 @@ def pairs(arguments: Arguments) -> list[tuple[bytes, bytes]]:
     return list(zip(arguments[::2], arguments[1::2], strict=True))
 
 
+def checked_pattern(text: bytes) -> bytes:
+    """A client's pattern for :func:`glob`. Raises for one that would take long to read."""
+    if len(text) > PATTERN_BYTES_MAX:
+        raise CommandError(f"ERR a pattern has at most {PATTERN_BYTES_MAX} bytes")
+    return text
+
+
 @lru_cache(maxsize=256)
 def glob(pattern: bytes) -> Callable[[bytes], bool]:
     """Whether a name is like ``pattern``: ``*``, ``?``, ``[a-c]``, ``[^x]``, and ``\\`` before what means itself.
@@ -150,25 +158,37 @@ def glob(pattern: bytes) -> Callable[[bytes], bool]:
 
 
 def _as_regex(pattern: bytes) -> bytes:
-    parts: list[bytes] = []
+    """A regular expression that takes what is between two ``*`` at the first place where it fits, and stays there.
+
+    No later place could be better, and one that went back and forth would take ages for ``*a*a*a*a*b``.
+    """
+    first, *others = _parts(pattern)
+    if not others:
+        return first
+    between = b"".join(b"(?>.*?%b)" % part for part in others[:-1] if part)
+    return b"%b%b.*%b" % (first, between, others[-1])
+
+
+def _parts(pattern: bytes) -> list[bytes]:
+    """What is before, between and behind the ``*`` of a pattern, as regular expressions."""
+    parts = [bytearray()]
     at = 0
     while at < len(pattern):
         character = pattern[at : at + 1]
         at += 1
         if character == b"*":
-            if not parts or parts[-1] != b".*":
-                parts.append(b".*")
+            parts.append(bytearray())
         elif character == b"?":
-            parts.append(b".")
+            parts[-1] += b"."
         elif character == b"[":
             part, at = _class(pattern, at)
-            parts.append(part)
+            parts[-1] += part
         elif character == b"\\" and at < len(pattern):
-            parts.append(re.escape(pattern[at : at + 1]))
+            parts[-1] += re.escape(pattern[at : at + 1])
             at += 1
         else:
-            parts.append(re.escape(character))
-    return b"".join(parts)
+            parts[-1] += re.escape(character)
+    return [bytes(part) for part in parts]
 
 
 def _range(first: int, last: int) -> bytes:

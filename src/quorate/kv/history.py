@@ -11,12 +11,38 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from quorate.kv.keyspace import Change
+from quorate.kv.keyspace import FLUSHED, Change
 
 CHANGE_BYTES = 150
 """About what a change takes beside its key and its value."""
 RUN_CHANGES = 1024
 """Changes are dropped so many at a time: one by one that would cost too much."""
+SLICE_CHANGES = 1000
+"""A watch that is behind looks at so many changes at once."""
+CHANGES_MAX = 100_000
+"""So many of the latest changes are kept for watches that go on where another ended, unless said otherwise,"""
+BYTES_MAX = 64 << 20
+"""in so much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a watch is about: keys, and beginnings of keys."""
+
+    keys: frozenset[bytes]
+    prefixes: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, keys: Iterable[bytes], prefixes: Iterable[bytes]) -> Targets:
+        """Each of them once."""
+        return cls(frozenset(keys), tuple(dict.fromkeys(prefixes)))
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.prefixes)
+
+    def concern(self, change: Change) -> bool:
+        """Whether a change is one of theirs; that of all keys is everyone's."""
+        return change[1] in self.keys or change[1].startswith(self.prefixes) or change[0] == FLUSHED
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from quorate.kv.replies import CommandError, Reply
 
 if TYPE_CHECKING:
     from quorate.kv.keyspace import Keyspace
+
+log = logging.getLogger(__name__)
 
 Arguments = Sequence[bytes]
 """A command as it came: its name in capitals, then its arguments."""
@@ -75,6 +78,16 @@ class Spec:
             raise CommandError(f"ERR wrong number of arguments for '{self.name.decode().lower()}' command")
         if self.check is not None:
             self.check(arguments)
+
+    def answer(self, keyspace: Keyspace, arguments: Arguments) -> Reply:
+        """The reply to a read, be it an error."""
+        try:
+            return self.handler(keyspace, arguments)
+        except CommandError as refusal:
+            return refusal.with_traceback(None)
+        except Exception as error:  # one that fails is no reason to leave those waiting that are read with it
+            log.exception("%r failed", self.name)
+            return CommandError(f"ERR internal error: {type(error).__name__}")
 
 
 COMMANDS: dict[bytes, Spec] = {}

@@ -13,7 +13,7 @@ from quorate.errors import CommandFailed
 from quorate.machine.contract import CachedStateMachine, Rows
 from quorate.machine.host import DiskHost
 from quorate.machine.outcome import decode_outcome, encode_outcome
-from quorate.machine.sessions import MemorySessions, Request
+from quorate.machine.sessions import MemorySessions, Request, kept_in_memory
 from quorate.machine.sqlite import SqliteState
 
 ROWS_PER_STEP = 20
@@ -65,6 +65,7 @@ class CachedSessions(MemorySessions):
         self._writing: deque[Request] = deque()
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
+        outcome = kept_in_memory(outcome)
         super().remember(request_id, fingerprint, outcome, time_us)
         self._fresh.append((request_id, fingerprint, outcome, time_us))
         self._behind += 1

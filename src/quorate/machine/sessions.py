@@ -12,10 +12,22 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Protocol
 
+from quorate.errors import CommandFailed
+from quorate.machine.outcome import encode_outcome
 from quorate.machine.sqlite import SqliteState
 
 REQUESTS_MAX = 100_000
 OUTCOME_BYTES_MAX = 64 << 20
+OUTCOME_KEPT_BYTES_MAX = 64 << 10
+"""In memory a larger outcome is not kept, but that there was one: else a few requests could have all others forgotten."""
+
+
+_TOO_LARGE = encode_outcome(CommandFailed("the request was applied before; its answer was too large to be kept"))
+
+
+def kept_in_memory(outcome: bytes) -> bytes:
+    """What is kept of an encoded outcome."""
+    return outcome if len(outcome) <= OUTCOME_KEPT_BYTES_MAX else _TOO_LARGE
 
 
 def fingerprint_of(body: bytes) -> bytes:
@@ -65,6 +77,7 @@ class MemorySessions:
         return remembered[1:3] if remembered else None
 
     def remember(self, request_id: str, fingerprint: bytes, outcome: bytes, time_us: int) -> None:
+        outcome = kept_in_memory(outcome)
         request = (request_id, fingerprint, outcome, time_us)
         self._oldest_first.append(request)
         self._by_id[request_id] = request

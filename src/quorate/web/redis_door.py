@@ -44,6 +44,7 @@ class RedisDoor:
             password=config.kv_password.get_secret_value() if config.kv_password else None,
             bounds=Bounds(bulk_bytes_max=bytes_max, request_bytes_max=bytes_max),
             limits=Limits(clients_max=clients_max, memory_bytes_max=config.maxmemory),
+            notify_keyspace_events=config.notify_keyspace_events,
         )
         self._service.start()
         if self._listener is not None:

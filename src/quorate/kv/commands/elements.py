@@ -6,11 +6,12 @@ is there all the time is given, and given once. One step looks at all elements, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from zlib import crc32
 
-from quorate.kv.arguments import glob, integer, keyword, scan_cursor, syntax_error
+from quorate.kv.arguments import checked_pattern, glob, integer, keyword, scan_cursor, syntax_error
 from quorate.kv.registry import Arguments
 from quorate.kv.replies import CommandError
 
@@ -49,17 +50,17 @@ def check_cursor(arguments: Arguments) -> None:
 def parse_scan(arguments: Arguments) -> Scan:
     """``KEY cursor [MATCH pattern] [COUNT n]``, and ``NOVALUES`` with HSCAN."""
     pattern, count, values = b"*", 10, True
-    rest = list(arguments[3:])
+    rest = deque(arguments[3:])
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if option == b"NOVALUES":
             if arguments[0] != b"HSCAN":
                 raise CommandError("ERR NOVALUES option can only be used in HSCAN")
             values = False
         elif option == b"MATCH" and rest:
-            pattern = rest.pop(0)
+            pattern = checked_pattern(rest.popleft())
         elif option == b"COUNT" and rest:
-            count = integer(rest.pop(0))
+            count = integer(rest.popleft())
             if count < 1:
                 raise syntax_error()
         else:

@@ -5,11 +5,13 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=generic
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from quorate.kv.arguments import (
     INTEGER_32_MAX,
     INTEGER_32_MIN,
+    checked_pattern,
     glob,
     integer,
     keyword,
@@ -90,13 +92,13 @@ def renamenx(db: Keyspace, arguments: Arguments) -> Reply:
 def copy_replaces(arguments: Arguments) -> bool:
     """Whether ``COPY`` may replace what is there. Raises what is wrong with its options."""
     replace = False
-    rest = list(arguments[3:])
+    rest = deque(arguments[3:])
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if option == b"REPLACE":
             replace = True
         elif option == b"DB" and rest:
-            number = integer(rest.pop(0))
+            number = integer(rest.popleft())
             if not INTEGER_32_MIN <= number <= INTEGER_32_MAX:
                 raise out_of_range(INTEGER_32_MIN, INTEGER_32_MAX)
             if number != 0:
@@ -122,7 +124,7 @@ def copy(db: Keyspace, arguments: Arguments) -> Reply:
 @command("KEYS", 2, group="generic", keys=NO_KEYS)
 def keys(db: Keyspace, arguments: Arguments) -> Reply:
     """All keys that are like a pattern."""
-    like = glob(arguments[1])
+    like = glob(checked_pattern(arguments[1]))
     return [key for key, _ in db.live() if like(key)]
 
 
@@ -138,20 +140,20 @@ class Scan:
 
 def scan_arguments(arguments: Arguments) -> Scan:
     """What is asked for. Raises what is wrong with it."""
-    cursor, rest = scan_cursor(arguments[1]), list(arguments[2:])
+    cursor, rest = scan_cursor(arguments[1]), deque(arguments[2:])
     count, pattern, kind = 10, b"*", None
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if not rest:
             raise syntax_error()
         if option == b"COUNT":
-            count = integer(rest.pop(0))
+            count = integer(rest.popleft())
             if count < 1:
                 raise syntax_error()
         elif option == b"MATCH":
-            pattern = rest.pop(0)
+            pattern = checked_pattern(rest.popleft())
         elif option == b"TYPE":
-            kind = rest.pop(0).decode(errors="replace").lower()
+            kind = rest.popleft().decode(errors="replace").lower()
         else:
             raise syntax_error()
     return Scan(cursor, count, pattern, kind)

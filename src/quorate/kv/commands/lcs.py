@@ -5,6 +5,7 @@ What Redis says of it: https://redis.io/docs/latest/commands/lcs/
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,9 +29,9 @@ class _Options:
 
 def _options(arguments: Arguments) -> _Options:
     options = _Options()
-    rest = list(arguments[3:])
+    rest = deque(arguments[3:])
     while rest:
-        match keyword(rest.pop(0)):
+        match keyword(rest.popleft()):
             case b"LEN":
                 options.length_only = True
             case b"IDX":
@@ -38,7 +39,7 @@ def _options(arguments: Arguments) -> _Options:
             case b"WITHMATCHLEN":
                 options.with_lengths = True
             case b"MINMATCHLEN" if rest:
-                options.length_min = integer(rest.pop(0))
+                options.length_min = integer(rest.popleft())
             case _:
                 raise syntax_error()
     if options.length_only and options.ranges:

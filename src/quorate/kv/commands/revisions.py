@@ -6,6 +6,7 @@ finds the revision that was read before knows that nothing has happened since.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from quorate.kv.arguments import integer, keyword, syntax_error
@@ -47,15 +48,15 @@ def cas_options(arguments: Arguments) -> CasOptions:
     """The options of ``QUORATE.CAS``. Raises what is wrong with them, or with the revision."""
     integer_from(arguments[2], 0, NOT_A_REVISION)
     keep, wanted, lease = False, None, None
-    rest = list(arguments[4:])
+    rest = deque(arguments[4:])
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if option == b"KEEPTTL" and not keep and wanted is None:
             keep = True
         elif option in UNITS and rest and not keep and wanted is None:
-            wanted = expiry(option, rest.pop(0), "quorate.cas")
+            wanted = expiry(option, rest.popleft(), "quorate.cas")
         elif option == b"LEASE" and rest and lease is None:
-            lease = rest.pop(0)
+            lease = rest.popleft()
         else:
             raise syntax_error()
     return CasOptions(keep, wanted, lease)

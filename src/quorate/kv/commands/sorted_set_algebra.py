@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -51,15 +52,15 @@ def _counted(arguments: Arguments, at: int) -> tuple[list[bytes], list[bytes]]:
 
 def _options(arguments: Arguments) -> _Options:
     stores, weighted = arguments[0].endswith(b"STORE"), not arguments[0].startswith(b"ZDIFF")
-    keys, rest = _counted(arguments, 1 + stores)
+    keys, behind = _counted(arguments, 1 + stores)
+    rest = deque(behind)
     options = _Options(keys, [1.0] * len(keys))
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if option == b"WEIGHTS" and weighted and len(rest) >= len(keys):
-            options.weights = [number(weight, "ERR weight value is not a float") for weight in rest[: len(keys)]]
-            del rest[: len(keys)]
+            options.weights = [number(rest.popleft(), "ERR weight value is not a float") for _ in keys]
         elif option == b"AGGREGATE" and weighted and rest and keyword(rest[0]) in _AGGREGATES:
-            options.aggregate = _AGGREGATES[keyword(rest.pop(0))]
+            options.aggregate = _AGGREGATES[keyword(rest.popleft())]
         elif option == b"WITHSCORES" and not stores:
             options.with_scores = True
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,13 +37,13 @@ class _Form:
 
     def read(self, options: Arguments, *, stores: bool) -> None:
         """Take in what follows the bounds. Raises on what does not belong there."""
-        rest = list(options)
+        rest = deque(options)
         while rest:
-            option = keyword(rest.pop(0))
+            option = keyword(rest.popleft())
             if option == b"WITHSCORES" and not stores:
                 self.with_scores = True
             elif option == b"LIMIT" and len(rest) >= 2:
-                self.offset, self.count = integer(rest.pop(0)), integer(rest.pop(0))
+                self.offset, self.count = integer(rest.popleft()), integer(rest.popleft())
             elif option == b"REV" and self.backwards is None:
                 self.backwards = True
             elif option in _KINDS and self.kind is None:

@@ -6,6 +6,7 @@ What Redis says of them: https://redis.io/docs/latest/commands/sort/
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from quorate.kv.arguments import integer, keyword, lenient_number, syntax_error
@@ -33,9 +34,9 @@ class _Options:
 
 def _options(arguments: Arguments) -> _Options:
     options = _Options()
-    rest = list(arguments[2:])
+    rest = deque(arguments[2:])
     while rest:
-        match keyword(rest.pop(0)):
+        match keyword(rest.popleft()):
             case b"ASC":
                 options.backwards = False
             case b"DESC":
@@ -43,14 +44,14 @@ def _options(arguments: Arguments) -> _Options:
             case b"ALPHA":
                 options.by_text = True
             case b"LIMIT" if len(rest) >= 2:
-                options.start, options.count = integer(rest.pop(0)), integer(rest.pop(0))
+                options.start, options.count = integer(rest.popleft()), integer(rest.popleft())
             case b"STORE" if rest and arguments[0] == b"SORT":
-                options.target = rest.pop(0)
+                options.target = rest.popleft()
             case b"BY" if rest:
-                _check_pattern(rest.pop(0), "BY")
+                _check_pattern(rest.popleft(), "BY")
                 options.as_it_is = True
             case b"GET" if rest:
-                pattern = rest.pop(0)
+                pattern = rest.popleft()
                 _check_pattern(pattern, "GET")
                 options.gets.append(pattern == b"#")
             case _:

@@ -5,6 +5,7 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=string
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -116,13 +117,13 @@ def getdel(db: Keyspace, arguments: Arguments) -> Reply:
 def getex_expiry(arguments: Arguments) -> Expiry | None:
     """The deadline that ``GETEX`` asks for, if any. Raises what is wrong with its options."""
     persist, unit, amount = False, b"", b""
-    rest = list(arguments[2:])
+    rest = deque(arguments[2:])
     while rest:
-        option = keyword(rest.pop(0))
+        option = keyword(rest.popleft())
         if option == b"PERSIST" and not unit:
             persist = True
         elif option in UNITS and not persist and unit in (b"", option) and rest:
-            unit, amount = option, rest.pop(0)
+            unit, amount = option, rest.popleft()
         else:
             raise syntax_error()
     return expiry(unit, amount, "getex") if unit else None

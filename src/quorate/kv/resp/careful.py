@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from quorate.kv.resp.bounds import Bounds, ProtocolError
 
 _HEADER_BYTES_MAX = 32
+_OF_HTTP = (b"POST", b"HOST:")
+"""What a browser that was made to send a form here says before the form: lines of that could be commands."""
 
 
 class CarefulParser:
@@ -88,9 +90,12 @@ class CarefulParser:
     @staticmethod
     def _inline(line: bytes) -> list[bytes]:
         try:
-            return [word.encode("latin-1") for word in shlex.split(line.decode("latin-1"))]
+            words = [word.encode("latin-1") for word in shlex.split(line.decode("latin-1"))]
         except ValueError:
             raise ProtocolError("Protocol error: unbalanced quotes in request") from None
+        if words and words[0].upper() in _OF_HTTP:
+            raise ProtocolError("Protocol error: this is a request of HTTP")
+        return words
 
 
 def _count(header: bytes, most: int, error: str) -> int:

@@ -15,10 +15,10 @@ def block(session: Session, request: Sequence[bytes]) -> Any:
     asked = [spec.name, *request[1:]]
     spec.check_arguments(asked)
     session.service.check(session, spec, asked)
-    session.service.waiters.begin(session.connection, asked)
+    session.connection.take(asked)
     return LATER
 
 
 for _spec in COMMANDS.values():
     if _spec.blocking:
-        SESSION_COMMANDS[_spec.name] = SessionSpec(_spec.arity, block, _spec.summary, in_transaction=False)
+        SESSION_COMMANDS[_spec.name] = SessionSpec(_spec.arity, block, _spec.summary, False, needs_password=True)

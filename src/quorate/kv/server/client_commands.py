@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from quorate.kv.arguments import glob, integer
+from quorate.kv.arguments import checked_pattern, glob, integer, shown
 from quorate.kv.registry import COMMANDS, Spec
 from quorate.kv.replies import NULL_ARRAY, OK, SYNTAX, CommandError, Status, Verbatim
-from quorate.kv.server.blocking import UNBLOCKED
+from quorate.kv.server.connection_commands import checked_name
 from quorate.kv.server.info import info_text
-from quorate.kv.server.session import Session, checked_name, session_command
+from quorate.kv.server.session import Session, session_command
 
 
 @session_command("READONLY", 1)
@@ -58,9 +58,7 @@ def config(session: Session, request: Sequence[bytes]) -> Any:
     if what == b"SET" and len(request) > 3:
         return _set(session, request[2:])
     if what != b"GET" or len(request) < 3:
-        raise CommandError(
-            f"ERR CONFIG {request[1].decode('latin-1')} is not supported: there are CONFIG GET and CONFIG SET"
-        )
+        raise CommandError(f"ERR CONFIG {shown(request[1])} is not supported: there are CONFIG GET and CONFIG SET")
     limits = session.service.limits
     settings = {
         b"maxmemory": b"%d" % limits.memory_bytes_max,
@@ -74,13 +72,13 @@ def config(session: Session, request: Sequence[bytes]) -> Any:
         b"timeout": b"0",
         b"notify-keyspace-events": session.service.notifications.flags.encode(),
     }
-    wanted = [glob(pattern.lower()) for pattern in request[2:]]
+    wanted = [glob(checked_pattern(pattern.lower())) for pattern in request[2:]]
     return {name: value for name, value in settings.items() if any(is_wanted(name) for is_wanted in wanted)}
 
 
 def _set(session: Session, settings: Sequence[bytes]) -> Any:
     if len(settings) != 2 or settings[0].lower() != b"notify-keyspace-events":
-        name = settings[0].decode("latin-1")
+        name = shown(settings[0])
         raise CommandError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
     session.service.notifications.set(settings[1].decode("latin-1"))
     return OK
@@ -105,7 +103,7 @@ def command_(session: Session, request: Sequence[bytes]) -> Any:
             names = [name.upper() for name in request[2:]] or list(specs)
             return {name.lower(): _documented(specs[name]) for name in names if name in specs}
         case _:
-            raise CommandError(f"ERR unknown subcommand '{request[1].decode('latin-1')}'. Try COMMAND COUNT.")
+            raise CommandError(f"ERR unknown subcommand '{shown(request[1])}'. Try COMMAND COUNT.")
 
 
 def _described(spec: Spec) -> list[Any]:
@@ -131,7 +129,7 @@ def client(session: Session, request: Sequence[bytes]) -> Any:
             return OK
         case b"SETINFO", 2:
             if rest[0].lower() not in (b"lib-name", b"lib-ver"):
-                raise CommandError(f"ERR Unrecognized option '{rest[0].decode('latin-1')}'")
+                raise CommandError(f"ERR Unrecognized option '{shown(rest[0])}'")
             session.library[rest[0].lower()] = checked_name(rest[1])
             return OK
         case b"INFO", 0:
@@ -148,7 +146,7 @@ def client(session: Session, request: Sequence[bytes]) -> Any:
                 raise CommandError(SYNTAX)
             return OK
         case _:
-            name = request[1].decode("latin-1")
+            name = shown(request[1])
             raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.")
 
 
@@ -188,8 +186,8 @@ def _unblock(session: Session, arguments: Sequence[bytes]) -> Any:
     reason = arguments[1].upper() if len(arguments) == 2 else b"TIMEOUT"
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    reply = NULL_ARRAY if reason == b"TIMEOUT" else CommandError(UNBLOCKED)
-    return int(connection is not None and session.service.waiters.give_up(connection, reply))
+    reply = NULL_ARRAY if reason == b"TIMEOUT" else CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+    return int(connection is not None and connection.unblock(reply))
 
 
 def _line(session: Session) -> bytes:

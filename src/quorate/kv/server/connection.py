@@ -1,7 +1,7 @@
-"""One client: requests in, replies out, in the order of the requests whatever becomes ready first.
+"""One client: its requests are begun in their order, and their replies leave in that order.
 
 No task and no future is made for a command. Writes and reads are handed to what gathers them for the turn of the
-event loop; their replies come back into slots, and what is ready at the front leaves with one ``write``.
+event loop, and their replies come back into slots: see :mod:`quorate.kv.server.outgoing`.
 """
 
 from __future__ import annotations
@@ -11,49 +11,35 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from quorate.errors import QuorateError
 from quorate.kv.registry import PLAIN_COMMANDS, Spec
-from quorate.kv.replies import CommandError, Push
+from quorate.kv.replies import CommandError, Reply
 from quorate.kv.resp.bounds import ProtocolError
 from quorate.kv.resp.reader import RequestReader
-from quorate.kv.resp.writer import encode_2
-from quorate.kv.server.gathering import answered
+from quorate.kv.server.failures import as_reply
+from quorate.kv.server.outgoing import Outgoing, Slot
 from quorate.kv.server.session import LATER, Session
 
 if TYPE_CHECKING:
     from quorate.kv.server.service import Service
+    from quorate.kv.takers import Taker
 
 WAITING_MAX = 4096
 """So many requests of one client may be parsed and not begun; then nothing more is read from it."""
 
 
-class Slot:
-    """The place of one reply among a client's replies. ``then`` makes the reply of what came back."""
-
-    __slots__ = ("reply", "then")
-
-    def __init__(self, then: Callable[[Any], Any] | None = None) -> None:
-        self.reply: bytes | None = None
-        self.then = then
-
-
-class Connection(asyncio.Protocol):
-    """See the module."""
+class Connection(Outgoing):
+    """See the module. It is the :class:`~quorate.kv.gathering.Sender` of its requests, at their slots."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        super().__init__(service)
         self._reader = RequestReader(service.bounds)
         self._requests: deque[list[bytes]] = deque()
-        self._slots: deque[Slot] = deque()
-        self._transport: asyncio.Transport | None = None
-        self._writes = 0
-        self._reads = 0
-        self._is_full = False
-        self._is_held = False
+        self._under_way = 0
+        self._is_writing = False
+        """Whether what is under way are writes."""
+        self._taker: Taker | None = None
         self._paused = False
-        self._ending = False
-        self._pushes: list[bytes] = []
-        self._pushed_bytes = 0
-        self.encode = encode_2
         self.session = Session(self, service)
 
     # -- the transport -----------------------------------------------------------------------------------
@@ -72,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._requests.clear()
         self._slots.clear()
         self._pushes.clear()
+        if self._taker is not None:
+            self._service.takers.forget(self._taker)
         self._service.forget(self)
 
     def pause_writing(self) -> None:
@@ -83,6 +71,9 @@ class Connection(asyncio.Protocol):
         self._is_full = False
         self.go_on()
         self._update_reading()
+        self.takes_more()
+
+    def takes_more(self) -> None:
         self._service.watches.resume(self)
 
     def data_received(self, data: bytes) -> None:
@@ -102,18 +93,12 @@ class Connection(asyncio.Protocol):
         """Close once the replies that are due have left."""
         self._ending = True
         self._requests.clear()
-        self._service.waiters.give_up(self, CommandError("UNBLOCKED the connection is closed"))
+        self.unblock(CommandError("UNBLOCKED the connection is closed"))
         self.flush()
 
     def end_behind_reply(self) -> None:
         """Close once the reply that is being made has left."""
         asyncio.get_running_loop().call_soon(self.end)
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._ending = True
-        if self._transport is not None:
-            self._transport.abort()
 
     def _update_reading(self) -> None:
         wanted = len(self._requests) > WAITING_MAX or self._is_full
@@ -126,15 +111,15 @@ class Connection(asyncio.Protocol):
     def go_on(self) -> None:
         """Begin what can be begun: reads wait for the writes before them, and the other way round."""
         requests = self._requests
-        while requests and not self._is_full and not self._is_held and not self._ending:
+        while requests and not self._is_full and self._taker is None and not self._ending:
             request = requests[0]
             spec = PLAIN_COMMANDS.get(request[0]) or PLAIN_COMMANDS.get(request[0].upper())
             if spec is None or self.session.sees_all:
-                if self._writes or self._reads:
+                if self._under_way:
                     break
                 requests.popleft()
                 self._perform(request)
-            elif self._reads if spec.write else self._writes:
+            elif self._under_way and self._is_writing is not spec.write:
                 break
             else:
                 requests.popleft()
@@ -152,7 +137,7 @@ class Connection(asyncio.Protocol):
         if spec.write:
             self.write(request)
         elif self.session.reads_locally:
-            self._reply_now(answered(spec, self._service.keyspace, request))
+            self._reply_now(self._service.answer_locally(spec, request))
         else:
             self.ask(spec, request)
 
@@ -163,8 +148,8 @@ class Connection(asyncio.Protocol):
 
         With a ``request_id`` it is applied once, and sent again gets the first reply.
         """
-        self._slots.append(slot := Slot(then))
-        self._writes += 1
+        slot = self._begin_slot(then)
+        self._is_writing = True
         if request_id is None:
             self._service.writes.add(self, slot, request)
         else:
@@ -172,21 +157,28 @@ class Connection(asyncio.Protocol):
 
     def ask(self, spec: Spec, request: list[bytes], then: Callable[[Any], Any] | None = None) -> None:
         """The same for a read."""
-        self._slots.append(slot := Slot(then))
-        self._reads += 1
+        slot = self._begin_slot(then)
+        self._is_writing = False
         self._service.reads.add(self, slot, spec, request)
 
-    def hold(self) -> Slot:
-        """Begin nothing more until the reply that is next is there: see :meth:`release`."""
-        self._is_held = True
-        self._slots.append(slot := Slot())
-        return slot
+    def take(self, request: list[bytes]) -> None:
+        """Have the client wait for what it takes: nothing more is begun for it until then."""
+        slot = self._begin_slot(self._taken)
+        service = self._service
+        self._taker = service.takers.begin(self, slot, request, service.writes, service.reads)
 
-    def release(self, slot: Slot, reply: Any) -> None:
-        """It is there."""
-        self._is_held = False
-        slot.reply = self.encode(reply)
-        self.go_on()
+    def _taken(self, reply: Reply) -> Reply:
+        self._taker = None
+        return reply
+
+    def unblock(self, reply: Reply) -> bool:
+        """Have a client that waits be told ``reply``, unless it gets something yet; returns whether it waited."""
+        return self._taker is not None and self._service.takers.give_up(self._taker, reply)
+
+    def _begin_slot(self, then: Callable[[Any], Any] | None) -> Slot:
+        self._slots.append(slot := Slot(then))
+        self._under_way += 1
+        return slot
 
     def _perform(self, request: list[bytes]) -> None:
         try:
@@ -198,71 +190,11 @@ class Connection(asyncio.Protocol):
 
     # -- replies -----------------------------------------------------------------------------------------
 
-    def _reply_now(self, reply: Any) -> None:
-        self._slots.append(slot := Slot())
-        slot.reply = self.encode(reply)
-
-    def written(self, slot: Slot, reply: Any) -> None:
-        """A write has ended."""
-        self._writes -= 1
+    def answered(self, slot: Slot, reply: Reply) -> None:
+        """A write or a read was carried out, or refused."""
+        self._under_way -= 1
         slot.reply = self.encode(reply if slot.then is None else slot.then(reply))
 
-    def read(self, slot: Slot, reply: Any) -> None:
-        """A read has ended."""
-        self._reads -= 1
-        slot.reply = self.encode(reply if slot.then is None else slot.then(reply))
-
-    @property
-    def address(self) -> bytes:
-        """Where the client is, as ``host:port``."""
-        name = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return f"{name[0]}:{name[1]}".encode() if name else b""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the client is there, and may still ask for something."""
-        return self._transport is not None and not self._ending
-
-    @property
-    def takes_pushes(self) -> bool:
-        """Whether the client takes what it is sent."""
-        return not self._is_full and self._pushed_bytes < self._service.limits.output_soft_bytes
-
-    def push(self, data: bytes) -> None:
-        """Send a message in between, at the end of this turn. Who leaves too many of them is disconnected."""
-        if self._transport is None or self._ending:
-            return
-        if not self._pushes:
-            asyncio.get_running_loop().call_soon(self._send_pushes)
-        self._pushes.append(data)
-        self._pushed_bytes += len(data)
-        if self._pushed_bytes + self._transport.get_write_buffer_size() > self._service.limits.pushed_bytes_max:
-            self.abort()
-
-    def push_reply(self, message: Push) -> None:
-        """The same for what is not encoded yet."""
-        self.push(self.encode(message))
-
-    def _send_pushes(self) -> None:
-        self.flush()
-        if not self._is_full:
-            self._service.watches.resume(self)
-
-    def flush(self) -> None:
-        """Send what is ready at the front."""
-        slots, transport = self._slots, self._transport
-        parts: list[bytes] = []
-        if self._pushes:
-            parts, self._pushes, self._pushed_bytes = self._pushes, parts, 0
-        while slots and (reply := slots[0].reply) is not None:
-            parts.append(reply)
-            slots.popleft()
-        if transport is None:
-            return
-        if parts:
-            transport.write(b"".join(parts))
-            if transport.get_write_buffer_size() > self._service.limits.output_hard_bytes:
-                transport.abort()
-                return
-        if self._ending and not slots:
-            transport.close()
+    def failed(self, slot: Slot, error: QuorateError, request_id: str | None) -> None:
+        """One was not carried out, or may not have been."""
+        self.answered(slot, as_reply(error, request_id))

@@ -39,7 +39,7 @@ def _sections(service: Service) -> dict[str, dict[str, object]]:
         "Clients": {
             "connected_clients": len(service.connections),
             "maxclients": service.limits.clients_max,
-            "blocked_clients": len(service.waiters),
+            "blocked_clients": len(service.takers),
         },
         "Memory": {
             "used_memory_dataset": db.memory_bytes,

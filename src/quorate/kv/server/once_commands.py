@@ -36,6 +36,8 @@ def once(session: Session, request: Sequence[bytes]) -> Any:
         raise CommandError(NOT_IN_TRANSACTION)
     else:
         spec, inner = inner_write(request, 2)
+        if spec.blocking:
+            raise CommandError(f"ERR {spec.name.decode()} may wait, and so cannot be applied once by an id")
         session.service.check(session, spec, inner)
     session.connection.write(inner, request_id=PREFIX + request[1].decode("latin-1"))
     return LATER

@@ -55,13 +55,35 @@ class Subscriptions:
             self.remove(connection, name)
 
 
+class Patterns(Subscriptions):
+    """The same for patterns, each of which is read once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._likes: dict[bytes, Callable[[bytes], bool]] = {}
+
+    def add(self, connection: Connection, name: bytes) -> None:
+        if name not in self._likes:
+            self._likes[name] = glob(name)
+        super().add(connection, name)
+
+    def remove(self, connection: Connection, name: bytes) -> None:
+        super().remove(connection, name)
+        if name not in self.by_name:
+            self._likes.pop(name, None)
+
+    def like(self, channel: bytes) -> list[bytes]:
+        """The patterns that a channel is like."""
+        return [pattern for pattern, is_like in self._likes.items() if is_like(channel)]
+
+
 class PubSub:
     """All subscriptions on this node."""
 
     def __init__(self, subscriptions_max: int) -> None:
         """``subscriptions_max``: of each client."""
         self.channels = Subscriptions()
-        self.patterns = Subscriptions()
+        self.patterns = Patterns()
         self._subscriptions_max = subscriptions_max
 
     def count(self, connection: Connection) -> int:
@@ -84,9 +106,8 @@ class PubSub:
         listeners = self.channels.by_name.get(channel)
         if listeners:
             sent = _send(listeners, Push([b"message", channel, message]))
-        for pattern, others in self.patterns.by_name.items():
-            if glob(pattern)(channel):
-                sent += _send(others, Push([b"pmessage", pattern, channel, message]))
+        for pattern in self.patterns.like(channel):
+            sent += _send(self.patterns.by_name[pattern], Push([b"pmessage", pattern, channel, message]))
         return sent
 
 

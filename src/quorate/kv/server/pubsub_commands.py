@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quorate.kv.arguments import glob
+from quorate.kv.arguments import checked_pattern, glob, shown
 from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import CommandError, Push, Several
+from quorate.kv.server.failures import NO_DATA
 from quorate.kv.server.pubsub import Subscriptions
 from quorate.kv.server.session import LATER, Session, session_command
 
@@ -18,6 +19,8 @@ def behind_all_that_was(session: Session, then: Callable[[], Any]) -> Any:
     A client in READONLY mode goes by what is applied here.
     """
     if session.reads_locally:
+        if session.service.node.is_witness:
+            raise CommandError(NO_DATA)
         return then()
 
     def go_on(reply: Any) -> Any:
@@ -34,6 +37,8 @@ def _told(session: Session, what: bytes, name: bytes | None) -> Push:
 def _begin(session: Session, request: Sequence[bytes], subscriptions: Subscriptions) -> Any:
     what, names = request[0].lower(), list(request[1:])
     pubsub, connection = session.service.pubsub, session.connection
+    if subscriptions is pubsub.patterns:
+        names = [checked_pattern(name) for name in names]
     pubsub.check_room(connection, len(names))
 
     def begin() -> Several:
@@ -89,12 +94,12 @@ def pubsub_(session: Session, request: Sequence[bytes]) -> Any:
     pubsub, rest = session.service.pubsub, request[2:]
     match request[1].upper(), len(rest):
         case b"CHANNELS", (0 | 1):
-            is_wanted = glob(rest[0] if rest else b"*")
+            is_wanted = glob(checked_pattern(rest[0]) if rest else b"*")
             return [name for name in pubsub.channels.by_name if is_wanted(name)]
         case b"NUMSUB", _:
             return [part for name in rest for part in (name, len(pubsub.channels.by_name.get(name, ())))]
         case b"NUMPAT", 0:
             return len(pubsub.patterns.by_name)
         case _:
-            name = request[1].decode("latin-1")
+            name = shown(request[1])
             raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP.")

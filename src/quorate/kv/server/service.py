@@ -5,36 +5,40 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from quorate._version import __version__
+from quorate.kv import history
 from quorate.kv.feed import Feed
+from quorate.kv.gathering import Reads, Writes
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.registry import Spec
-from quorate.kv.replies import CommandError
+from quorate.kv.replies import CommandError, Reply
 from quorate.kv.resp.bounds import Bounds
 from quorate.kv.server import (
     blocking_commands,
     client_commands,
+    connection_commands,
     once_commands,
     pubsub_commands,
     transaction_commands,
     watch_commands,
 )
 from quorate.kv.server.audience import Audience
-from quorate.kv.server.blocking import Waiters
 from quorate.kv.server.connection import Connection
-from quorate.kv.server.expiry import sweep_for_ever
-from quorate.kv.server.gathering import Reads, Writes
+from quorate.kv.server.failures import NO_DATA
 from quorate.kv.server.info import REDIS_VERSION
 from quorate.kv.server.notifications import Notifications
 from quorate.kv.server.pubsub import PubSub
 from quorate.kv.server.session import Session
 from quorate.kv.server.watches import Watches
+from quorate.kv.sweeping import sweep_for_ever
+from quorate.kv.takers import Takers
+from quorate.kv.tasks import Tasks
 from quorate.node.node import Node
 
 FREEING = frozenset(
@@ -51,12 +55,13 @@ OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 SESSION_COMMAND_ROOMS = (
     blocking_commands,
     client_commands,
+    connection_commands,
     once_commands,
     pubsub_commands,
     transaction_commands,
     watch_commands,
 )
-"""Where commands on connections are declared besides :mod:`quorate.kv.server.session`."""
+"""Where commands on connections are declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,9 @@ class Limits:
     """The same for one that is sent messages of channels."""
     subscriptions_max: int = 10_000
     """So many channels and patterns a client may listen to, and so many keys and prefixes it may watch."""
-    history_changes_max: int = 100_000
+    history_changes_max: int = history.CHANGES_MAX
     """So many of the latest changes are kept for watches that go on where another ended,"""
-    history_bytes_max: int = 64 << 20
+    history_bytes_max: int = history.BYTES_MAX
     """in so much memory."""
     memory_bytes_max: int = 0
     """Beyond this, commands that could take more memory are refused; 0: no bound."""
@@ -100,18 +105,18 @@ class Service:
         self.password = password
         self.connections: dict[int, Connection] = {}
         self.commands_processed = 0
-        self.writes = Writes(self._propose, self._spawn)
-        self.reads = Reads(self._barrier, lambda: self.keyspace, self._spawn)
+        self._tasks = Tasks()
+        self.writes = Writes(self._propose, self._tasks.spawn, self.bounds.request_bytes_max)
+        self.reads = Reads(self._barrier, lambda: self.keyspace, self._tasks.spawn)
+        self.takers = Takers(lambda: machine.keyspace)
         self.pubsub = PubSub(self.limits.subscriptions_max)
         self.notifications = Notifications(self.pubsub, notify_keyspace_events)
         self._feed = Feed.of(machine, self.limits.history_changes_max, self.limits.history_bytes_max)
         self.watches = Watches(self._feed.history, self.limits.subscriptions_max)
-        self.waiters = Waiters(self.writes, self.reads, lambda: machine.keyspace)
-        self._audience = Audience(self.pubsub, self.notifications, self.watches, self.waiters)
+        self._audience = Audience(self.pubsub, self.notifications, self.watches, self.takers)
         self._feed.add(self._audience)
         self._machine = machine
         self._client_ids = count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the clients -------------------------------------------------------------------------------------
 
@@ -131,7 +136,6 @@ class Service:
         self.connections.pop(connection.session.client_id, None)
         self.pubsub.forget(connection)
         self.watches.end(connection)
-        self.waiters.forget(connection)
 
     def next_client_id(self) -> int:
         """Never used before on this node."""
@@ -143,7 +147,8 @@ class Service:
 
     def start(self) -> None:
         """Begin to delete what has expired, while this node leads."""
-        self._spawn(sweep_for_ever(lambda: self.keyspace, lambda: self.node.is_leader, _now_us, self.writes.apply))
+        node, machine = self.node, self._machine
+        self._tasks.spawn(sweep_for_ever(lambda: machine.keyspace, lambda: node.is_leader, _now_us, self.writes.apply))
 
     def send_away(self) -> None:
         """Close each connection behind the replies that it waits for."""
@@ -155,10 +160,8 @@ class Service:
         self._feed.remove(self._audience)
         for connection in list(self.connections.values()):
             connection.abort()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.cancel()
+        await self._tasks.ended()
 
     # -- commands ----------------------------------------------------------------------------------------
 
@@ -178,6 +181,12 @@ class Service:
         if bound and spec.write and self.keyspace.memory_bytes > bound and not _is_freeing(request):
             raise CommandError(OUT_OF_MEMORY)
 
+    def answer_locally(self, spec: Spec, request: Sequence[bytes]) -> Reply:
+        """The reply to a read from the data as it is on this node now."""
+        if self.node.is_witness:
+            return CommandError(NO_DATA)
+        return spec.answer(self.keyspace, request)
+
     async def _propose(self, body: bytes, request_id: str | None) -> list[Any]:
         applied = await self.node.propose(body, machine=MACHINE, request_id=request_id, patient=False)
         replies = applied.result
@@ -186,11 +195,6 @@ class Service:
 
     async def _barrier(self) -> None:
         await self.node.read_barrier()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def greeting(self, session: Session) -> dict[Any, Any]:
         """The reply to ``HELLO``."""

@@ -1,4 +1,4 @@
-"""What a client has said about itself and its connection, and the commands that concern nothing else."""
+"""What a client has said about itself and its connection, and how its commands on connections are carried out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quorate.kv.arguments import integer
 from quorate.kv.registry import COMMANDS
-from quorate.kv.replies import OK, PONG, QUEUED, SYNTAX, CommandError, Status
+from quorate.kv.replies import QUEUED, CommandError
 from quorate.kv.resp.writer import encode_2, encode_3
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ class SessionSpec:
     summary: str
     in_transaction: bool
     """Whether it is carried out at once between ``MULTI`` and ``EXEC``."""
+    needs_password: bool
+    """Whether it is for clients alone that have said the password, if there is one."""
 
 
 SESSION_COMMANDS: dict[bytes, SessionSpec] = {}
@@ -43,13 +44,13 @@ SESSION_COMMANDS: dict[bytes, SessionSpec] = {}
 
 
 def session_command(
-    name: str, arity: int, *, in_transaction: bool = False
+    name: str, arity: int, *, in_transaction: bool = False, needs_password: bool = True
 ) -> Callable[[SessionHandler], SessionHandler]:
     """Declare the function below as the command ``name`` on connections."""
 
     def declare(handler: SessionHandler) -> SessionHandler:
         summary = (handler.__doc__ or "").partition("\n")[0]
-        SESSION_COMMANDS[name.encode()] = SessionSpec(arity, handler, summary, in_transaction)
+        SESSION_COMMANDS[name.encode()] = SessionSpec(arity, handler, summary, in_transaction, needs_password)
         return handler
 
     return declare
@@ -72,6 +73,7 @@ class Session:
         self.is_subscribed = False
         """Whether messages come in between in RESP2: then replies could not be told from them."""
         self._queue: list[list[bytes]] | None = None
+        self._queued_bytes = 0
         self.is_spoiled = False
         """Whether one of them was refused."""
         self.watched: dict[bytes, int] = {}
@@ -84,7 +86,7 @@ class Session:
 
     @queue.setter
     def queue(self, queue: list[list[bytes]] | None) -> None:
-        self._queue = queue
+        self._queue, self._queued_bytes = queue, 0
         self.update()
 
     def update(self) -> None:
@@ -107,7 +109,7 @@ class Session:
         if known is None:
             raise unknown_command(request)
         check_arity(request, known.arity)
-        if not self.is_authenticated and known.handler not in (auth, hello, quit_, reset):
+        if known.needs_password and not self.is_authenticated:
             raise CommandError("NOAUTH Authentication required.")
         return known.handler(self, request)
 
@@ -122,10 +124,14 @@ class Session:
             self.service.check(self, spec, request)
             if len(self.queue) >= QUEUED_MAX:
                 raise CommandError(f"ERR a transaction has at most {QUEUED_MAX} commands")
+            size, bytes_max = sum(map(len, request)), self.service.bounds.request_bytes_max
+            if self._queued_bytes + size > bytes_max:
+                raise CommandError(f"ERR a transaction has at most {bytes_max} bytes")
         except CommandError:
             self.is_spoiled = True
             raise
         self.queue.append(request)
+        self._queued_bytes += size
         return QUEUED
 
     def speak(self, version: int) -> None:
@@ -167,85 +173,3 @@ def check_arity(request: Sequence[bytes], arity: int) -> None:
     """Raises :class:`CommandError` for too many or too few arguments."""
     if len(request) != arity if arity > 0 else len(request) < -arity:
         raise CommandError(f"ERR wrong number of arguments for '{request[0].decode('latin-1').lower()}' command")
-
-
-@session_command("PING", -1)
-def ping(session: Session, request: Sequence[bytes]) -> Any:
-    """Answers PONG, or what it is given."""
-    if len(request) > 2:
-        raise CommandError("ERR wrong number of arguments for 'ping' command")
-    if session.is_subscribed:
-        return [b"pong", request[1] if len(request) == 2 else b""]
-    return request[1] if len(request) == 2 else PONG
-
-
-@session_command("ECHO", 2)
-def echo(session: Session, request: Sequence[bytes]) -> Any:
-    """Answers what it is given."""
-    return request[1]
-
-
-@session_command("SELECT", 2)
-def select(session: Session, request: Sequence[bytes]) -> Any:
-    """There is database 0, and no other."""
-    if integer(request[1], "ERR invalid DB index") != 0:
-        raise CommandError("ERR DB index is out of range")
-    return OK
-
-
-@session_command("QUIT", -1)
-def quit_(session: Session, request: Sequence[bytes]) -> Any:
-    """Answers OK and closes the connection."""
-    session.connection.end_behind_reply()
-    return OK
-
-
-@session_command("RESET", 1, in_transaction=True)
-def reset(session: Session, request: Sequence[bytes]) -> Any:
-    """Has the connection be as at its beginning."""
-    session.reset()
-    return Status(b"RESET")
-
-
-@session_command("AUTH", -2)
-def auth(session: Session, request: Sequence[bytes]) -> Any:
-    """Says who the client is."""
-    if len(request) > 3:
-        raise CommandError(SYNTAX)
-    session.authenticate(request[1] if len(request) == 3 else b"default", request[-1])
-    return OK
-
-
-@session_command("HELLO", -1)
-def hello(session: Session, request: Sequence[bytes]) -> Any:
-    """Agrees on the protocol's version, and tells what this server is."""
-    version = session.version
-    if len(request) > 1:
-        version = integer(request[1], "ERR Protocol version is not an integer or out of range")
-        if version not in (2, 3):
-            raise CommandError("NOPROTO unsupported protocol version")
-    name, at = session.name, 2
-    while at < len(request):
-        option, rest = request[at].upper(), request[at + 1 :]
-        if option == b"AUTH" and len(rest) >= 2:
-            session.authenticate(rest[0], rest[1])
-            at += 3
-        elif option == b"SETNAME" and rest:
-            name = checked_name(rest[0])
-            at += 2
-        else:
-            raise CommandError(f"ERR Syntax error in HELLO option '{request[at].decode('latin-1')}'")
-    if not session.is_authenticated:
-        raise CommandError("NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-                           "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and "
-                           "select the RESP protocol version at the same time")  # fmt: skip
-    session.name = name
-    session.speak(version)
-    return session.service.greeting(session)
-
-
-def checked_name(name: bytes) -> bytes:
-    """A name that fits into a list of names. Raises :class:`CommandError`."""
-    if any(not 33 <= byte <= 126 for byte in name):
-        raise CommandError("ERR Client names cannot contain spaces, newlines or special characters.")
-    return name

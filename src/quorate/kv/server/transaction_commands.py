@@ -10,6 +10,8 @@ from quorate.kv.replies import OK, CommandError
 from quorate.kv.server.session import LATER, Session, session_command
 from quorate.kv.transactions import Transaction, as_request
 
+WATCHED_MAX = 10_000
+
 
 def _end(session: Session) -> None:
     session.queue, session.is_spoiled = None, False
@@ -58,6 +60,8 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
     if session.queue is not None:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
     keys = list(request[1:])
+    if len(session.watched) + len(keys) > WATCHED_MAX and len({*session.watched, *keys}) > WATCHED_MAX:
+        raise CommandError(f"ERR a client watches at most {WATCHED_MAX} keys")
 
     def remember(reply: Any) -> Any:
         if isinstance(reply, CommandError):

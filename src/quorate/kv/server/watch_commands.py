@@ -7,6 +7,7 @@ from typing import Any
 
 from quorate.kv.arguments import integer
 from quorate.kv.replies import SYNTAX, CommandError
+from quorate.kv.server.failures import NO_DATA
 from quorate.kv.server.pubsub_commands import behind_all_that_was
 from quorate.kv.server.session import Session, session_command
 
@@ -42,7 +43,11 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
         session.update()
         return list(begun)
 
-    return begin() if first is not None else behind_all_that_was(session, begin)
+    if first is None:
+        return behind_all_that_was(session, begin)
+    if session.service.node.is_witness:
+        raise CommandError(NO_DATA)
+    return begin()
 
 
 @session_command("QUORATE.UNWATCH", -1)

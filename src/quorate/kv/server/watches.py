@@ -12,35 +12,26 @@ from collections.abc import Iterable
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from quorate.kv.history import History, merged
+from quorate.kv.history import SLICE_CHANGES, History, Targets, merged
+from quorate.kv.keyspace import FLUSHED
 from quorate.kv.replies import CommandError, Push
 
 if TYPE_CHECKING:
     from quorate.kv.keyspace import Change
     from quorate.kv.server.connection import Connection
 
-SLICE_CHANGES = 1000
-"""A watch that is behind looks at so many changes at once."""
-FLUSHED = "flushdb"
-"""The event that concerns all keys."""
-
 
 class Watch:
     """What one watch is about, and ``next``, the first revision that it has not told of."""
 
-    __slots__ = ("connection", "is_live", "keys", "next", "prefixes", "watch_id")
+    __slots__ = ("connection", "is_live", "next", "targets", "watch_id")
 
-    def __init__(self, watch_id: int, connection: Connection, keys: Iterable[bytes], prefixes: Iterable[bytes]) -> None:
+    def __init__(self, watch_id: int, connection: Connection, targets: Targets) -> None:
         self.watch_id = watch_id
         self.connection = connection
-        self.keys = frozenset(keys)
-        self.prefixes = tuple(dict.fromkeys(prefixes))
+        self.targets = targets
         self.next = 0
         self.is_live = False
-
-    def concerns(self, event: str, key: bytes) -> bool:
-        """Whether a change is one of those that it tells."""
-        return key in self.keys or key.startswith(self.prefixes) or event == FLUSHED
 
     def tell(self, change: Change) -> None:
         """Send a change, the next that concerns it."""
@@ -71,7 +62,7 @@ class Watches:
 
     def check_room(self, connection: Connection, more: int) -> None:
         """Raises :class:`CommandError` if a client would watch too much."""
-        watched = sum(len(each.keys) + len(each.prefixes) for each in self._watches.get(connection, {}).values())
+        watched = sum(len(each.targets) for each in self._watches.get(connection, {}).values())
         if watched + more > self._targets_max:
             raise CommandError(f"ERR a client watches at most {self._targets_max} keys and prefixes")
 
@@ -82,7 +73,7 @@ class Watches:
 
         A revision that is not there yet is waited for. Raises ``COMPACTED`` if it is no more.
         """
-        watch = Watch(next(self._ids), connection, keys, prefixes)
+        watch = Watch(next(self._ids), connection, Targets.of(keys, prefixes))
         watch.next = self._history.last + 1 if first is None else first
         if watch.next < self._history.first:
             raise CommandError(f"COMPACTED {self._history.first}")
@@ -148,9 +139,9 @@ class Watches:
         return concerned
 
     def _places(self, watch: Watch) -> Iterable[tuple[dict[bytes, dict[Watch, None]], bytes]]:
-        for key in watch.keys:
+        for key in watch.targets.keys:
             yield self._by_key, key
-        for prefix in watch.prefixes:
+        for prefix in watch.targets.prefixes:
             yield self._by_prefix.setdefault(len(prefix), {}), prefix
 
     def _set_live(self, watch: Watch) -> None:
@@ -168,7 +159,7 @@ class Watches:
             del place[name][watch]
             if not place[name]:
                 del place[name]
-        for length in {len(prefix) for prefix in watch.prefixes}:
+        for length in {len(prefix) for prefix in watch.targets.prefixes}:
             if not self._by_prefix[length]:
                 del self._by_prefix[length]
 
@@ -207,7 +198,7 @@ class Watches:
         for change in islice(self._history.since(watch.next), SLICE_CHANGES):
             if not watch.connection.takes_pushes:
                 return False
-            if watch.concerns(change[0], change[1]):
+            if watch.targets.concern(change):
                 watch.tell(change)
             watch.next = change[2] + 1
         return watch.next > self._history.last

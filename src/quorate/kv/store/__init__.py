@@ -2,7 +2,7 @@
 
 ``strings``, ``hashes`` and so on have a method for each command (``commands``: all of them); ``calls`` is what they
 share, ``encoding`` makes bytes of their arguments and ``shapes`` Python values of the replies. ``kv`` carries the calls
-out, gathered as ``gathering`` says, ``transaction`` collects them, ``fencing`` puts them under a lock. ``holding`` are
-the locks and leases that renew themselves; ``listening``, ``messages`` and ``takers`` who waits for what is applied;
+out for its ``callers``, ``transaction`` collects them, ``fencing`` puts them under a lock. ``holding`` are
+the locks and leases that renew themselves; ``listening`` and ``messages`` who waits for what is applied;
 ``store`` is all of it within one node.
 """

@@ -9,25 +9,23 @@ from functools import cached_property
 from random import random
 from typing import TypeVar
 
-import msgspec
-
 from quorate.errors import ConfigError
-from quorate.kv.commands.blocking import sources, timeout_seconds
+from quorate.kv.gathering import Reads, Writes
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.registry import Spec
-from quorate.kv.replies import CommandError, NullArray, Reply
-from quorate.kv.server.gathering import answered
+from quorate.kv.replies import CommandError, Reply
+from quorate.kv.store.callers import CALLERS, Waiting
 from quorate.kv.store.calls import Call
 from quorate.kv.store.encoding import Key, Seconds, encoded
 from quorate.kv.store.errors import TransactionConflict, as_error
 from quorate.kv.store.fencing import Fenced
-from quorate.kv.store.gathering import Reads, Tasks, Writes
 from quorate.kv.store.holding import Lease, Lock
 from quorate.kv.store.listening import KeyChange, Listening
 from quorate.kv.store.messages import Subscription
 from quorate.kv.store.scanning import Scanning
 from quorate.kv.store.shapes import Shape
 from quorate.kv.store.transaction import Transaction
+from quorate.kv.tasks import Tasks
 from quorate.kv.transactions import Transaction as Atomic
 from quorate.kv.transactions import as_request
 from quorate.node.node import Node
@@ -37,8 +35,6 @@ T = TypeVar("T")
 
 RETRY_SECONDS_MAX = 0.05
 """A transaction that met with a conflict waits for up to so long before it is tried again."""
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +67,8 @@ class Kv(Scanning):
         self._listening = listening
         self._tasks = tasks
         self._view = view or View()
-        self._writes = Writes(self.propose, tasks, node.config.max_command_bytes)
-        self._reads = Reads(self._barrier, lambda: machine.keyspace, tasks)
+        self._writes = Writes(self._propose, tasks.spawn, node.config.max_command_bytes)
+        self._reads = Reads(self._barrier, lambda: machine.keyspace, tasks.spawn)
 
     # -- other ways to ask -------------------------------------------------------------------------------
 
@@ -114,52 +110,49 @@ class Kv(Scanning):
         return Call((self._take if spec.blocking else self._run)(spec, request, shape))
 
     async def _run(self, spec: Spec, request: list[bytes], shape: Shape[T]) -> T:
-        if not spec.write:
-            reply = await self._read(spec, request)
-        elif self._view.request_id is None:
-            reply = await self._writes.add(request)
-        else:
-            reply = await self.apply(request)
+        reply = await (self.apply(request) if spec.write else self._read(spec, request))
         if isinstance(reply, CommandError):
             raise as_error(reply)
         return shape(reply)
 
     async def _take(self, spec: Spec, request: list[bytes], shape: Shape[T]) -> T:
-        """Try, and where there is nothing, wait and try again."""
         if self._view.request_id is not None:
             raise ConfigError(f"{spec.name.decode()} waits, and so cannot be applied once by its id")
-        seconds, (keys, kind) = timeout_seconds(request), sources(request)
-        ends = asyncio.get_running_loop().time() + seconds if seconds else None
-        while True:
-            try:
-                reply = await self._writes.add(request)
-            finally:
-                self._listening.takers.wake(keys)  # in place of this one, whatever became of it
-            if isinstance(reply, CommandError):
-                raise as_error(reply)
-            found = reply is not None and not isinstance(reply, NullArray)
-            if found or not await self._listening.takers.until_there(keys, kind, ends):
-                return shape(reply)
+        future, takers = Waiting(), self._listening.takers
+        taker = takers.begin(CALLERS, future, request, self._writes, self._reads)
+        try:
+            reply = await future
+        finally:
+            takers.forget(taker)
+        if isinstance(reply, CommandError):
+            raise as_error(reply)
+        return shape(reply)
 
     async def _read(self, spec: Spec, request: list[bytes]) -> Reply:
         if self._view.consistency == "strong":
-            return await self._reads.add(spec, request)
+            self._reads.add(CALLERS, future := Waiting(), spec, request)
+            return await future
         await self._barrier()
-        return answered(spec, self._machine.keyspace, request)
+        return spec.answer(self._machine.keyspace, request)
 
-    async def propose(self, command: bytes) -> list[Reply]:
-        """The replies to what :class:`~quorate.kv.machine.KvMachine` takes. Raises what ``Node.propose`` raises."""
-        applied = await self._node.propose(
-            command, machine=MACHINE, request_id=self._view.request_id, timeout=self._view.timeout
-        )
+    async def apply(self, request: list[bytes]) -> Reply:
+        """The reply to one write that is well formed. Raises what ``Node.propose`` raises."""
+        future, request_id = Waiting(), self._view.request_id
+        if request_id is not None:
+            self._writes.add_once(CALLERS, future, request, request_id)
+        else:
+            self._writes.add(CALLERS, future, request)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._writes.withdraw(CALLERS, future)
+            raise
+
+    async def _propose(self, command: bytes, request_id: str | None) -> list[Reply]:
+        applied = await self._node.propose(command, machine=MACHINE, request_id=request_id, timeout=self._view.timeout)
         replies = applied.result
         assert isinstance(replies, list)
         return replies
-
-    async def apply(self, request: list[bytes]) -> Reply:
-        """The reply to one request that is well formed, in a proposal of its own."""
-        (reply,) = await self.propose(_encode([request]))
-        return reply
 
     async def _barrier(self) -> None:
         await self._node.read_barrier(consistency=self._view.consistency, timeout=self._view.timeout)

@@ -11,20 +11,14 @@ from dataclasses import dataclass
 from itertools import islice
 from weakref import WeakSet
 
-from quorate.errors import ReadUnavailable
-from quorate.kv import feed
-from quorate.kv.keyspace import FLUSHED, Change
+from quorate.errors import NodeStopped, ReadUnavailable
+from quorate.kv import feed, history
+from quorate.kv.history import SLICE_CHANGES, Targets
+from quorate.kv.keyspace import Change
 from quorate.kv.machine import KvMachine
 from quorate.kv.store.errors import WatchCompacted
 from quorate.kv.store.messages import Subscription
-from quorate.kv.store.takers import Takers
-
-HISTORY_CHANGES_MAX = 100_000
-"""So many of the latest changes are kept for watches,"""
-HISTORY_BYTES_MAX = 64 << 20
-"""in so much memory."""
-SLICE_CHANGES = 1000
-"""A watch that is behind looks at so many changes at once."""
+from quorate.kv.takers import Takers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +49,7 @@ class Listening:
     def begin(self) -> None:
         """Begin with what is applied next. The machine is open."""
         self._loop = asyncio.get_running_loop()
-        self._feed = feed.Feed.of(self._machine, HISTORY_CHANGES_MAX, HISTORY_BYTES_MAX)
+        self._feed = feed.Feed.of(self._machine, history.CHANGES_MAX, history.BYTES_MAX)
         self._feed.add(self)
 
     def end(self) -> None:
@@ -64,7 +58,7 @@ class Listening:
             self._feed.remove(self)
         self._loop = None
         self._wake()
-        self.takers.end()
+        self.takers.end(NodeStopped("the node has stopped"))
         for subscription in list(self._subscriptions):
             subscription.close()
 
@@ -97,22 +91,21 @@ class Listening:
         self._check_running()
         assert self._feed is not None
         begin = self._feed.history.last if after is None else after
-        return self._changes(frozenset(keys), tuple(prefixes), begin + 1)
+        return self._changes(Targets.of(keys, prefixes), begin + 1)
 
-    async def _changes(
-        self, keys: frozenset[bytes], prefixes: tuple[bytes, ...], revision: int
-    ) -> AsyncIterator[KeyChange]:
+    async def _changes(self, targets: Targets, revision: int) -> AsyncIterator[KeyChange]:
         while True:
             self._check_running()
             assert self._feed is not None
-            history = self._feed.history
-            if revision < history.first:
-                raise WatchCompacted(f"COMPACTED changes are known from revision {history.first} on", history.first)
-            for events, key, changed, value in list(islice(history.since(revision), SLICE_CHANGES)):
+            known = self._feed.history
+            if revision < known.first:
+                raise WatchCompacted(f"COMPACTED changes are known from revision {known.first} on", known.first)
+            for change in list(islice(known.since(revision), SLICE_CHANGES)):
+                events, key, changed, value = change
                 revision = changed + 1
-                if key in keys or key.startswith(prefixes) or events == FLUSHED:
+                if targets.concern(change):
                     yield KeyChange(changed, key, tuple(events.split(",")), value)
-            if revision > history.last:
+            if revision > known.last:
                 await self._next_change()
 
     async def _next_change(self) -> None:

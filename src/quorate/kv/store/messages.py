@@ -30,7 +30,7 @@ class Subscription:
 
     def __init__(self, channels: Iterable[bytes], patterns: Iterable[bytes]) -> None:
         self._channels = frozenset(channels)
-        self._patterns = tuple(dict.fromkeys(patterns))
+        self._patterns = {pattern: glob(pattern) for pattern in patterns}
         self._buffer: deque[Message] = deque()
         self._bytes = 0
         self._closed = False
@@ -66,7 +66,7 @@ class Subscription:
         """Take a message as often as it is listened to; returns how often that is."""
         if self._closed:
             return 0
-        patterns = [pattern for pattern in self._patterns if glob(pattern)(channel)]
+        patterns = [pattern for pattern, is_like in self._patterns.items() if is_like(channel)]
         ways = [None, *patterns] if channel in self._channels else patterns
         for pattern in ways:
             self._buffer.append(Message(channel, data, pattern))

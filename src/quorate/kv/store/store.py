@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from quorate.kv.machine import KvMachine
-from quorate.kv.server.expiry import sweep_for_ever
-from quorate.kv.store.gathering import Tasks
 from quorate.kv.store.kv import Kv
 from quorate.kv.store.listening import Listening
+from quorate.kv.sweeping import sweep_for_ever
+from quorate.kv.tasks import Tasks
 from quorate.node.node import Node
 
 

@@ -8,7 +8,11 @@ from quorate.kv.replies import NullArray
 from quorate.kv.store.calls import Call, Calls
 from quorate.kv.store.encoding import Argument, Key, option
 from quorate.kv.store.lists import Side
-from quorate.kv.store.shapes import BYTES_OR_NONE, INT, Scored, taken, taken_scored
+from quorate.kv.store.shapes import INT, Scored, taken, taken_scored
+
+
+def _element(reply: Any) -> bytes | None:
+    return None if isinstance(reply, NullArray) else reply
 
 
 def _taken_one(reply: Any) -> tuple[bytes, bytes] | None:
@@ -38,11 +42,11 @@ class Waiting(Calls):
         self, source: Key, target: Key, src: Side = "LEFT", dest: Side = "RIGHT", *, timeout: float | None = None
     ) -> Call[bytes | None]:
         """Take an element from one end of a list, and add it at one end of another, or of the same."""
-        return self._call(BYTES_OR_NONE, b"BLMOVE", source, target, src, dest, timeout or 0)
+        return self._call(_element, b"BLMOVE", source, target, src, dest, timeout or 0)
 
     def brpoplpush(self, source: Key, target: Key, *, timeout: float | None = None) -> Call[bytes | None]:
         """Take the last element, and add it at the head of another list: the older form of :meth:`blmove`."""
-        return self._call(BYTES_OR_NONE, b"BRPOPLPUSH", source, target, timeout or 0)
+        return self._call(_element, b"BRPOPLPUSH", source, target, timeout or 0)
 
     def blmpop(
         self, *keys: Key, direction: Side = "LEFT", count: int | None = None, timeout: float | None = None

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 5.0
 """The SQLite file is made durable this often."""
+CACHED_SECONDS = 30.0
+"""Machines that work in memory write to the file what has changed this often, or when that is much, or when it keeps
+the log from being cut: each key costs as much as several commands, however often it was changed meanwhile."""
 BUSY_PAGES_MIN = 256
 """Where a checkpoint moves fewer pages, the one fsync that the next commit waits for does no harm."""
 CHECKPOINT_PAGES_MAX = 16 * 1024
@@ -70,6 +73,7 @@ class Compaction:
     async def run(self) -> None:
         """Keep the SQLite file durable and the log short. Raises :class:`StorageFailed`: the node must stop."""
         checkpoint_due = self._loop.time() + CHECKPOINT_SECONDS
+        cached_due = self._loop.time() + CACHED_SECONDS
         while True:
             until_due = checkpoint_due - self._loop.time()
             await asyncio.sleep(min(POLL_SECONDS, until_due) if until_due > 0 else POLL_SECONDS)
@@ -77,7 +81,9 @@ class Compaction:
             is_due = now >= self._not_before and self.target() is not None
             if self._group.applier.suspended or (not is_due and now < checkpoint_due):
                 continue
-            self._group.applier.begin_checkpoint()
+            if is_due or now >= cached_due:
+                self._group.applier.begin_checkpoint()
+                cached_due = now + CACHED_SECONDS
             await self._checkpoint()
             checkpoint_due = self._loop.time() + CHECKPOINT_SECONDS
             if is_due:

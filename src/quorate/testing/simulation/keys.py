@@ -11,7 +11,7 @@ import msgspec
 
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.replies import Reply
-from quorate.kv.server.expiry import sweep_for_ever
+from quorate.kv.sweeping import sweep_for_ever
 from quorate.machine.contract import ApplyContext
 from quorate.machine.sqlite import SqliteState
 

@@ -1,0 +1,188 @@
+"""What is asked at about the same time, gathered: writes into one proposal, reads behind one barrier.
+
+No task and no future is made for a request. Who asks is a :class:`Sender`, and names a place for the reply: whatever
+tells its own requests apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from quorate.errors import OutcomeUnknown, QuorateError
+from quorate.kv.registry import Spec
+from quorate.kv.replies import Reply
+
+if TYPE_CHECKING:
+    from quorate.kv.keyspace import Keyspace
+
+BATCH_COMMANDS_MAX = 1000
+"""So many commands travel as one at most: they are applied without a pause."""
+BATCH_BYTES_MAX = 256 * 1024
+GATHER_SECONDS_MAX = 0.005
+"""So long a batch waits at most for the one before it to end. What comes while that is on its way to the disks comes
+along: with many clients that halves the work, and costs them no time, for the disks are busy anyway."""
+HEADER_BYTES = 3
+"""What comes before the commands of a batch, at most."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+P = TypeVar("P")
+P_contra = TypeVar("P_contra", contravariant=True)
+Propose = Callable[[bytes, str | None], Coroutine[Any, Any, list[Reply]]]
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Sender(Protocol[P_contra]):
+    """Who is told what has become of its writes and reads: a connection, or the callers in a program."""
+
+    def answered(self, place: P_contra, reply: Reply) -> None:
+        """One was carried out, or refused."""
+
+    def failed(self, place: P_contra, error: QuorateError, request_id: str | None) -> None:
+        """One was not carried out, or may not have been; the id is that with which it travelled."""
+
+    def go_on(self) -> None:
+        """All that ended at once has been told."""
+
+
+class Batch:
+    """Writes that travel as one command, and where their replies go."""
+
+    __slots__ = ("bytes", "request_id", "requests", "senders", "timer")
+
+    def __init__(self, request_id: str | None = None) -> None:
+        self.request_id = request_id
+        self.requests: list[bytes] = []
+        self.senders: list[tuple[Sender[Any], Any]] = []
+        self.bytes = 0
+        self.timer: asyncio.Handle | None = None
+
+    def fail(self, error: QuorateError) -> None:
+        """Tell all of them."""
+        for sender, place in self.senders:
+            sender.failed(place, error, self.request_id)
+
+    def go_on(self) -> None:
+        """All of them have been told."""
+        for sender in {sender: None for sender, _ in self.senders}:
+            sender.go_on()
+
+
+class Writes:
+    """Gathers writes. Their order is that of their arrival, in the log as well."""
+
+    def __init__(self, propose: Propose, spawn: Spawn, command_bytes_max: int) -> None:
+        """A batch has no more than ``command_bytes_max``: so no write is refused for its company."""
+        self._propose = propose
+        self._spawn = spawn
+        self._bytes_max = min(BATCH_BYTES_MAX, command_bytes_max - HEADER_BYTES)
+        self._batch: Batch | None = None
+        self._under_way = 0
+
+    def add(self, sender: Sender[P], place: P, request: list[bytes]) -> None:
+        """One more; it goes into the log at the end of this turn, or when the batch before it has ended."""
+        encoded = _encode(request)
+        size = len(encoded)
+        batch = self._batch
+        if batch is None or batch.bytes + size > self._bytes_max or len(batch.requests) >= BATCH_COMMANDS_MAX:
+            batch = self._begin()  # a large one travels alone, lest it take others with it
+        batch.requests.append(encoded)
+        batch.senders.append((sender, place))
+        batch.bytes += size
+
+    def add_once(self, sender: Sender[P], place: P, request: list[bytes], request_id: str) -> None:
+        """One that travels alone, with an id by which it is applied once; what came before it goes first."""
+        self._send()
+        batch = self._batch = Batch(request_id)
+        batch.requests.append(_encode(request))
+        batch.senders.append((sender, place))
+        self._send()
+
+    def withdraw(self, sender: Sender[P], place: P) -> None:
+        """A write is not wanted any more: it is not made, unless it has left already."""
+        batch = self._batch
+        if batch is not None and (sender, place) in batch.senders:
+            at = batch.senders.index((sender, place))
+            del batch.senders[at], batch.requests[at]
+
+    async def apply(self, request: list[bytes]) -> Reply:
+        """One write of nobody's; returns its reply. Raises what proposing raises."""
+        return (await self._propose(as_list([_encode(request)]), None))[0]
+
+    def _begin(self) -> Batch:
+        self._send()
+        batch = self._batch = Batch()
+        loop = asyncio.get_running_loop()
+        batch.timer = loop.call_later(GATHER_SECONDS_MAX, self._send) if self._under_way else loop.call_soon(self._send)
+        return batch
+
+    def _send(self) -> None:
+        batch = self._batch
+        if batch is None:
+            return
+        self._batch = None
+        if batch.timer is not None:
+            batch.timer.cancel()
+        if batch.requests:
+            self._under_way += 1
+            self._spawn(self._run(batch))
+
+    async def _run(self, batch: Batch) -> None:
+        try:
+            replies = await self._propose(as_list(batch.requests), batch.request_id)
+        except QuorateError as error:
+            batch.fail(error)
+        except BaseException:
+            batch.fail(OutcomeUnknown("the proposal was broken off"))
+            raise
+        else:
+            for (sender, place), reply in zip(batch.senders, replies, strict=True):
+                sender.answered(place, reply)
+        finally:
+            self._under_way -= 1
+            batch.go_on()
+            self._send()
+
+
+class Reads:
+    """Gathers reads: one confirmation serves all that arrived before it was asked for."""
+
+    def __init__(
+        self, barrier: Callable[[], Coroutine[Any, Any, None]], keyspace: Callable[[], Keyspace], spawn: Spawn
+    ) -> None:
+        self._barrier = barrier
+        self._keyspace = keyspace
+        self._spawn = spawn
+        self._waiting: list[tuple[Sender[Any], Any, Spec, list[bytes]]] = []
+
+    def add(self, sender: Sender[P], place: P, spec: Spec, request: list[bytes]) -> None:
+        """One more."""
+        if not self._waiting:
+            self._spawn(self._run())
+        self._waiting.append((sender, place, spec, request))
+
+    async def _run(self) -> None:
+        await asyncio.sleep(0)  # whatever else came in this turn comes along
+        reads, self._waiting = self._waiting, []
+        try:
+            await self._barrier()
+        except QuorateError as error:
+            for sender, place, _, _ in reads:
+                sender.failed(place, error, None)
+        else:
+            db = self._keyspace()
+            for sender, place, spec, request in reads:
+                sender.answered(place, spec.answer(db, request))
+        for sender in {read[0]: None for read in reads}:
+            sender.go_on()
+
+
+def as_list(encoded: list[bytes]) -> bytes:
+    """The MessagePack of a list of what is encoded already: fewer than 65,536."""
+    count = len(encoded)
+    header = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return header + b"".join(encoded)

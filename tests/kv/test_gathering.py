@@ -1,0 +1,195 @@
+"""Writes in one proposal, reads behind one barrier: who travels with whom, and what each is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from quorate.errors import NotLeader, OutcomeUnknown, QuorateError, ReadUnavailable
+from quorate.kv import gathering
+from quorate.kv.gathering import Reads, Writes, as_list
+from quorate.kv.registry import COMMANDS
+from quorate.kv.replies import CommandError
+from quorate.kv.tasks import Tasks
+from tests.node.support import until
+
+from .support import database
+
+
+class Client:
+    """What one sender was told, and when it went on."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, Any]] = []
+
+    def answered(self, place: Any, reply: Any) -> None:
+        self.told.append((place, reply))
+
+    def failed(self, place: Any, error: QuorateError, request_id: str | None) -> None:
+        self.told.append((place, (type(error), request_id)))
+
+    def go_on(self) -> None:
+        self.told.append(("went on", None))
+
+
+class Log:
+    """What was proposed; a proposal ends when the test says so, and answers each request with its last word."""
+
+    def __init__(self) -> None:
+        self.proposed: list[tuple[list[list[bytes]], str | None]] = []
+        self.error: BaseException | None = None
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.tasks = Tasks()
+
+    async def propose(self, body: bytes, request_id: str | None) -> list[Any]:
+        requests = msgspec.msgpack.decode(body, type=list[list[bytes]])
+        self.proposed.append((requests, request_id))
+        await self.may_end.wait()
+        if self.error is not None:
+            raise self.error
+        return [request[-1] for request in requests]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(requests) for requests, _ in self.proposed]
+
+
+@pytest.fixture
+async def log() -> AsyncIterator[Log]:
+    log = Log()
+    yield log
+    log.may_end.set()
+    await log.tasks.ended()
+
+
+async def end(log: Log, proposals: int) -> None:
+    await until(lambda: len(log.proposed) >= proposals)
+    await log.tasks.ended()
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 255, 256, gathering.BATCH_COMMANDS_MAX])
+def test_a_list_of_what_is_encoded_is_encoded_as_the_list(count: int) -> None:
+    requests = [[b"SET", b"%d" % number] for number in range(count)]
+    assert as_list([msgspec.msgpack.encode(request) for request in requests]) == msgspec.msgpack.encode(requests)
+
+
+async def test_writes_of_a_turn_travel_as_one_in_their_order_and_each_sender_goes_on_once(log: Log) -> None:
+    writes, one, other = Writes(log.propose, log.tasks.spawn, 1024), Client(), Client()
+    for number in range(4):
+        writes.add((one, other)[number % 2], number, [b"%d" % number])
+    await end(log, 1)
+    assert log.proposed == [([[b"0"], [b"1"], [b"2"], [b"3"]], None)]
+    assert one.told == [(0, b"0"), (2, b"2"), ("went on", None)]
+    assert other.told == [(1, b"1"), (3, b"3"), ("went on", None)]
+
+
+async def test_what_comes_while_a_batch_is_under_way_waits_for_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "GATHER_SECONDS_MAX", 3600)
+    log.may_end.clear()
+    writes, client = Writes(log.propose, log.tasks.spawn, 1024), Client()
+    writes.add(client, 1, [b"1"])
+    await until(lambda: bool(log.proposed))
+    for number in (2, 3):
+        writes.add(client, number, [b"%d" % number])
+        await asyncio.sleep(0.01)
+    assert log.sizes == [1]
+    log.may_end.set()
+    await end(log, 2)
+    assert log.sizes == [1, 2]
+
+
+async def test_it_waits_for_so_long_at_most(log: Log) -> None:
+    log.may_end.clear()
+    writes, client = Writes(log.propose, log.tasks.spawn, 1024), Client()
+    writes.add(client, 1, [b"1"])
+    await until(lambda: bool(log.proposed))
+    writes.add(client, 2, [b"2"])
+    await until(lambda: log.sizes == [1, 1])
+
+
+async def test_no_proposal_is_larger_than_a_command_may_be(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 100), Client()
+    for number in range(50):
+        writes.add(client, number, [b"x" * (7 * number % 60)])
+    writes.add(client, 50, [b"x" * 200])
+    writes.add(client, 51, [b"x"])
+    await end(log, 10)
+    sizes = [len(msgspec.msgpack.encode(requests)) for requests, _ in log.proposed]
+    assert sum(log.sizes) == 52
+    assert [size for size in sizes if size > 100] == sizes[-2:-1]  # it travels alone, and is refused alone
+    assert max(log.sizes) > 1
+
+
+async def test_no_proposal_holds_more_than_so_many(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 1 << 20), Client()
+    for number in range(gathering.BATCH_COMMANDS_MAX + 1):
+        writes.add(client, number, [b"x"])
+    await end(log, 2)
+    assert log.sizes == [gathering.BATCH_COMMANDS_MAX, 1]
+
+
+async def test_one_with_an_id_travels_alone_behind_what_came_before_it(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 1024), Client()
+    writes.add(client, 1, [b"1"])
+    writes.add_once(client, 2, [b"2"], "id")
+    writes.add(client, 3, [b"3"])
+    await end(log, 3)
+    assert log.proposed == [([[b"1"]], None), ([[b"2"]], "id"), ([[b"3"]], None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(NotLeader(2), NotLeader), (KeyError("a mistake of ours"), OutcomeUnknown)]
+)
+async def test_all_are_told_of_a_failure_and_what_comes_next_is_sent(
+    log: Log, error: Exception, told: type[Exception]
+) -> None:
+    log.error = error
+    writes, client = Writes(log.propose, log.tasks.spawn, 1024), Client()
+    writes.add(client, 1, [b"1"])
+    writes.add(client, 2, [b"2"])
+    await end(log, 1)
+    assert client.told == [(1, (told, None)), (2, (told, None)), ("went on", None)]
+    log.error = None
+    writes.add_once(client, 3, [b"3"], "id")
+    await end(log, 2)
+    assert client.told[3:] == [(3, b"3"), ("went on", None)]
+
+
+async def test_what_is_withdrawn_in_time_is_not_made(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 1024), Client()
+    for place in range(3):
+        writes.add(client, place, [b"%d" % place])
+    writes.withdraw(client, 1)
+    await end(log, 1)
+    writes.withdraw(client, 2)
+    assert client.told == [(0, b"0"), (2, b"2"), ("went on", None)]
+
+
+async def test_reads_of_a_turn_share_a_barrier(log: Log) -> None:
+    asked = 0
+
+    async def barrier() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise ReadUnavailable("cut off")
+
+    reads, client = Reads(barrier, database, log.tasks.spawn), Client()
+    broken = replace(COMMANDS[b"GET"], handler=lambda db, arguments: 1 // 0)
+    reads.add(client, 1, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+    reads.add(client, 2, broken, [b"GET", b"k"])
+    reads.add(client, 3, COMMANDS[b"GET"], [b"GET", b"k"])
+    await log.tasks.ended()
+    assert asked == 1
+    (one, zero), (two, error), *others = client.told
+    assert (one, zero, two, others) == (1, 0, 2, [(3, None), ("went on", None)])
+    assert isinstance(error, CommandError)
+    reads.add(client, 4, COMMANDS[b"GET"], [b"GET", b"k"])
+    await log.tasks.ended()
+    assert client.told[4:] == [(4, (ReadUnavailable, None)), ("went on", None)]
