@@ -19,7 +19,7 @@ from quorate.machine.sqlite import SqliteState
 REQUESTS_MAX = 100_000
 OUTCOME_BYTES_MAX = 64 << 20
 OUTCOME_KEPT_BYTES_MAX = 64 << 10
-"""In memory a larger outcome is not kept, but that there was one: else a few requests could have all others forgotten."""
+"""Of a larger outcome, only that there was one is kept in memory: else a few could have all others forgotten."""
 
 
 _TOO_LARGE = encode_outcome(CommandFailed("the request was applied before; its answer was too large to be kept"))
