@@ -29,8 +29,8 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 	@touch $(STAMP)
 	@echo "Installed: $(VENV)/bin/quorate"
 
-demo: $(STAMP)  ## Serve a shop from three nodes on ports 8080-8082 (STORY=1: survive a kill -9, check, exit)
-	@$(VENV)/bin/quorate demo $(if $(filter-out 0,$(STORY)),--story)
+demo: $(STAMP)  ## Serve a shop from three nodes on ports 8080-8082 (PORT=9080: others; STORY=1: survive a kill -9, check, exit)
+	@$(VENV)/bin/quorate demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(STORY)),--story)
 
 test: lint  ## Check style and types, then run the whole test suite
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from quorate._version import __version__
 from quorate.app import App
 from quorate.config import RaftConfig
@@ -103,3 +105,5 @@ __all__ = [
     "__version__",
     "field",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that sets up no logging is told nothing

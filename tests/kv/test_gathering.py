@@ -26,6 +26,7 @@ class Client:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, Any]] = []
+        self.is_gone = False
 
     def answered(self, place: Any, reply: Any) -> None:
         self.told.append((place, reply))
@@ -159,6 +160,55 @@ async def test_all_are_told_of_a_failure_and_what_comes_next_is_sent(
     writes.add_once(client, 3, [b"3"], "id")
     await end(log, 2)
     assert client.told[3:] == [(3, b"3"), ("went on", None)]
+
+
+async def test_what_copies_much_travels_alone_and_few_that_copy_travel_together(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 1 << 20), Client()
+    assert not writes.add(client, 0, [b"0"])
+    assert writes.add(client, 1, [b"1"], 1 << 20)
+    assert not writes.add(client, 2, [b"2"])
+    assert writes.add_once(client, 3, [b"3"], "id", 1 << 20)
+    for number in range(4, 5 + gathering.BATCH_COPYING_MAX):
+        assert not writes.add(client, number, [b"%d" % number], 1)
+    await end(log, 6)
+    assert log.sizes == [1, 1, 1, 1, gathering.BATCH_COPYING_MAX, 1]
+
+
+async def test_so_much_is_under_way_and_what_waits_for_it_keeps_its_order(log: Log) -> None:
+    log.may_end.clear()
+    writes, client = Writes(log.propose, log.tasks.spawn, 1 << 20), Client()
+    half = gathering.UNDER_WAY_BYTES_MAX // 2
+    for number in range(6):
+        writes.add(client, number, [b"%d" % number], half - 100)
+    writes.add(client, 6, [b"6"])
+    assert writes.bytes > 6 * (half - 100)
+    await until(lambda: len(log.proposed) == 2)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(log.proposed) == 2
+    log.may_end.set()
+    await end(log, 7)
+    assert [requests for requests, _ in log.proposed] == [[[b"%d" % number]] for number in range(7)]
+    assert writes.bytes == 0
+
+
+async def test_one_that_is_larger_than_all_that_may_be_under_way_is_made_alone(log: Log) -> None:
+    writes, client = Writes(log.propose, log.tasks.spawn, 1 << 20), Client()
+    for number in range(2):
+        writes.add(client, number, [b"%d" % number], 2 * gathering.UNDER_WAY_BYTES_MAX)
+    await end(log, 2)
+    assert [place for place, _ in client.told] == [0, "went on", 1, "went on"]
+
+
+async def test_nothing_is_read_for_who_has_gone(log: Log) -> None:
+    async def barrier() -> None:
+        gone.is_gone = True
+
+    reads, gone, client = Reads(barrier, database, log.tasks.spawn), Client(), Client()
+    reads.add(gone, 1, COMMANDS[b"GET"], [b"GET", b"k"])
+    reads.add(client, 2, COMMANDS[b"GET"], [b"GET", b"k"])
+    await log.tasks.ended()
+    assert (gone.told, client.told) == ([("went on", None)], [(2, None), ("went on", None)])
 
 
 async def test_what_is_withdrawn_in_time_is_not_made(log: Log) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 import redis.exceptions
@@ -213,3 +214,16 @@ async def test_time_left_goes_on_while_nothing_is_written() -> None:
                 while (left := await client.pttl("key")) >= first - 20:
                     assert left <= first
                 assert left > 0
+
+
+async def test_tools_find_what_they_look_for_and_recipes_with_scripts_are_told_what_to_use() -> None:
+    async with serving(1) as doors:
+        (node,) = doors.cluster.nodes
+        async with doors.client(node) as client:
+            found = await client.info()
+            assert found["used_memory"] > 1 << 20
+            assert found["total_connections_received"] >= 1
+            assert found["uptime_in_seconds"] >= 0
+            assert found["process_id"] == os.getpid()
+            with pytest.raises(redis.exceptions.ResponseError, match="there are no scripts here; see MULTI"):
+                await client.eval("return 1", 0)

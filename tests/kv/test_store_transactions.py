@@ -111,6 +111,15 @@ async def test_a_transaction_has_bounds(kv: Kv, monkeypatch: pytest.MonkeyPatch)
     assert await kv.exists("n") == 0
 
 
+async def test_a_transaction_that_would_copy_too_much_is_refused(kv: Kv) -> None:
+    await kv.set("k", b"x" * (8 << 20))
+    with pytest.raises(KvError, match="would copy more than"):
+        async with kv.transaction() as tx:
+            for _ in range(10):
+                tx.append("k", "x")
+    assert await kv.strlen("k") == 8 << 20
+
+
 async def test_a_transaction_with_an_id_is_applied_once(cluster: TestCluster) -> None:
     for node in cluster.nodes:
         async with node.kv.once("order 7").transaction() as tx:

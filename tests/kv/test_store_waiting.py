@@ -167,6 +167,11 @@ async def test_messages_come_to_subscribers_on_all_nodes(cluster: TestCluster, k
         ]
 
 
+async def test_a_pattern_is_bounded(kv: Kv) -> None:
+    with pytest.raises(KvError, match="ERR a pattern has at most 1024 bytes"):
+        kv.subscribe(patterns=["n" * 1025])
+
+
 async def test_a_subscriber_that_is_slow_misses_the_oldest(kv: Kv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "BUFFERED_MAX", 3)
     async with kv.subscribe("news") as subscription:

@@ -39,13 +39,14 @@ async def test_every_node_serves_keys_on_its_one_port_beside_its_models(
             assert (await client.get("/health")).status_code == 200
 
 
-async def test_inline_commands_are_for_the_port_of_its_own(start_cluster: StartCluster) -> None:
+async def test_inline_commands_are_understood_on_both_ports(start_cluster: StartCluster) -> None:
     (port,) = free_ports(1)
     (server,) = await start_cluster(1, resp_port=port)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"SET greeting hello\r\nGET greeting\r\nQUIT\r\n")
-    assert await reader.read() == b"+OK\r\n$5\r\nhello\r\n+OK\r\n"
-    writer.close()
+    for each in (port, server.config.port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", each)
+        writer.write(b"set greeting hello\r\nGET greeting\r\nQUIT\r\n")
+        assert await reader.read() == b"+OK\r\n$5\r\nhello\r\n+OK\r\n"
+        writer.close()
     async with redis_of(server, port=port) as client:
         assert await client.get("greeting") == b"hello"
     with pytest.raises(httpx.HTTPError):

@@ -72,6 +72,8 @@ UPDATE kv_checkpoint SET complete = ?, revision = ?, time_us = ?, void_before = 
 """
 
 ROWS_PER_STEP = 16
+KEYS_AT_ONCE = 300
+"""So many keys are sorted, or let go of, in a step."""
 BYTES_PER_STEP = 64 * 1024
 ROWS_FREED_PER_STEP = 64
 STEPS_OF_FREEING = 1000
@@ -181,17 +183,22 @@ class Checkpoints:
         yield from self._remove_undo()
         yield from islice(self._remove_void(), STEPS_OF_FREEING)
         runs: list[Iterator[bytes]] = []
+        keys = 0
         for slot in filter(None, self._images.slots):  # values change meanwhile, keys do not
             runs.append(iter(dict.fromkeys(sorted(slot))))  # the garbage collector looks at lists, and not at this
-            yield
+            if (keys := keys + len(slot)) >= KEYS_AT_ONCE:
+                keys = 0
+                yield
         in_order = heapq.merge(*runs)  # neighbours in the file are written together
         del runs
         while self._write_rows(in_order):
             yield
         self._keyspace.before_change = None
         self._table = self._keyspace.items  # another may be among what is discarded
-        for _ in self._images.take_apart():  # all at once it would take too long
-            yield
+        for slot in self._images.take_apart():  # all at once it would take too long
+            if (keys := keys + len(slot)) >= KEYS_AT_ONCE:
+                keys = 0
+                yield
         yield from self._keyspace.discarded.free()
         header = (self._number, *self._at_begin, void_before, self._freed_before)
         self._connection.execute(_COMPLETE, header)

@@ -47,12 +47,15 @@ class Discarded:
         while self._things:
             thing = self._things.pop()
             if isinstance(thing, Slots):
+                freed = 0
                 for slot in thing.take_apart():
                     for item in slot.values():
                         if item is not None and type(item.value) is not bytes:
                             self.add_value(item.value)
                     del item
-                    yield
+                    if (freed := freed + len(slot)) >= ELEMENTS_AT_ONCE:
+                        freed = 0
+                        yield
             else:
                 yield from _emptied(thing)
 

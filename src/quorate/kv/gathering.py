@@ -7,6 +7,7 @@ tells its own requests apart.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
 BATCH_COMMANDS_MAX = 1000
 """So many commands travel as one at most: they are applied without a pause."""
 BATCH_BYTES_MAX = 256 * 1024
+BATCH_COPYING_MAX = 100
+"""So many of them may be such as copy what is at their key: that may have become longer than it was thought."""
+HEAVY_BYTES = BATCH_BYTES_MAX
+"""A write that has, or copies, more than this travels alone."""
+UNDER_WAY_BYTES_MAX = 64 << 20
+"""So much is proposed at a time: what is applied without others coming in between takes some tenths of a second."""
 GATHER_SECONDS_MAX = 0.005
 """So long a batch waits at most for the one before it to end. What comes while that is on its way to the disks comes
-along: with many clients that halves the work, and costs them no time, for the disks are busy anyway."""
+along: with many clients that halves the work. Only where a batch takes longer than this, between places that are far
+apart, does it cost time, and then not more."""
 HEADER_BYTES = 3
 """What comes before the commands of a batch, at most."""
 
@@ -39,6 +47,9 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 class Sender(Protocol[P_contra]):
     """Who is told what has become of its writes and reads: a connection, or the callers in a program."""
 
+    is_gone: bool
+    """Whether nobody is there to be told: then nothing is read any more."""
+
     def answered(self, place: P_contra, reply: Reply) -> None:
         """One was carried out, or refused."""
 
@@ -52,13 +63,15 @@ class Sender(Protocol[P_contra]):
 class Batch:
     """Writes that travel as one command, and where their replies go."""
 
-    __slots__ = ("bytes", "request_id", "requests", "senders", "timer")
+    __slots__ = ("bytes", "copying", "request_id", "requests", "senders", "timer")
 
     def __init__(self, request_id: str | None = None) -> None:
         self.request_id = request_id
         self.requests: list[bytes] = []
         self.senders: list[tuple[Sender[Any], Any]] = []
         self.bytes = 0
+        """What they have and copy."""
+        self.copying = 0
         self.timer: asyncio.Handle | None = None
 
     def fail(self, error: QuorateError) -> None:
@@ -81,26 +94,47 @@ class Writes:
         self._spawn = spawn
         self._bytes_max = min(BATCH_BYTES_MAX, command_bytes_max - HEADER_BYTES)
         self._batch: Batch | None = None
+        self._leaving: deque[Batch] = deque()
+        """Complete, and waiting until less is under way."""
         self._under_way = 0
+        self._under_way_bytes = 0
+        self.bytes = 0
+        """What all writes have and copy that came and have not ended."""
 
-    def add(self, sender: Sender[P], place: P, request: list[bytes]) -> None:
-        """One more; it goes into the log at the end of this turn, or when the batch before it has ended."""
+    def add(self, sender: Sender[P], place: P, request: list[bytes], copied: int = 0) -> bool:
+        """One more; it goes into the log at the end of this turn, or when the batch before it has ended.
+
+        ``copied``: so many bytes its command copies, about. Returns whether it is heavy, and so travels alone.
+        """
         encoded = _encode(request)
-        size = len(encoded)
+        size = len(encoded) + copied
         batch = self._batch
-        if batch is None or batch.bytes + size > self._bytes_max or len(batch.requests) >= BATCH_COMMANDS_MAX:
+        if (
+            batch is None
+            or batch.bytes + size > self._bytes_max
+            or len(batch.requests) >= BATCH_COMMANDS_MAX
+            or (copied and batch.copying >= BATCH_COPYING_MAX)
+        ):
             batch = self._begin()  # a large one travels alone, lest it take others with it
+        if copied:
+            batch.copying += 1
         batch.requests.append(encoded)
         batch.senders.append((sender, place))
         batch.bytes += size
+        self.bytes += size
+        return size > HEAVY_BYTES
 
-    def add_once(self, sender: Sender[P], place: P, request: list[bytes], request_id: str) -> None:
+    def add_once(self, sender: Sender[P], place: P, request: list[bytes], request_id: str, copied: int = 0) -> bool:
         """One that travels alone, with an id by which it is applied once; what came before it goes first."""
         self._send()
         batch = self._batch = Batch(request_id)
-        batch.requests.append(_encode(request))
+        encoded = _encode(request)
+        batch.requests.append(encoded)
         batch.senders.append((sender, place))
+        batch.bytes = len(encoded) + copied
+        self.bytes += batch.bytes
         self._send()
+        return batch.bytes > HEAVY_BYTES
 
     def withdraw(self, sender: Sender[P], place: P) -> None:
         """A write is not wanted any more: it is not made, unless it has left already."""
@@ -128,7 +162,17 @@ class Writes:
         if batch.timer is not None:
             batch.timer.cancel()
         if batch.requests:
+            self._leaving.append(batch)
+            self._leave()
+        else:
+            self.bytes -= batch.bytes
+
+    def _leave(self) -> None:
+        leaving = self._leaving
+        while leaving and (not self._under_way or self._under_way_bytes + leaving[0].bytes <= UNDER_WAY_BYTES_MAX):
+            batch = leaving.popleft()
             self._under_way += 1
+            self._under_way_bytes += batch.bytes
             self._spawn(self._run(batch))
 
     async def _run(self, batch: Batch) -> None:
@@ -144,8 +188,11 @@ class Writes:
                 sender.answered(place, reply)
         finally:
             self._under_way -= 1
+            self._under_way_bytes -= batch.bytes
+            self.bytes -= batch.bytes
             batch.go_on()
             self._send()
+            self._leave()
 
 
 class Reads:
@@ -176,7 +223,8 @@ class Reads:
         else:
             db = self._keyspace()
             for sender, place, spec, request in reads:
-                sender.answered(place, spec.answer(db, request))
+                if not sender.is_gone:
+                    sender.answered(place, spec.answer(db, request))
         for sender in {read[0]: None for read in reads}:
             sender.go_on()
 

@@ -18,6 +18,7 @@ Arguments = Sequence[bytes]
 """A command as it came: its name in capitals, then its arguments."""
 Handler = Callable[["Keyspace", Arguments], Reply]
 Check = Callable[[Arguments], object]
+Weigh = Callable[["Keyspace", Arguments], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Spec:
     """Whether it is for the log alone, and no client may send it."""
     blocking: bool = False
     """Whether a client waits for what it asks for, outside of transactions: then the connection sees to it."""
+    weigh: Weigh | None = None
+    """About how many bytes it copies beside its arguments: see :mod:`quorate.kv.weights`."""
 
     def check_arguments(self, arguments: Arguments) -> None:
         """Raises :class:`CommandError` for what can be told without the data."""
@@ -106,6 +109,7 @@ def command(
     check: Check | None = None,
     internal: bool = False,
     blocking: bool = False,
+    weigh: Weigh | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare the function below as the command ``name``. Its docstring's first line is the summary in the docs."""
 
@@ -113,7 +117,7 @@ def command(
         encoded = name.encode()
         assert encoded not in COMMANDS, name
         summary = (handler.__doc__ or "").partition("\n")[0]
-        spec = Spec(encoded, arity, group, summary, write, keys, handler, check, internal, blocking)
+        spec = Spec(encoded, arity, group, summary, write, keys, handler, check, internal, blocking, weigh)
         COMMANDS[encoded] = spec
         if not (internal or blocking):
             PLAIN_COMMANDS[encoded] = spec

@@ -9,7 +9,7 @@ Protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 
 class Status(bytes):
@@ -68,6 +68,31 @@ class Verbatim(bytes):
 
 Reply = Any
 """One of these."""
+
+V = TypeVar("V", bytes, bytes | None)
+
+REPLY_BYTES_MAX = 64 << 20
+"""So large is a reply at most that names the same over and over. Any other is bounded by the data."""
+
+
+def bounded(strings: list[V]) -> list[V]:
+    """The same strings and nulls, which are no more than that. Raises :class:`CommandError`."""
+    if sum(map(len, filter(None, strings))) > REPLY_BYTES_MAX:
+        raise CommandError(f"ERR the reply would have more than {REPLY_BYTES_MAX} bytes")
+    return strings
+
+
+def size_of(reply: Reply) -> int:
+    """About how many bytes a reply has."""
+    match reply:
+        case bytes():
+            return len(reply) + 16
+        case list() | tuple():
+            return 16 + sum(map(size_of, reply))
+        case dict():
+            return 16 + sum(map(size_of, reply.keys())) + sum(map(size_of, reply.values()))
+        case _:
+            return 16
 
 
 class NullArray:

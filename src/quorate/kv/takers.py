@@ -42,6 +42,8 @@ class Taker:
 class Takers:
     """All on this node. It is the :class:`~quorate.kv.gathering.Sender` of their tries."""
 
+    is_gone = False
+
     def __init__(self, keyspace: Callable[[], Keyspace]) -> None:
         self._keyspace = keyspace
         self._all: dict[Taker, None] = {}
@@ -163,6 +165,8 @@ class Takers:
 
 class _Contact:
     """Asks for takers that do not try yet whether this node is in touch with the cluster."""
+
+    is_gone = False
 
     def __init__(self, takers: Takers) -> None:
         self._takers = takers

@@ -1,7 +1,7 @@
 """One port for everything: looks at a connection's first bytes and gives it to whom it is meant for.
 
 A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request, and a client
-of the Redis protocol with an array. Everything else is HTTP.
+of the Redis protocol with an array or a command's name. Everything else is HTTP.
 
 As clients and peers share the node's port and its open files, clients must not use either up. So a message that is
 not complete is bounded in time, what the parser holds of it is bounded in bytes, and where connections are too
@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
 from quorate.web.problems import NOT_APPLIED, Problem
-from quorate.web.redis_door import FIRST_BYTE as REDIS_FIRST_BYTE
+from quorate.web.redis_door import is_redis
 
 HELD_BYTES_MAX = 64 * 1024
 """What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
@@ -52,7 +52,8 @@ class FrontDoor(HttpToolsProtocol):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._accept = {PREFACE[:1]: accept_peer, REDIS_FIRST_BYTE: accept_redis}
+        self._accept_peer = accept_peer
+        self._accept_redis = accept_redis
         self._connections_max = connections_max
         self._is_http = False
         self._is_surplus = False
@@ -84,10 +85,13 @@ class FrontDoor(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Decide by the first byte; after that, HTTP goes straight on."""
+        """Decide by the first bytes; after that, HTTP goes straight on."""
         if not self._is_http:
-            if (accept := self._accept.get(data[:1])) is not None:
-                self._hand_over(data, accept())
+            if data[:1] == PREFACE[:1]:
+                self._hand_over(data, self._accept_peer())
+                return
+            if is_redis(data):
+                self._hand_over(data, self._accept_redis())
                 return
             self._is_http = True
             if self._is_surplus:

@@ -9,14 +9,25 @@ from quorate.config import NodeConfig
 from quorate.kv.machine import KvMachine
 from quorate.kv.resp.bounds import Bounds
 from quorate.kv.server.service import Limits, Service
+from quorate.kv.server.session import is_command
 from quorate.node.node import Node
 from quorate.transport.sockets import tune
 from quorate.web.listening import listen_on
 
-FIRST_BYTE = b"*"
-"""Requests are arrays. No request of HTTP begins so; an inline command might, and is for the port of its own."""
 UNACKNOWLEDGED_SECONDS_MAX = 60.0
 """A client that takes no more of its replies for this long is given up (where the system can do that)."""
+
+
+def is_redis(data: bytes) -> bool:
+    """Whether a connection begins as a Redis client's: with an array, or with a command that somebody types.
+
+    No request of HTTP begins with an array, and the first line of each names HTTP.
+    """
+    if data[:1] == b"*":
+        return True
+    line, newline, _ = data.partition(b"\n")
+    words = line.split()
+    return bool(newline and words) and b" HTTP/" not in line and is_command(words[0].upper())
 
 
 class RedisDoor:

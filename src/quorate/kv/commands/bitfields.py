@@ -14,6 +14,7 @@ from quorate.kv.commands.strings import STRING_BYTES_MAX
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, command
 from quorate.kv.replies import CommandError, Reply
+from quorate.kv.weights import copying
 
 NO_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
 _TYPE = re.compile(rb"([iu])([1-9][0-9]?)")
@@ -127,7 +128,11 @@ def operations(arguments: Arguments) -> list[Operation]:
     return read
 
 
-@command("BITFIELD", -2, group="bitmap", write=True, check=operations)
+def _end(arguments: Arguments) -> int:
+    return max((each.field.bytes_end for each in operations(arguments) if each.kind != b"GET"), default=0)
+
+
+@command("BITFIELD", -2, group="bitmap", write=True, check=operations, weigh=copying(end=_end))
 def bitfield(db: Keyspace, arguments: Arguments) -> Reply:
     """Read, set and add to integers of any width within a string."""
     key, value = arguments[1], db.get(arguments[1], bytes)

@@ -13,7 +13,10 @@ from quorate.kv.commands.strings import STRING_BYTES_MAX, is_crossed, span
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, Keys, command
 from quorate.kv.replies import CommandError, Reply
+from quorate.kv.weights import copying
 
+COMBINED_BYTES_MAX = 128 << 20
+"""All strings of one ``BITOP``, each as long as the longest."""
 NO_OFFSET = "ERR bit offset is not an integer or out of range"
 NO_BIT = "ERR bit is not an integer or out of range"
 NO_BIT_TO_FIND = "ERR The bit argument must be 1 or 0."
@@ -35,7 +38,11 @@ def setbit_arguments(arguments: Arguments) -> tuple[int, int]:
     return offset, bit
 
 
-@command("SETBIT", 4, group="bitmap", write=True, check=setbit_arguments)
+def _setbit_end(arguments: Arguments) -> int:
+    return bit_offset(arguments[2]) >> 3
+
+
+@command("SETBIT", 4, group="bitmap", write=True, check=setbit_arguments, weigh=copying(end=_setbit_end))
 def setbit(db: Keyspace, arguments: Arguments) -> Reply:
     """Set or clear one bit; returns what it was."""
     key, (offset, bit) = arguments[1], setbit_arguments(arguments)
@@ -142,12 +149,17 @@ def check_bitop(arguments: Arguments) -> None:
         raise syntax_error()
 
 
-@command("BITOP", -4, group="bitmap", write=True, keys=Keys(2, -1), check=check_bitop)
+COMBINED = Keys(2, -1)
+
+
+@command("BITOP", -4, group="bitmap", write=True, keys=COMBINED, check=check_bitop, weigh=copying(COMBINED))
 def bitop(db: Keyspace, arguments: Arguments) -> Reply:
     """Combine strings bit by bit, the shorter ones filled up with zeros, and set a key to the result."""
     target = arguments[2]
     values = [db.get(key, bytes) or b"" for key in arguments[3:]]
     length = max(map(len, values))
+    if length * len(values) > COMBINED_BYTES_MAX:
+        raise CommandError(f"ERR BITOP combines at most {COMBINED_BYTES_MAX} bytes")
     if not length:
         if db.find(target) is not None:
             db.check_plain(target)

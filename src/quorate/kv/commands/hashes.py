@@ -9,7 +9,7 @@ from quorate.kv.commands.options import wrong_arity
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, command
-from quorate.kv.replies import NOT_A_FLOAT, OK, CommandError, Pairs, Reply
+from quorate.kv.replies import NOT_A_FLOAT, OK, CommandError, Pairs, Reply, bounded
 from quorate.kv.values import Hash
 
 
@@ -63,7 +63,7 @@ def hget(db: Keyspace, arguments: Arguments) -> Reply:
 def hmget(db: Keyspace, arguments: Arguments) -> Reply:
     """The values of several fields."""
     fields = _fields(db, arguments)
-    return [fields.get(field) for field in arguments[2:]]
+    return bounded([fields.get(field) for field in arguments[2:]])
 
 
 @command("HGETALL", 2, group="hash")
@@ -164,7 +164,10 @@ def hrandfield(db: Keyspace, arguments: Arguments) -> Reply:
     if count is None:
         return listed[position(db.random, len(listed))] if listed else None
     picked = [listed[at] for at in positions(db.random, len(listed), count)] if listed else []
-    return Pairs((field, fields[field]) for field in picked) if with_values else [*picked]
+    if not with_values:
+        return bounded(picked)
+    values = bounded([fields[field] for field in picked])
+    return Pairs(zip(bounded(picked), values, strict=True))
 
 
 @command("HSCAN", -3, group="hash", check=check_cursor)

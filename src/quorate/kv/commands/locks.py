@@ -100,7 +100,12 @@ def check_fenced(arguments: Arguments) -> None:
     inner_write(arguments, 3)
 
 
-@command("QUORATE.FENCED", -4, group="coordination", write=True, check=check_fenced)
+def _fenced_weight(db: Keyspace, arguments: Arguments) -> int:
+    spec, inner = inner_write(arguments, 3)
+    return spec.weigh(db, inner) if spec.weigh is not None else 0
+
+
+@command("QUORATE.FENCED", -4, group="coordination", write=True, check=check_fenced, weigh=_fenced_weight)
 def fenced(db: Keyspace, arguments: Arguments) -> Reply:
     """Carry out a write only while a lock is held with this token; otherwise an error, and nothing changes."""
     if not held_with(db, arguments[1], arguments[2]):

@@ -11,7 +11,7 @@ from quorate.kv.commands.options import NO_KEYS_COUNTED, cardinality_limit, inte
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import ALL_KEYS, COUNTED_KEYS, Arguments, Keys, command
-from quorate.kv.replies import CommandError, Reply, SetReply
+from quorate.kv.replies import CommandError, Reply, SetReply, bounded
 from quorate.kv.values import Set
 
 Members = dict[bytes, None]
@@ -110,7 +110,7 @@ def srandmember(db: Keyspace, arguments: Arguments) -> Reply:
     if count is None:
         return next(islice(members, position(db.random, len(members)), None)) if members else None
     listed = list(members)
-    return [listed[at] for at in positions(db.random, len(listed), count)] if listed else []
+    return bounded([listed[at] for at in positions(db.random, len(listed), count)] if listed else [])
 
 
 @command("SMOVE", 4, group="set", write=True, keys=Keys(1, 2))

@@ -12,7 +12,7 @@ from quorate.kv.commands.options import pop_count, pop_many, wrong_arity
 from quorate.kv.commands.picking import pick_options, position, positions
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COUNTED_KEYS, Arguments, command
-from quorate.kv.replies import NULL_ARRAY, CommandError, Pairs, Reply
+from quorate.kv.replies import NULL_ARRAY, CommandError, Pairs, Reply, bounded
 from quorate.kv.values import SortedSet
 
 CONFLICT = "ERR XX and NX options at the same time are not compatible"
@@ -240,6 +240,7 @@ def zrandmember(db: Keyspace, arguments: Arguments) -> Reply:
     if count is None:
         return value.order[position(db.random, len(value))][1]
     picked = [value.order[at] for at in positions(db.random, len(value), count)]
+    bounded([member for _, member in picked])
     return Pairs((member, score) for score, member in picked) if with_scores else [member for _, member in picked]
 
 

@@ -13,7 +13,7 @@ from quorate.kv.arguments import integer, keyword, lenient_number, syntax_error
 from quorate.kv.commands.options import store
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import Arguments, command
-from quorate.kv.replies import WRONG_TYPE, CommandError, Reply
+from quorate.kv.replies import REPLY_BYTES_MAX, WRONG_TYPE, CommandError, Reply
 from quorate.kv.values import List, Set, SortedSet
 
 NO_NUMBERS = "ERR One or more scores can't be converted into double"
@@ -107,6 +107,8 @@ def sort(db: Keyspace, arguments: Arguments) -> Reply:
     item = db.find(arguments[1])
     is_set = item is not None and type(item.value) is Set
     elements = _limited(_sorted(_elements(db, arguments[1]), options, is_set=is_set), options)
+    if (sum(map(len, elements)) + 16 * len(elements)) * len(options.gets) > REPLY_BYTES_MAX:
+        raise CommandError(f"ERR SORT gets at most {REPLY_BYTES_MAX} bytes")
     if options.gets:
         found = [element if itself else None for element in elements for itself in options.gets]
     else:

@@ -13,9 +13,11 @@ from quorate.kv.arguments import integer, keyword, pairs, syntax_error
 from quorate.kv.commands.expiry import UNITS, Expiry, expiry
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import ALL_KEYS, Arguments, Keys, command
-from quorate.kv.replies import OK, CommandError, Reply
+from quorate.kv.replies import OK, CommandError, Reply, bounded
+from quorate.kv.weights import copying
 
-STRING_BYTES_MAX = 64 << 20
+STRING_BYTES_MAX = 16 << 20
+"""As much as one command carries."""
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 USUAL_WORDS_MAX = 4
@@ -187,7 +189,7 @@ def psetex(db: Keyspace, arguments: Arguments) -> Reply:
 def mget(db: Keyspace, arguments: Arguments) -> Reply:
     """The string values of many keys, null for those that hold none."""
     items = map(db.find, arguments[1:])
-    return [item.value if item is not None and type(item.value) is bytes else None for item in items]
+    return bounded([item.value if item is not None and type(item.value) is bytes else None for item in items])
 
 
 def check_pairs(arguments: Arguments) -> None:
@@ -214,7 +216,7 @@ def msetnx(db: Keyspace, arguments: Arguments) -> Reply:
     return 1
 
 
-@command("APPEND", 3, group="string", write=True)
+@command("APPEND", 3, group="string", write=True, weigh=copying())
 def append(db: Keyspace, arguments: Arguments) -> Reply:
     """Add to the end of a string; returns its length."""
     key, tail = arguments[1], arguments[2]
@@ -282,7 +284,11 @@ def check_setrange(arguments: Arguments) -> None:
         raise CommandError(TOO_LONG)
 
 
-@command("SETRANGE", 4, group="string", write=True, check=check_setrange)
+def _setrange_end(arguments: Arguments) -> int:
+    return integer(arguments[2])
+
+
+@command("SETRANGE", 4, group="string", write=True, check=check_setrange, weigh=copying(end=_setrange_end))
 def setrange(db: Keyspace, arguments: Arguments) -> Reply:
     """Overwrite part of a string, filled up with zero bytes before it; returns its length."""
     key, offset, part = arguments[1], integer(arguments[2]), arguments[3]

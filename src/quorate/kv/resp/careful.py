@@ -15,9 +15,10 @@ _OF_HTTP = (b"POST", b"HOST:")
 class CarefulParser:
     """Requests as arrays of bulk strings, or inline."""
 
-    def __init__(self, bounds: Bounds, *, skipped: int = 0) -> None:
-        """``skipped``: so many requests are known already."""
+    def __init__(self, bounds: Bounds, *, skipped: int = 0, beyond: str = "invalid") -> None:
+        """``skipped``: so many requests are known already. ``beyond``: what lengths beyond the bounds are called."""
         self._bounds = bounds
+        self._beyond = beyond
         self._skipped = skipped
         self._buffer = bytearray()
         self._at = 0
@@ -36,6 +37,11 @@ class CarefulParser:
         del self._buffer[: self._at]
         self._at = 0
 
+    @property
+    def rest(self) -> bytes:
+        """What came behind the last request that was given."""
+        return bytes(self._buffer[self._at :])
+
     def _next(self) -> list[bytes] | None:
         if not self._missing:
             header = self._line(_HEADER_BYTES_MAX if self._buffer[self._at : self._at + 1] == b"*" else None)
@@ -43,7 +49,7 @@ class CarefulParser:
                 return None
             if header[:1] != b"*":
                 return self._inline(header)
-            self._missing = _count(header, self._bounds.arguments_max, "invalid multibulk length")
+            self._missing = self._count(header, self._bounds.arguments_max, "multibulk length")
             self._arguments, self._request_bytes = [], 0
         while self._missing:
             argument = self._bulk()
@@ -60,7 +66,7 @@ class CarefulParser:
             return None
         if header[:1] != b"$":
             raise ProtocolError(f"Protocol error: expected '$', got {header[:1].decode('latin-1')!r}")
-        size = _count(header, self._bounds.bulk_bytes_max, "invalid bulk length")
+        size = self._count(header, self._bounds.bulk_bytes_max, "bulk length")
         if self._request_bytes + size > self._bounds.request_bytes_max:
             raise ProtocolError("Protocol error: the request is too large")
         end = self._at + size
@@ -87,6 +93,16 @@ class CarefulParser:
         self._at = end + 1
         return line
 
+    def _count(self, header: bytes, most: int, what: str) -> int:
+        digits = header[1:]
+        if not digits.isdigit():
+            if digits == b"-1" and header[:1] == b"*":
+                return 0  # an empty request, which is ignored
+            raise ProtocolError(f"Protocol error: invalid {what}")
+        if int(digits) > most:
+            raise ProtocolError(f"Protocol error: {self._beyond} {what}")
+        return int(digits)
+
     @staticmethod
     def _inline(line: bytes) -> list[bytes]:
         try:
@@ -96,12 +112,3 @@ class CarefulParser:
         if words and words[0].upper() in _OF_HTTP:
             raise ProtocolError("Protocol error: this is a request of HTTP")
         return words
-
-
-def _count(header: bytes, most: int, error: str) -> int:
-    digits = header[1:]
-    if not digits.isdigit() or int(digits) > most:
-        if digits == b"-1" and header[:1] == b"*":
-            return 0  # an empty request, which is ignored
-        raise ProtocolError(f"Protocol error: {error}")
-    return int(digits)

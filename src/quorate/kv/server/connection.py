@@ -12,20 +12,25 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.errors import QuorateError
+from quorate.kv.gathering import UNDER_WAY_BYTES_MAX
 from quorate.kv.registry import PLAIN_COMMANDS, Spec
 from quorate.kv.replies import CommandError, Reply
-from quorate.kv.resp.bounds import ProtocolError
+from quorate.kv.resp.bounds import Bounds, ProtocolError
+from quorate.kv.resp.careful import CarefulParser
 from quorate.kv.resp.reader import RequestReader
 from quorate.kv.server.failures import as_reply
 from quorate.kv.server.outgoing import Outgoing, Slot
-from quorate.kv.server.session import LATER, Session
+from quorate.kv.server.session import LATER, NO_AUTH, Session
 
 if TYPE_CHECKING:
     from quorate.kv.server.service import Service
     from quorate.kv.takers import Taker
 
 WAITING_MAX = 4096
-"""So many requests of one client may be parsed and not begun; then nothing more is read from it."""
+"""So many requests of one client may be parsed and not begun; then nothing more is read from it. What waits for a heavy
+write may be heavy as well: nothing is read behind the first."""
+STRANGER = Bounds(arguments_max=10, bulk_bytes_max=16 << 10, request_bytes_max=16 << 10, inline_bytes_max=16 << 10)
+"""What one may send that has not said the password: enough to say it."""
 
 
 class Connection(Outgoing):
@@ -33,11 +38,16 @@ class Connection(Outgoing):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
+        self._writes = service.writes
         self._reader = RequestReader(service.bounds)
         self._requests: deque[list[bytes]] = deque()
         self._under_way = 0
         self._is_writing = False
         """Whether what is under way are writes."""
+        self._is_heavy = False
+        """Whether the last of them is so heavy that nothing more is begun before it has ended."""
+        self._stranger = CarefulParser(STRANGER, beyond="unauthenticated") if service.password is not None else None
+        """What reads a client that has not said the password yet."""
         self._taker: Taker | None = None
         self._paused = False
         self.session = Session(self, service)
@@ -56,8 +66,7 @@ class Connection(Outgoing):
         self._transport = None
         self._ending = True
         self._requests.clear()
-        self._slots.clear()
-        self._pushes.clear()
+        self._forget_all()
         if self._taker is not None:
             self._service.takers.forget(self._taker)
         self._service.forget(self)
@@ -80,7 +89,10 @@ class Connection(Outgoing):
         if self._ending:
             return
         try:
-            self._requests.extend(self._reader.feed(data))
+            if self._stranger is not None:
+                data = self._meet(self._stranger, data)
+            if data:
+                self._requests.extend(self._reader.feed(data))
         except ProtocolError as error:
             self.go_on()
             self._reply_now(CommandError(f"ERR {error}"))
@@ -88,6 +100,18 @@ class Connection(Outgoing):
             return
         self.go_on()
         self._update_reading()
+
+    def _meet(self, stranger: CarefulParser, data: bytes) -> bytes:
+        """Begin what comes until one says the password; returns what is behind that."""
+        for request in stranger.feed(data):
+            self._requests.append(request)
+            self.go_on()
+            if self._ending:
+                return b""
+            if self.session.is_authenticated:
+                self._stranger = None
+                return stranger.rest
+        return b""
 
     def end(self) -> None:
         """Close once the replies that are due have left."""
@@ -97,14 +121,23 @@ class Connection(Outgoing):
         self.flush()
 
     def end_behind_reply(self) -> None:
-        """Close once the reply that is being made has left."""
-        asyncio.get_running_loop().call_soon(self.end)
+        """Close once the reply that is being made has left, and begin nothing more."""
+        self._ending = True
+        self._requests.clear()
 
     def _update_reading(self) -> None:
-        wanted = len(self._requests) > WAITING_MAX or self._is_full
+        wanted = self._is_full or len(self._requests) > WAITING_MAX
+        if self._is_heavy or self._writes.bytes > UNDER_WAY_BYTES_MAX:
+            wanted = wanted or self._is_behind()
         if self._transport is not None and wanted is not self._paused and not self._transport.is_closing():
             self._paused = wanted
             (self._transport.pause_reading if wanted else self._transport.resume_reading)()
+
+    def _is_behind(self) -> bool:
+        """Whether more writes would only wait: behind a heavy one, or all that this node's clients have under way."""
+        if not self._under_way:
+            return False
+        return (self._is_heavy and bool(self._requests)) or self._writes.bytes > UNDER_WAY_BYTES_MAX
 
     # -- requests ----------------------------------------------------------------------------------------
 
@@ -112,6 +145,10 @@ class Connection(Outgoing):
         """Begin what can be begun: reads wait for the writes before them, and the other way round."""
         requests = self._requests
         while requests and not self._is_full and self._taker is None and not self._ending:
+            if self._ready_bytes > self._soft_bytes:
+                self.flush()
+                if self._is_full or self._ready_bytes > self._soft_bytes:
+                    break
             request = requests[0]
             spec = PLAIN_COMMANDS.get(request[0]) or PLAIN_COMMANDS.get(request[0].upper())
             if spec is None or self.session.sees_all:
@@ -119,46 +156,50 @@ class Connection(Outgoing):
                     break
                 requests.popleft()
                 self._perform(request)
-            elif self._under_way and self._is_writing is not spec.write:
+            elif self._under_way and (self._is_writing is not spec.write or self._is_heavy):
                 break
             else:
                 requests.popleft()
                 self._begin(spec, request)
         self.flush()
+        if self._paused:
+            self._update_reading()
 
     def _begin(self, spec: Spec, request: list[bytes]) -> None:
         request[0] = spec.name
         try:
+            if not self.session.is_authenticated:
+                raise CommandError(NO_AUTH)
             spec.check_arguments(request)
             self._service.check(self.session, spec, request)
         except CommandError as error:
             self._reply_now(error)
             return
         if spec.write:
-            self.write(request)
+            copied = 0 if spec.weigh is None else spec.weigh(self._service.keyspace, request)
+            self.write(request, None, copied)
         elif self.session.reads_locally:
             self._reply_now(self._service.answer_locally(spec, request))
         else:
             self.ask(spec, request)
 
-    def write(
-        self, request: list[bytes], then: Callable[[Any], Any] | None = None, request_id: str | None = None
-    ) -> None:
-        """Have a write applied; its reply, or what ``then`` makes of it, is this client's next.
+    def write(self, request: list[bytes], request_id: str | None = None, copied: int = 0) -> None:
+        """Have a write applied that copies so many bytes; its reply is this client's next.
 
         With a ``request_id`` it is applied once, and sent again gets the first reply.
         """
-        slot = self._begin_slot(then)
+        slot = self._begin_slot(None)
         self._is_writing = True
+        writes = self._writes
         if request_id is None:
-            self._service.writes.add(self, slot, request)
+            self._is_heavy = writes.add(self, slot, request, copied)
         else:
-            self._service.writes.add_once(self, slot, request, request_id)
+            self._is_heavy = writes.add_once(self, slot, request, request_id, copied)
 
     def ask(self, spec: Spec, request: list[bytes], then: Callable[[Any], Any] | None = None) -> None:
         """The same for a read."""
         slot = self._begin_slot(then)
-        self._is_writing = False
+        self._is_writing = self._is_heavy = False
         self._service.reads.add(self, slot, spec, request)
 
     def take(self, request: list[bytes]) -> None:
@@ -193,7 +234,13 @@ class Connection(Outgoing):
     def answered(self, slot: Slot, reply: Reply) -> None:
         """A write or a read was carried out, or refused."""
         self._under_way -= 1
-        slot.reply = self.encode(reply if slot.then is None else slot.then(reply))
+        if slot.then is not None:
+            reply = slot.then(reply)
+        if self._is_full or self.is_gone or self._ready_bytes > self._soft_bytes:
+            self._fill(slot, reply)
+        else:  # the same, for what is usual
+            slot.reply = encoded = self.encode(reply)
+            self._ready_bytes += len(encoded)
 
     def failed(self, slot: Slot, error: QuorateError, request_id: str | None) -> None:
         """One was not carried out, or may not have been."""

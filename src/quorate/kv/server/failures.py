@@ -13,6 +13,7 @@ from quorate.errors import (
 from quorate.kv.replies import CommandError
 
 NO_DATA = "CLUSTERDOWN this node is a witness: it holds no data"
+NO_MEMBER = "CLUSTERDOWN this node is no member of the cluster yet: it holds no data"
 
 
 def as_reply(error: QuorateError, request_id: str | None = None) -> CommandError:

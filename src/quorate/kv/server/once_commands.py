@@ -13,7 +13,7 @@ from quorate.kv.commands.inner import inner_write
 from quorate.kv.replies import CommandError
 from quorate.kv.server.session import LATER, NOT_IN_TRANSACTION, Session, session_command
 from quorate.kv.server.transaction_commands import ended
-from quorate.kv.transactions import as_request
+from quorate.kv.transactions import as_request, checked_weight
 
 ID_BYTES_MAX = 200
 PREFIX = "resp:"
@@ -30,7 +30,7 @@ def once(session: Session, request: Sequence[bytes]) -> Any:
         transaction = ended(session)
         if transaction.watched:
             raise CommandError(WATCHED)
-        inner = as_request(transaction)
+        inner, copied = as_request(transaction), checked_weight(session.service.keyspace, transaction)
     elif session.queue is not None:
         session.is_spoiled = True
         raise CommandError(NOT_IN_TRANSACTION)
@@ -39,5 +39,6 @@ def once(session: Session, request: Sequence[bytes]) -> Any:
         if spec.blocking:
             raise CommandError(f"ERR {spec.name.decode()} may wait, and so cannot be applied once by an id")
         session.service.check(session, spec, inner)
-    session.connection.write(inner, request_id=PREFIX + request[1].decode("latin-1"))
+        copied = spec.weigh(session.service.keyspace, inner) if spec.weigh is not None else 0
+    session.connection.write(inner, PREFIX + request[1].decode("latin-1"), copied)
     return LATER

@@ -32,10 +32,15 @@ class Outgoing(asyncio.Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._soft_bytes = service.limits.output_soft_bytes
         self._transport: asyncio.Transport | None = None
         self._slots: deque[Slot] = deque()
         self._pushes: list[bytes] = []
         self._pushed_bytes = 0
+        self._ready_bytes = 0
+        """Those of replies in their slots."""
+        self.is_gone = False
+        """Whether nothing is sent any more: the client has gone, or was cut off."""
         self._is_full = False
         """Whether the client does not take what it is sent."""
         self._ending = False
@@ -43,7 +48,19 @@ class Outgoing(asyncio.Protocol):
 
     def _reply_now(self, reply: Reply) -> None:
         self._slots.append(slot := Slot())
-        slot.reply = self.encode(reply)
+        self._fill(slot, reply)
+
+    def _fill(self, slot: Slot, reply: Reply) -> None:
+        """Have a reply ready. A client that has left too many of them is cut off instead."""
+        if (self._is_full or self._ready_bytes > self._soft_bytes) and self._is_beyond_bound():
+            self.abort()
+        if not self.is_gone:
+            slot.reply = encoded = self.encode(reply)
+            self._ready_bytes += len(encoded)
+
+    def _is_beyond_bound(self) -> bool:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._ready_bytes + unsent > self._service.limits.output_hard_bytes
 
     @property
     def address(self) -> bytes:
@@ -59,10 +76,15 @@ class Outgoing(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._ending = True
-        self._slots.clear()
-        self._pushes.clear()
+        self._forget_all()
         if self._transport is not None:
             self._transport.abort()
+
+    def _forget_all(self) -> None:
+        self.is_gone = True
+        self._slots.clear()
+        self._pushes.clear()
+        self._ready_bytes = self._pushed_bytes = 0
 
     @property
     def takes_pushes(self) -> bool:
@@ -98,17 +120,18 @@ class Outgoing(asyncio.Protocol):
         if slots and slots[0].reply is None and not self._pushes:
             return
         parts: list[bytes] = []
+        pushed_bytes = 0
         if self._pushes:
-            parts, self._pushes, self._pushed_bytes = self._pushes, parts, 0
+            parts, self._pushes = self._pushes, parts
+            pushed_bytes, self._pushed_bytes = self._pushed_bytes, 0
         while slots and (reply := slots[0].reply) is not None:
             parts.append(reply)
             slots.popleft()
         if transport is None:
             return
         if parts:
-            transport.write(b"".join(parts))
-            if transport.get_write_buffer_size() > self._service.limits.output_hard_bytes:
-                transport.abort()
-                return
+            data = b"".join(parts)
+            self._ready_bytes -= len(data) - pushed_bytes
+            transport.write(data)
         if self._ending and not slots:
             transport.close()

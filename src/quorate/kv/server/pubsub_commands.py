@@ -8,7 +8,6 @@ from typing import Any
 from quorate.kv.arguments import checked_pattern, glob, shown
 from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import CommandError, Push, Several
-from quorate.kv.server.failures import NO_DATA
 from quorate.kv.server.pubsub import Subscriptions
 from quorate.kv.server.session import LATER, Session, session_command
 
@@ -19,8 +18,7 @@ def behind_all_that_was(session: Session, then: Callable[[], Any]) -> Any:
     A client in READONLY mode goes by what is applied here.
     """
     if session.reads_locally:
-        if session.service.node.is_witness:
-            raise CommandError(NO_DATA)
+        session.service.check_has_data()
         return then()
 
     def go_on(reply: Any) -> Any:

@@ -7,7 +7,6 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from quorate._version import __version__
@@ -30,7 +29,7 @@ from quorate.kv.server import (
 )
 from quorate.kv.server.audience import Audience
 from quorate.kv.server.connection import Connection
-from quorate.kv.server.failures import NO_DATA
+from quorate.kv.server.failures import NO_DATA, NO_MEMBER
 from quorate.kv.server.info import REDIS_VERSION
 from quorate.kv.server.notifications import Notifications
 from quorate.kv.server.pubsub import PubSub
@@ -71,8 +70,8 @@ class Limits:
     clients_max: int = 10_000
     output_soft_bytes: int = 1 << 20
     """Beyond this nothing more is begun for a client."""
-    output_hard_bytes: int = 256 << 20
-    """Beyond this it is disconnected."""
+    output_hard_bytes: int = 64 << 20
+    """One that has left so much, and is due another reply, is disconnected."""
     pushed_bytes_max: int = 32 << 20
     """The same for one that is sent messages of channels."""
     subscriptions_max: int = 10_000
@@ -105,6 +104,8 @@ class Service:
         self.password = password
         self.connections: dict[int, Connection] = {}
         self.commands_processed = 0
+        self.connections_received = 0
+        self.began_at = time.monotonic()
         self._tasks = Tasks()
         self.writes = Writes(self._propose, self._tasks.spawn, self.bounds.request_bytes_max)
         self.reads = Reads(self._barrier, lambda: self.keyspace, self._tasks.spawn)
@@ -116,7 +117,7 @@ class Service:
         self._audience = Audience(self.pubsub, self.notifications, self.watches, self.takers)
         self._feed.add(self._audience)
         self._machine = machine
-        self._client_ids = count(1)
+        self._was_member = False
 
     # -- the clients -------------------------------------------------------------------------------------
 
@@ -139,7 +140,8 @@ class Service:
 
     def next_client_id(self) -> int:
         """Never used before on this node."""
-        return next(self._client_ids)
+        self.connections_received += 1
+        return self.connections_received
 
     def is_password(self, password: bytes) -> bool:
         """Whether it is the one."""
@@ -173,19 +175,33 @@ class Service:
         return keyspace
 
     def check(self, session: Session, spec: Spec, request: Sequence[bytes]) -> None:
-        """Whether the client may use the command now. Raises :class:`CommandError`."""
+        """Whether a client that is no stranger may use the command now. Raises :class:`CommandError`."""
         self.commands_processed += 1
-        if not session.is_authenticated:
-            raise CommandError("NOAUTH Authentication required.")
         bound = self.limits.memory_bytes_max
-        if bound and spec.write and self.keyspace.memory_bytes > bound and not _is_freeing(request):
+        if bound and spec.write and self._memory_bytes > bound and not _is_freeing(request):
             raise CommandError(OUT_OF_MEMORY)
+
+    @property
+    def _memory_bytes(self) -> int:
+        """About what the data takes, and will when what this node's clients write is applied."""
+        return self._machine.keyspace.memory_bytes + self.writes.bytes
 
     def answer_locally(self, spec: Spec, request: Sequence[bytes]) -> Reply:
         """The reply to a read from the data as it is on this node now."""
-        if self.node.is_witness:
-            return CommandError(NO_DATA)
+        try:
+            self.check_has_data()
+        except CommandError as refusal:
+            return refusal.with_traceback(None)
         return spec.answer(self.keyspace, request)
+
+    def check_has_data(self) -> None:
+        """Raises ``CLUSTERDOWN`` if this node holds none, or was no member yet."""
+        if self.node.is_witness:
+            raise CommandError(NO_DATA)
+        if not self._was_member:
+            self._was_member = self.node.status.member_role is not None
+            if not self._was_member:
+                raise CommandError(NO_MEMBER)
 
     async def _propose(self, body: bytes, request_id: str | None) -> list[Any]:
         applied = await self.node.propose(body, machine=MACHINE, request_id=request_id, patient=False)

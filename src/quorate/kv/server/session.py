@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quorate.kv.server.service import Service
 
 QUEUED_MAX = 10_000
+NO_AUTH = "NOAUTH Authentication required."
 NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
 WHILE_SUBSCRIBED = frozenset(
     b"SUBSCRIBE PSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE QUORATE.WATCH QUORATE.UNWATCH PING QUIT RESET".split()
@@ -39,6 +40,8 @@ class SessionSpec:
     """Whether it is for clients alone that have said the password, if there is one."""
 
 
+SCRIPTING = frozenset((b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"SCRIPT", b"FCALL", b"FUNCTION"))
+"""What clients' own recipes for locks and the like send."""
 SESSION_COMMANDS: dict[bytes, SessionSpec] = {}
 """By their names in capitals."""
 
@@ -108,9 +111,9 @@ class Session:
             return self._queued(request, spec)
         if known is None:
             raise unknown_command(request)
-        check_arity(request, known.arity)
         if known.needs_password and not self.is_authenticated:
-            raise CommandError("NOAUTH Authentication required.")
+            raise CommandError(NO_AUTH)
+        check_arity(request, known.arity)
         return known.handler(self, request)
 
     def _queued(self, request: list[bytes], spec: Spec | None) -> Any:
@@ -162,10 +165,20 @@ class Session:
         self.is_authenticated = True
 
 
+def is_command(name: bytes) -> bool:
+    """Whether clients may send a command of this name, which is in capitals."""
+    spec = COMMANDS.get(name)
+    return name in SESSION_COMMANDS or (spec is not None and not spec.internal)
+
+
 def unknown_command(request: Sequence[bytes]) -> CommandError:
     """There is no such command."""
     shown = " ".join(f"'{each[:128].decode('latin-1')}'" for each in request[1:5])
     name = request[0][:128].decode("latin-1")
+    if request[0].upper() in SCRIPTING:
+        return CommandError(
+            f"ERR unknown command '{name}': there are no scripts here; see MULTI, QUORATE.CAS and QUORATE.LOCK"
+        )
     return CommandError(f"ERR unknown command '{name}', with args beginning with: {shown}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import OK, CommandError
 from quorate.kv.server.session import LATER, Session, session_command
-from quorate.kv.transactions import Transaction, as_request
+from quorate.kv.transactions import Transaction, as_request, checked_weight
 
 WATCHED_MAX = 10_000
 
@@ -50,7 +50,8 @@ def discard(session: Session, request: Sequence[bytes]) -> Any:
 @session_command("EXEC", 1, in_transaction=True)
 def exec_(session: Session, request: Sequence[bytes]) -> Any:
     """Carries out the transaction as one, unless a watched key has changed."""
-    session.connection.write(as_request(ended(session)))
+    transaction = ended(session)
+    session.connection.write(as_request(transaction), None, checked_weight(session.service.keyspace, transaction))
     return LATER
 
 

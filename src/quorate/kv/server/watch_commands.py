@@ -7,7 +7,6 @@ from typing import Any
 
 from quorate.kv.arguments import integer
 from quorate.kv.replies import SYNTAX, CommandError
-from quorate.kv.server.failures import NO_DATA
 from quorate.kv.server.pubsub_commands import behind_all_that_was
 from quorate.kv.server.session import Session, session_command
 
@@ -45,8 +44,7 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
 
     if first is None:
         return behind_all_that_was(session, begin)
-    if session.service.node.is_witness:
-        raise CommandError(NO_DATA)
+    session.service.check_has_data()
     return begin()
 
 

@@ -13,6 +13,8 @@ Waiting = asyncio.Future[Reply]
 class Callers:
     """The :class:`~quorate.kv.gathering.Sender` of all calls, each at the place of its future."""
 
+    is_gone = False
+
     def answered(self, place: Waiting, reply: Reply) -> None:
         """One was carried out, or refused. Who was cancelled does not hear of it."""
         if not place.done():

@@ -10,6 +10,7 @@ from random import random
 from typing import TypeVar
 
 from quorate.errors import ConfigError
+from quorate.kv.arguments import checked_pattern
 from quorate.kv.gathering import Reads, Writes
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.registry import Spec
@@ -27,7 +28,7 @@ from quorate.kv.store.shapes import Shape
 from quorate.kv.store.transaction import Transaction
 from quorate.kv.tasks import Tasks
 from quorate.kv.transactions import Transaction as Atomic
-from quorate.kv.transactions import as_request
+from quorate.kv.transactions import as_request, checked_weight
 from quorate.node.node import Node
 from quorate.node.reads import Consistency
 
@@ -110,7 +111,11 @@ class Kv(Scanning):
         return Call((self._take if spec.blocking else self._run)(spec, request, shape))
 
     async def _run(self, spec: Spec, request: list[bytes], shape: Shape[T]) -> T:
-        reply = await (self.apply(request) if spec.write else self._read(spec, request))
+        if spec.write:
+            copied = spec.weigh(self._machine.keyspace, request) if spec.weigh is not None else 0
+            reply = await self.apply(request, copied)
+        else:
+            reply = await self._read(spec, request)
         if isinstance(reply, CommandError):
             raise as_error(reply)
         return shape(reply)
@@ -135,13 +140,13 @@ class Kv(Scanning):
         await self._barrier()
         return spec.answer(self._machine.keyspace, request)
 
-    async def apply(self, request: list[bytes]) -> Reply:
-        """The reply to one write that is well formed. Raises what ``Node.propose`` raises."""
+    async def apply(self, request: list[bytes], copied: int = 0) -> Reply:
+        """The reply to one write that is well formed and copies so many bytes. Raises what ``Node.propose`` raises."""
         future, request_id = Waiting(), self._view.request_id
         if request_id is not None:
-            self._writes.add_once(CALLERS, future, request, request_id)
+            self._writes.add_once(CALLERS, future, request, request_id, copied)
         else:
-            self._writes.add(CALLERS, future, request)
+            self._writes.add(CALLERS, future, request, copied)
         try:
             return await future
         except asyncio.CancelledError:
@@ -190,7 +195,11 @@ class Kv(Scanning):
         raise ValueError("a transaction is attempted once at least")
 
     async def _execute(self, transaction: Atomic) -> Reply:
-        return await self.apply(as_request(transaction))
+        try:
+            copied = checked_weight(self._machine.keyspace, transaction)
+        except CommandError as refusal:
+            return refusal
+        return await self.apply(as_request(transaction), copied)
 
     # -- locks and leases --------------------------------------------------------------------------------
 
@@ -232,4 +241,11 @@ class Kv(Scanning):
         Each message is given once at most: those that come while this node is not there are not, and of those that are
         not taken the latest 1,024 are kept.
         """
-        return self._listening.subscribe(map(encoded, channels), map(encoded, patterns))
+        return self._listening.subscribe(map(encoded, channels), [_pattern(pattern) for pattern in patterns])
+
+
+def _pattern(text: Key) -> bytes:
+    try:
+        return checked_pattern(encoded(text))
+    except CommandError as refusal:
+        raise as_error(refusal) from None

@@ -236,7 +236,7 @@ def _with_keys(plan: Plan) -> Plan:
     """Some runs work on keys, alone or beside other things. All else stays as it was drawn."""
     rng = Random(f"{plan.seed}.swarm.keys")
     keys = KeysPlan(
-        dirty_keys=rng.choice((1, 5, 30, 20_000)), steps=rng.choice((1, 3, 1000)), idle_slices=rng.choice((0, 2, 15))
+        dirty_keys=rng.choice((1, 5, 30, 20_000)), steps=rng.choice((1, 3, 1000)), idle_slices=rng.choice((0, 2, 5))
     )
     if rng.random() >= KEYS_SHARE:
         return plan
