@@ -51,10 +51,11 @@ def _run_in_processes(seeds: Iterable[int], workers: int, take: Callable[[Report
         except BrokenProcessPool as error:
             raise QuorateError(f"a worker died: {error}") from error
         except BaseException:
-            # What the workers do has no effect outside of them: they need not finish it.
+            # What the workers do has no effect outside of them: they need not finish it. The pool's own thread is
+            # waited for, as it would otherwise meet the interpreter's end, which takes its pipe away.
             for process in multiprocessing.active_children():
                 process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
