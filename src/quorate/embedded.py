@@ -51,7 +51,7 @@ class Node(engine.Node):
         if machine is not None and machines is not None:
             raise ConfigError("give a node either machine or machines")
         named = dict(machines or {}) if machine is None else {engine.DEFAULT_MACHINE: machine}
-        keys = KvMachine() if kv else None
+        keys = KvMachine(wall_clock_us) if kv else None
         if keys is not None and named.setdefault(MACHINE, keys) is not keys:
             raise ConfigError(f"with kv=True the name {MACHINE!r} belongs to the key-value store")
         super().__init__(

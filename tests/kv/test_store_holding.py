@@ -11,6 +11,7 @@ import pytest
 
 from quorate import KvError, LockLost
 from quorate.kv.store.kv import Kv
+from quorate.node.reads import Consistency
 from quorate.testing import TestCluster
 
 
@@ -185,3 +186,15 @@ async def test_a_lease_that_is_there_is_not_taken_twice(kv: Kv) -> None:
             async with kv.lease(ttl=5, name="worker"):
                 pytest.fail("taken twice")
         assert refused.value.code == "LEASEEXISTS"
+
+
+@pytest.mark.parametrize("consistency", ["strong", "eventually"])
+async def test_time_left_goes_on_while_nothing_is_written(consistency: Consistency) -> None:
+    async with TestCluster(1, kv=True) as cluster:
+        leader = await cluster.wait_for_leader()
+        kv = leader.kv.with_options(consistency=consistency)
+        await kv.set("key", "value", px=60_000)
+        first = await kv.pttl("key")
+        while (left := await kv.pttl("key")) >= first - 20:
+            assert left <= first
+        assert left > 0

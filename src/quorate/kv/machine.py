@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -36,8 +37,10 @@ class KvMachine(CachedStateMachine):
 
     local_tables = TABLES
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        """By ``wall_clock_us`` reads tell the time that is left; nothing else depends on it."""
         self.keyspace = Keyspace()
+        self._wall_clock_us = wall_clock_us
         self._uncovered = 0
         self.feed: Feed | None = None
         """Who is told of what is applied: see :meth:`Feed.of`."""
@@ -55,6 +58,12 @@ class KvMachine(CachedStateMachine):
         self.keyspace = keyspace
         if self.after_open is not None:
             self.after_open()
+
+    @property
+    def readable(self) -> Keyspace:
+        """``keyspace``, for commands that only read: the log's time would stand still while nothing is written."""
+        self.keyspace.clock_us = self._wall_clock_us()
+        return self.keyspace
 
     def close(self) -> None:
         """Let go of the file; the keys stay."""

@@ -69,7 +69,7 @@ class Kv(Scanning):
         self._tasks = tasks
         self._view = view or View()
         self._writes = Writes(self._propose, tasks.spawn, node.config.max_command_bytes)
-        self._reads = Reads(self._barrier, lambda: machine.keyspace, tasks.spawn)
+        self._reads = Reads(self._barrier, lambda: machine.readable, tasks.spawn)
 
     # -- other ways to ask -------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Kv(Scanning):
             self._reads.add(CALLERS, future := Waiting(), spec, request)
             return await future
         await self._barrier()
-        return spec.answer(self._machine.keyspace, request)
+        return spec.answer(self._machine.readable, request)
 
     async def apply(self, request: list[bytes], copied: int = 0) -> Reply:
         """The reply to one write that is well formed and copies so many bytes. Raises what ``Node.propose`` raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -202,9 +203,9 @@ class KeysWorkload(Workload):
         self._check_fresh(replay)
         self.judge(replay)
 
+    @abstractmethod
     def judge(self, replay: Replay) -> None:
         """Judge the history, of which every operation has an outcome by now. Raises :class:`Violation`."""
-        raise NotImplementedError
 
     def _check_applied(self, replay: Replay) -> None:
         self.check_applied(replay.times, {operation.kind for operation in self.writes})
