@@ -50,9 +50,9 @@ format: $(STAMP)  ## Let ruff format the code and put imports in order
 bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on
 	@$(VENV)/bin/quorate bench crud $(BENCH_ARGS)
 
-bench-kv: $(STAMP)  ## Measure keys and values on three nodes, three of etcd and a Redis; as root, installs these first
+bench-kv: $(STAMP)  ## Measure keys and values on three nodes, three of etcd and a Redis (RESULTS=FILE: the table goes there); as root, installs these first
 	@.ci/packages bench
-	@$(VENV)/bin/quorate bench kv --markdown benchmarks/results/kv.md $(BENCH_ARGS)
+	@$(VENV)/bin/quorate bench kv --markdown $(or $(RESULTS),build/bench-kv.md) $(BENCH_ARGS)
 
 simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; TRACE=1: print it; SEEDS=N: so many)
 	@$(VENV)/bin/quorate simulate $(if $(SEED),--seed $(SEED) $(if $(filter-out 0,$(TRACE)),--trace),--seeds $(or $(SEEDS),500))

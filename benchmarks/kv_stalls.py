@@ -26,6 +26,7 @@ import uvloop
 
 from quorate import Node, RaftConfig
 from quorate.kv.machine import MACHINE, KvMachine
+from quorate.machine.garbage import rare_garbage_collections
 from quorate.ops.ports import free_ports
 
 KEYS = 1_000_000
@@ -161,8 +162,7 @@ async def run(root: Path, keys: int) -> None:
     machine, stalls = KvMachine(), Stalls()
     async with Node(config, machines={MACHINE: machine}) as node:
         await node.wait_for_leader(60)
-        gc.collect()
-        gc.freeze()  # the modules: each full collection would go through them
+        rare_garbage_collections()
         watching = asyncio.create_task(stalls.watch())
         await phases(Load(node), machine, stalls, keys)
         watching.cancel()

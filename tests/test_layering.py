@@ -14,14 +14,15 @@ FOUNDATIONS = {"errors", "_version"}
 ENGINE = {"machine", "node", *FOUNDATIONS, "config", "raft.roles"}
 FACES = ("models", "kv", "tasks")
 BELOW_OPS = {
-    *FOUNDATIONS, "config", "records", "raft", "storage", "transport", "machine", "node", *FACES, "web", "app",
-    "embedded",
+    *FOUNDATIONS, "config", "config_mistakes", "records", "raft", "storage", "transport", "machine", "node", *FACES,
+    "web", "app", "embedded",
 }  # fmt: skip
 
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "config": {*FOUNDATIONS, "raft"},
+    "config": {*FOUNDATIONS, "raft", "config_mistakes"},
+    "config_mistakes": {"errors"},
     "records": {*FOUNDATIONS, "raft"},
     "raft": {"errors"},
     "storage": {*FOUNDATIONS, "raft", "records"},

@@ -6,15 +6,17 @@ and adds the HTTP side. Both refuse unknown names and values out of range with a
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -26,6 +28,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from quorate.config_mistakes import PREFIX, flag, unknown_variables, variable, wrong_settings
 from quorate.errors import ConfigError
 from quorate.raft.config import MIB, CoreConfig
 
@@ -35,6 +38,11 @@ NODE_ID_MAX = 999_999_999
 """Ids are from 1 to this: nine digits, as an address with an id allows."""
 TICK_MS = 10
 """The core's clock; timings are rounded to it."""
+
+EVENT_LETTERS = "KEAg$lshzxetd"
+"""Redis' letters for kinds of changes that are known here."""
+OTHER_VARIABLES = ("QUORATE_CLUSTER", "QUORATE_NEMESIS_ISOLATED")
+"""What other commands than ``quorate node`` read."""
 
 _PEER = re.compile(r"(?:(?P<id>\d{1,9})@)?(?:(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):)?(?P<port>\d{1,5})")
 
@@ -134,7 +142,7 @@ class RaftConfig(BaseModel):
         known = [peer.node_id for peer in peers if peer.node_id is not None]
         for what, values in (("address", [peer.address for peer in peers]), ("id", known)):
             if len(set(values)) < len(values):
-                raise ConfigError(f"cluster_nodes names one {what} twice: {', '.join(self.cluster_nodes)}")
+                raise ConfigError(f"two of the cluster's nodes have the same {what}: {', '.join(self.cluster_nodes)}")
         return tuple(peers)
 
     @property
@@ -161,8 +169,22 @@ def _split_commas(value: object) -> object:
 
 def _not_empty(value: object) -> object:
     if value == "":
-        raise ValueError("should not be empty")
+        raise ValueError("must not be empty")
     return value
+
+
+def _checked_peer(text: str) -> str:
+    try:
+        parse_peer(text)
+    except ConfigError as error:
+        raise ValueError(f"is wrong: {error}") from None
+    return text
+
+
+def _checked_events(letters: str) -> str:
+    if not set(letters) <= set(EVENT_LETTERS):
+        raise ValueError(f"may have the letters {EVENT_LETTERS}, not {letters!r}")
+    return letters
 
 
 def _in_lower_case(value: object) -> object:
@@ -173,16 +195,16 @@ class NodeConfig(BaseSettings):
     """What ``quorate node`` is told. Precedence: flags, then ``QUORATE_…`` variables, then the file."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="QUORATE_", env_parse_enums=True, enable_decoding=False
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_parse_enums=True, enable_decoding=False
     )
 
     node_id: int = Field(ge=1, le=NODE_ID_MAX)
     host: str = "127.0.0.1"
     """The address it listens on, and announces unless ``advertise`` says otherwise."""
     port: int = Field(default=8080, ge=1, le=65535)
-    advertise: str | None = None
+    advertise: Annotated[str, AfterValidator(_checked_peer)] | None = None
     """The ``host:port`` under which peers and clients reach this node."""
-    peers: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
+    peers: Annotated[tuple[Annotated[str, AfterValidator(_checked_peer)], ...], BeforeValidator(_split_commas)] = ()
     """The other members: host:port, a bare port, or id@host:port."""
     data_dir: Annotated[Path, BeforeValidator(_not_empty)] = Path("data")
     app: str | None = None
@@ -206,7 +228,7 @@ class NodeConfig(BaseSettings):
     """What clients of the Redis protocol have to say first (AUTH)."""
     maxmemory: ByteSize = Field(default=ByteSize(0), ge=0)
     """Bytes of keys and values beyond which commands that take more are refused; 0: no bound."""
-    notify_keyspace_events: str = Field(default="", pattern=r"^[KEAg$lshzxetd]*$")
+    notify_keyspace_events: Annotated[str, AfterValidator(_checked_events)] = ""
     """Which changes of keys this node tells its subscribers of, by Redis' letters; none by default."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
 
@@ -228,7 +250,7 @@ class NodeConfig(BaseSettings):
     @model_validator(mode="after")
     def _check_address(self) -> Self:
         if self.advertise is None and self.host in ("0.0.0.0", "::", "[::]"):
-            raise ValueError(f"others cannot reach a node at {self.host}: say with advertise where they can")
+            raise ValueError(f"others cannot reach a node at {self.host}: say with {flag('advertise')} where they can")
         return self
 
     @property
@@ -258,19 +280,15 @@ class NodeConfig(BaseSettings):
 
 
 def build(kind: type[T], /, **values: Any) -> T:
-    """``kind(**values)`` with one clear line in a :class:`ConfigError` instead of a validation report."""
+    """``kind(**values)``. Raises :class:`ConfigError` with one plain line for each mistake."""
+    return _built(kind, values, lambda name: name)
+
+
+def _built(kind: type[T], values: Mapping[str, Any], named: Callable[[str], str]) -> T:
     try:
         return kind(**values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(problem) for problem in error.errors())) from error
-
-
-def _describe(problem: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"{name} is required (--{name.replace('_', '-')})"
-    message = str(problem["msg"])
-    return f"{name}: {message[0].lower()}{message[1:]}" if name else message
+        raise wrong_settings(error, kind, named) from error
 
 
 def load_node_config(file: Path | None, flags: Mapping[str, Any]) -> NodeConfig:
@@ -288,4 +306,16 @@ def load_node_config(file: Path | None, flags: Mapping[str, Any]) -> NodeConfig:
             model_config = SettingsConfigDict(toml_file=file)
 
         kind = FileConfig
-    return build(kind, **flags)
+    variables = {name.upper() for name in os.environ}
+
+    def named(name: str) -> str:
+        if name in flags:
+            return flag(name)
+        return variable(name) if file is None or variable(name) in variables else f"{file}: {name}"
+
+    return _built(kind, flags, named)
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """What ``quorate node`` says of the ``QUORATE_…`` variables that nothing reads: a line for each."""
+    return unknown_variables(environment, [*map(variable, NodeConfig.model_fields), *OTHER_VARIABLES])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from quorate import __version__
+from quorate.cli import bench as bench_module
 from quorate.cli import node as node_module
-from quorate.errors import RemovedFromCluster
+from quorate.errors import ConfigError, RemovedFromCluster
 
 from .support import outcome
 
@@ -39,9 +43,9 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["bench", "crud", "--connections", "1,x"], 1, "quorate: --connections takes numbers from 1 to 1024"),
         (["bench", "kv", "--rounds", "0"], 2, "quorate bench kv: Invalid value for '--rounds'"),
         (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),
-        (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port'"),
+        (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port': it should"),
         (["node"], 1, "quorate: node_id is required"),
-        (["node", "--node-id", "1", "--snapshot-threshold", "0"], 1, "quorate: snapshot_threshold"),
+        (["node", "--node-id", "1", "--snapshot-threshold", "0"], 1, "quorate: --snapshot-threshold must be"),
         (["members", "add", "4"], 1, "quorate: '4' names no id"),
         (["members", "add", "nowhere"], 1, "quorate: 'nowhere' is no peer"),
         (["members", "add", "4@8083", "--learner", "--witness"], 1, "quorate: a node is either a --learner"),
@@ -74,3 +78,22 @@ def test_a_node_that_was_removed_has_an_exit_code_of_its_own(
 
     monkeypatch.setattr(node_module, "_serve", serve)
     assert outcome(capsys, "node", "--node-id", "1") == (3, "", "quorate: this node was removed by entry 17\n")
+
+
+def test_a_results_table_is_where_it_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "build" / "table.md"
+    bench_module._write(None, "nowhere")
+    bench_module._write(path, "a page")
+    assert (path.read_text(), capsys.readouterr().out) == ("a page", f"The table is in {path}.\n")
+    with pytest.raises(ConfigError, match="cannot write"):
+        bench_module._write(path / "table.md", "a page")
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [((), "build/bench-kv.md"), (("RESULTS=benchmarks/results/kv.md",), "benchmarks/results/kv.md")],
+)
+def test_the_results_that_are_kept_are_written_only_if_that_is_asked_for(asked: tuple[str, ...], path: str) -> None:
+    root = Path(__file__).parents[2]
+    planned = subprocess.run(["make", "-n", "bench-kv", *asked], cwd=root, capture_output=True, text=True, check=True)
+    assert f"bench kv --markdown {path} " in planned.stdout

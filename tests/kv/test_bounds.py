@@ -293,6 +293,122 @@ async def test_what_comes_right_behind_the_password_may_be_large() -> None:
         assert await client.ask("MGET", *["k"] * 20) == [b"x" * 100_000] * 20
 
 
+async def test_who_resets_its_connection_is_a_stranger_again() -> None:
+    async with serving(1, password="secret") as doors:
+        port = doors.port(doors.cluster.nodes[0])
+        for sent in (b"*11\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16385\r\n"):
+            async with wire(port) as client:
+                assert await client.ask("AUTH", "secret") == b"OK"
+                assert await client.ask("SET", "k", b"x" * 100_000) == b"OK"
+                assert await client.ask("RESET") == b"RESET"
+                assert str(await client.ask("GET", "k")).startswith("NOAUTH")
+                client._writer.write(sent)
+                assert str(await client.next()).startswith("ERR Protocol error: unauthenticated")
+                with pytest.raises(EOFError):
+                    await client.next()
+
+
+async def test_what_of_a_request_came_with_the_reset_is_not_lost() -> None:
+    async with serving(1, password="secret") as doors, wire(doors.port(doors.cluster.nodes[0])) as client:
+        for begun, rest in [
+            (b"*2\r\n$4\r\nAU", b"TH\r\n$6\r\nsecret\r\n"),
+            (b"*2\r\n$4\r\nAUTH\r\n", b"$6\r\nsecret\r\n"),
+            (b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r", b"\n"),
+            (b"", b"AUTH secret\r\n"),
+        ]:
+            assert await client.ask("AUTH", "secret") == b"OK"
+            client._writer.write(b"*1\r\n$5\r\nRESET\r\n" + begun)
+            assert await client.next() == b"RESET"
+            client._writer.write(rest)
+            assert await client.next() == b"OK"
+            assert await client.ask("SET", "k", b"x" * 100_000) == b"OK"
+
+
+async def test_who_says_the_password_behind_a_reset_is_no_stranger_meanwhile() -> None:
+    async with serving(1, password="secret") as doors, wire(doors.port(doors.cluster.nodes[0])) as client:
+        assert await client.ask("AUTH", "secret") == b"OK"
+        client.send("SET", "k", "v")
+        client.send("RESET")
+        client.send("AUTH", "secret")
+        client.send("SET", "k", b"x" * 1_000_000)
+        client.send("MGET", *["k"] * 20)
+        assert [await client.next() for _ in range(4)] == [b"OK", b"RESET", b"OK", b"OK"]
+        assert await client.next() == [b"x" * 1_000_000] * 20
+
+
+async def test_a_stranger_whose_password_had_to_wait_is_read_as_one_who_said_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(1, password="secret") as doors, wire(doors.port(doors.cluster.nodes[0])) as client:
+        monkeypatch.setattr(connection, "SLICE_SECONDS", -1.0)  # after each request others come first
+        client.send("ECHO", "x")
+        client.send("AUTH", "secret")
+        client._writer.write(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$")
+        assert str(await client.next()).startswith("NOAUTH")
+        assert await client.next() == b"OK"
+        client._writer.write(b"100000\r\n" + b"x" * 100_000 + b"\r\n")
+        assert await client.next() == b"OK"
+
+
+# -- the event loop --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["READWRITE", "READONLY"])
+async def test_others_are_answered_while_one_reads_a_lot(mode: str) -> None:
+    reads = 2000
+    async with serving(1) as doors:
+        port = doors.port(doors.cluster.nodes[0])
+        async with wire(port) as heavy, wire(port) as other:
+            for first in range(0, 20_000, 1000):
+                await heavy.ask("RPUSH", "list", *range(first, first + 1000))
+            assert await heavy.ask(mode) == b"OK"
+            heavy.send("RPUSH", "list", "last")
+            for number in range(reads):
+                heavy.send("LRANGE", "list", 10 * number, 19_999) if number % 100 == 0 else heavy.send(
+                    "LPOS", "list", "last"
+                )
+            heavy.send("LRANGE", "list", -1, -1)
+            answered = 0
+
+            async def read() -> None:
+                nonlocal answered
+                assert await heavy.next() == 20_001
+                for number in range(reads):
+                    expected = list(range(10 * number, 20_000)) if number % 100 == 0 else 20_000
+                    reply = await heavy.next()
+                    assert (list(map(int, reply)) if isinstance(reply, list) else reply) == expected
+                    answered += 1
+                assert await heavy.next() == [b"last"]
+
+            reading = asyncio.create_task(read())
+            await until(lambda: answered > 0)
+            assert await other.ask("PING") == b"PONG"
+            assert await other.ask("GET", "none") is None
+            assert answered < reads / 4
+            await reading
+
+
+async def test_commands_on_a_connection_leave_room_for_others_as_well() -> None:
+    async with serving(1) as doors:
+        port = doors.port(doors.cluster.nodes[0])
+        async with wire(port) as heavy, wire(port) as other:
+            answered = 0
+
+            async def read() -> None:
+                nonlocal answered
+                for _ in range(3000):
+                    assert await heavy.next() > 100
+                    answered += 1
+
+            for _ in range(3000):
+                heavy.send("COMMAND", "COUNT")
+            reading = asyncio.create_task(read())
+            await until(lambda: answered > 0)
+            assert await other.ask("PING") == b"PONG"
+            assert answered < 2000
+            await reading
+
+
 # -- the rest --------------------------------------------------------------------------------------------
 
 

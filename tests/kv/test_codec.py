@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quorate.kv.codec import decode_item, encode_item, from_portable, to_portable
+from quorate.kv.codec import decode_rows, encode_row, encode_rows, from_portable, row_of, to_portable, value_of
 from quorate.kv.keyspace import Item
 from quorate.kv.replies import NULL_ARRAY, CommandError, Pairs, Push, SetReply, Status, Verbatim
 from quorate.kv.values import Hash, Lease, List, Lock, Set, SortedSet, Value, size_of
@@ -48,15 +48,33 @@ def contents(value: Value) -> Any:
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_an_item_comes_back_as_it_was(value: Value) -> None:
     item = Item(value, 2**53 + 1, 1_700_000_000_000_000)
-    again, revision, expires_us = decode_item(encode_item(item))
-    assert (type(again), contents(again)) == (type(value), contents(value))
-    assert (revision, expires_us, size_of(again)) == (item.revision, item.expires_us, size_of(value))
+    segment = encode_rows([row_of(b"k\xff", item), msgspec.Raw(encode_row(b"", item)), row_of(b"gone", None)])
+    *rows, gone = decode_rows(segment)
+    assert gone == (b"gone", None, 0, 0)
+    for key, row in zip((b"k\xff", b""), rows, strict=True):
+        again = value_of(row[1] or b"")
+        assert (type(again), contents(again)) == (type(value), contents(value))
+        assert (row[0], *row[2:], size_of(again)) == (key, item.revision, item.expires_us, size_of(value))
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01", msgspec.msgpack.encode([9, 0, 0, b""]), msgspec.msgpack.encode([0, 0])])
-def test_what_is_no_item_is_refused(data: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
-        decode_item(data)
+def test_a_row_stays_as_it_is_whatever_becomes_of_the_value() -> None:
+    value = Hash([(b"f", b"1")])
+    row = row_of(b"k", Item(value))
+    value.put(b"f", b"2")
+    assert encode_rows([row]) == encode_rows([row_of(b"k", Item(Hash([(b"f", b"1")])))])
+
+
+@pytest.mark.parametrize("rows", [7, [7], [["k", b"v", 1, 2]], [[b"k", b"v", 1]], [[b"k", [1], 1, 2]]])
+def test_what_are_no_rows_is_refused(rows: Any) -> None:
+    data = msgspec.msgpack.encode(rows)
+    for cut in (data, data[:-1]):
+        with pytest.raises(msgspec.MsgspecError):
+            decode_rows(cut)
+
+
+def test_a_value_of_no_known_type_is_refused() -> None:
+    with pytest.raises(msgspec.MsgspecError, match="type 9"):
+        value_of((9, []))
 
 
 def shape(reply: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from quorate.kv.replies import CommandError
 from quorate.kv.tasks import Tasks
 from tests.node.support import until
 
-from .support import database
+from .support import database, run
 
 
 class Client:
@@ -243,3 +243,82 @@ async def test_reads_of_a_turn_share_a_barrier(log: Log) -> None:
     reads.add(client, 4, COMMANDS[b"GET"], [b"GET", b"k"])
     await log.tasks.ended()
     assert client.told[4:] == [(4, (ReadUnavailable, None)), ("went on", None)]
+
+
+async def turn_by_turn(predicate: Callable[[], object]) -> None:
+    """Return in the very turn of the event loop in which it is so."""
+    for _ in range(10_000):
+        if predicate():
+            return
+        await asyncio.sleep(0)
+    raise TimeoutError
+
+
+async def test_what_takes_longer_than_a_slice_lets_others_in_between_and_keeps_its_order(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "SLICE_SECONDS", -1.0)  # one read is a slice
+
+    async def barrier() -> None:
+        pass
+
+    db = database()
+    reads, heavy, light = Reads(barrier, lambda: db, log.tasks.spawn), Client(), Client()
+
+    def ask(client: Client, place: int) -> None:
+        reads.add(client, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+
+    for place in range(100):
+        ask(heavy, place)
+    await turn_by_turn(lambda: heavy.told)
+    before = [place for place, reply in heavy.told if reply is not None]
+    assert 1 <= len(before) < 10
+    run(db, "SET", "k", "v")
+    ask(heavy, 100)
+    ask(light, 1)
+    ask(light, 2)
+    await turn_by_turn(lambda: (2, 1) in light.told)
+    assert (50, 1) not in heavy.told
+    await until(lambda: (100, 1) in heavy.told)
+    answers = [each for each in heavy.told if each[1] is not None]
+    assert answers == [(place, int(place >= len(before))) for place in range(101)]  # what is true in its turn
+
+
+async def test_the_reads_that_wait_for_a_slice_are_not_made_for_who_has_gone(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "SLICE_SECONDS", -1.0)
+
+    async def barrier() -> None:
+        pass
+
+    reads, gone, other = Reads(barrier, database, log.tasks.spawn), Client(), Client()
+    for place in range(50):
+        reads.add(gone, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+        reads.add(other, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+    await turn_by_turn(lambda: gone.told)
+    gone.is_gone = True
+    before = list(gone.told)
+    await until(lambda: (49, 0) in other.told)
+    assert len(before) < 20
+    assert [each for each in gone.told if each[1] is not None] == [each for each in before if each[1] is not None]
+    assert [place for place, reply in other.told if reply is not None] == list(range(50))
+
+
+async def test_a_read_that_breaks_leaves_nobody_else_waiting(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "SLICE_SECONDS", -1.0)
+
+    async def barrier() -> None:
+        pass
+
+    def break_down(place: Any, reply: Any) -> None:
+        raise RuntimeError("broken")
+
+    reads, broken, other = Reads(barrier, database, log.tasks.spawn), Client(), Client()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    for place in range(5):
+        reads.add(broken, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+        reads.add(other, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+    await log.tasks.ended()
+    monkeypatch.setattr(broken, "answered", break_down)
+    await until(lambda: (4, 0) in other.told)

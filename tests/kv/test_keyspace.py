@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from quorate.kv.deadlines import DEADLINE_BYTES
 from quorate.kv.discarded import ELEMENTS_AT_ONCE, LARGE
-from quorate.kv.keyspace import DEADLINE_BYTES, FLUSHED, ITEM_BYTES, Change, Item, Keyspace
+from quorate.kv.keyspace import FLUSHED, ITEM_BYTES, Change, Item, Keyspace
 from quorate.kv.values import Hash, List, Set, SortedSet, Value, copy_of, size_of
 from tests.kv.support import START_US, ask, database, run
 
@@ -32,7 +33,7 @@ class Changes(RuleBasedStateMachine):
         self.db = database()
         self.until: dict[bytes, int] = {}
         self.db.on_change = lambda change: self.told.append(change)
-        self.db.before_change = lambda key, item: self.announced.append((key, item))
+        self.db.before_change = lambda _checksum, key, item: self.announced.append((key, item))
         self.told: list[Change] = []
         self.announced: list[tuple[bytes, Item | None]] = []
         self.dirty: set[bytes] = set()
@@ -145,7 +146,8 @@ class Changes(RuleBasedStateMachine):
     @invariant()
     def memory_is_what_the_values_take(self) -> None:
         for key, item in self.db.items.items():
-            assert item.size == len(key) + ITEM_BYTES + size_of(item.value) + DEADLINE_BYTES * (item.expires_us > 0)
+            deadline = DEADLINE_BYTES + len(key) if item.expires_us else 0
+            assert item.size == len(key) + ITEM_BYTES + size_of(item.value) + deadline
             assert size_of(item.value) == size_of(copy_of(item.value))
         assert self.db.memory_bytes == sum(item.size for _, item in self.db.items.items())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from quorate.kv.codec import decode_item, encode_item
+from quorate.kv.codec import encode_row, row_of, value_of
 from quorate.kv.commands import leases
 from quorate.kv.keyspace import SWEPT_MAX, Change, Keyspace
 from quorate.kv.replies import NULL_ARRAY
@@ -25,13 +25,14 @@ NO_LEASE = "NOLEASE there is no such lease, or its time is over"
 
 def contents(db: Keyspace) -> dict[bytes, bytes]:
     """All that is there, deadlines and revisions included."""
-    return {key: encode_item(item) for key, item in db.items.items()}
+    return {key: encode_row(key, item) for key, item in db.items.items()}
 
 
 def restored(db: Keyspace) -> Keyspace:
     """Another node, from a snapshot."""
     other = database(db.time_us)
-    other.load((key, *decode_item(item)) for key, item in reversed(contents(db).items()))
+    rows = [row_of(key, item) for key, item in db.items.items()]
+    other.load((key, value_of(content), *rest) for key, content, *rest in reversed(rows) if content is not None)
     other.revision = db.revision
     return other
 

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from quorate.kv.codec import encode_item
+from quorate.kv.codec import encode_row
 from quorate.kv.replies import NULL_ARRAY
 from tests.kv.clients import Doors, serving
 from tests.kv.routers import apply, copied, opened, settle
@@ -215,4 +215,4 @@ async def test_a_lock_and_its_token_outlive_the_leader() -> None:
         await doors.open(await doors.cluster.start(leader.node_id))
         await doors.cluster.wait_for_convergence()
         keyspaces = [doors.service(node).keyspace for node in doors.cluster.nodes]
-        assert len({encode_item(keyspace.items[b"l"]) for keyspace in keyspaces}) == 1
+        assert len({encode_row(b"l", keyspace.items[b"l"]) for keyspace in keyspaces}) == 1

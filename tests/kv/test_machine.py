@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from quorate.kv import checkpoint, keyspace
+from quorate.kv import checkpoint, keyspace, waiting
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.replies import CommandError
+from quorate.kv.slots import Slots
 from quorate.machine.commands import Command
 from quorate.machine.contract import DiskStateMachine, StateMachine
 from quorate.machine.router import Router
@@ -22,18 +23,23 @@ from tests.machine.support import Ledger, Script, entry
 
 Machines = Mapping[str, StateMachine | DiskStateMachine]
 Open = Callable[..., Router]
-KEYS = [b"key:%d" % number for number in range(40)]
+KEYS = [b"key:%d" % number for number in range(12)]
 SLICE = 0.0
 """Seconds that end behind the first step of a checkpoint."""
 
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (keyspace, checkpoint):
-        monkeypatch.setattr(module, "DIRTY_SLOTS", 4)
-        monkeypatch.setattr(module, "DIRTY_MASK", 3)
-    monkeypatch.setattr(checkpoint, "ROWS_PER_STEP", 2)
-    monkeypatch.setattr(checkpoint, "ROWS_FREED_PER_STEP", 2)
+    """A few keys are to the checkpoints what millions are elsewhere."""
+    monkeypatch.setattr(Slots.__init__, "__defaults__", (8,))
+    for module in (keyspace, waiting):
+        monkeypatch.setattr(module, "SLOT_MASK", 7)
+    monkeypatch.setattr(keyspace, "DIRTY_SLOTS", 4)
+    monkeypatch.setattr(keyspace, "DIRTY_MASK", 3)
+    monkeypatch.setattr(waiting, "SLOTS_PER_STEP", 2)
+    monkeypatch.setattr(KvMachine, "rows_per_segment", 2)
+    monkeypatch.setattr(checkpoint, "SPARE_SEGMENTS", 2)
+    monkeypatch.setattr(checkpoint, "SEGMENTS_FREED_PER_STEP", 1)
     monkeypatch.setattr(checkpoint, "STEPS_OF_FREEING", 3)
 
 
@@ -155,18 +161,27 @@ def test_a_checkpoint_begins_by_itself_when_enough_is_dirty(opened: Open, monkey
     assert router.is_checkpointing
 
 
-def test_a_checkpoint_holds_the_moment_of_its_beginning(opened: Open) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["of what was changed", "of all keys"])
+def test_a_checkpoint_holds_the_moment_of_its_beginning(opened: Open, whole: bool) -> None:
     router = opened({MACHINE: KvMachine()})
-    answer(router, 1, *(f"SET s{number} old" for number in range(9)), "HSET h f old", "RPUSH l old", "SET gone old")
+    if whole:
+        answer(router, 1, "SET first x", "FLUSHALL")
+    answer(router, 2, *(f"SET s{number} old" for number in range(30)), "HSET h f old", "RPUSH l old", "SET gone old")
     router.begin_checkpoint()
     before = router.digest()
     router.flush(SLICE)
-    answer(router, 2, *(f"APPEND s{number} new" for number in range(9)), "HSET h f new", "RPUSH l new", "DEL gone")
-    while router.is_checkpointing:
+    index = 2
+    while (
+        router.is_checkpointing
+    ):  # what was written, what is being written and what is to come changes, again and again
+        index += 1
+        changed = [f"APPEND s{number} new" for number in range(index % 3, 30, 3)]
+        answer(router, index, *changed, f"SET new{index} x", "HSET h f new", "RPUSH l new", "DEL gone", "SET gone new")
         router.flush(SLICE)
+    assert index > 10
     router.close(flush=False)
     router = opened({MACHINE: KvMachine()})
-    assert (router.applied, router.digest()) == (1, before)
+    assert (router.applied, router.digest()) == (2, before)
 
 
 def test_deleted_keys_leave_nothing_in_the_file_in_the_end(opened: Open) -> None:
@@ -180,13 +195,91 @@ def test_deleted_keys_leave_nothing_in_the_file_in_the_end(opened: Open) -> None
     assert keys_of(router) == {}
     answer(router, 3, "SET last x")
     settle(router)
-    assert count(router, "kv") == 1
+    assert count(router, ALL) - count(router, VOID) == 1
 
 
-def count(router: Router, table: str) -> Any:
+ALL = "kv_segment"
+VOID = "kv_segment WHERE number < (SELECT first FROM kv_checkpoint)"
+
+
+def count(router: Router, rows: str) -> Any:
     state = router._state
     assert state is not None
-    return state.connection.execute(f"SELECT count(*) FROM {table}").get
+    return state.connection.execute(f"SELECT count(*) FROM {rows}").get
+
+
+def test_the_newest_row_of_a_key_counts(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET other{number} x" for number in range(20)), "SET back 1", "SET gone 1", "RPUSH l 1")
+    settle(router)
+    answer(router, 2, "SET gone 2", "DEL back", "DEL l")
+    settle(router)
+    answer(router, 3, "DEL gone", "SET back 3", "RPUSH l 3")
+    settle(router)
+    assert count(router, VOID) == 0
+    before = router.digest()
+    router.close(flush=False)
+    router = opened({MACHINE: KvMachine()})
+    assert router.digest() == before
+    assert (answer(router, 4, "MGET gone back", "LLEN l")) == [[None, b"3"], 1]
+
+
+def test_the_file_does_not_grow_with_the_number_of_changes(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    sizes = []
+    for index in range(1, 200):
+        answer(router, index, *(f"SET {number} {index}" for number in range(index % 7, 40, 7)))
+        settle(router)
+        sizes.append(count(router, ALL))
+    assert max(sizes[:100]) > 40  # of two rows each
+    assert max(sizes[100:]) <= max(sizes[:100])
+    assert router.digest() == reopened(router, opened).digest()
+
+
+def test_the_file_does_not_grow_with_the_number_of_changes_to_a_large_value(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SPARE_BYTES", 20_000)
+    monkeypatch.setattr(checkpoint, "SPARE_SEGMENTS", 1000)
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, "SET large " + "x" * 10_000, *(f"SET {number} x" for number in range(9)))
+    for index in range(2, 30):
+        answer(router, index, f"APPEND large {index}")
+        settle(router)
+        assert count(router, ALL) < 15
+    assert router.digest() == reopened(router, opened).digest()
+
+
+def test_a_segment_holds_about_as_many_bytes(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KvMachine, "rows_per_segment", 1000)
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET {number} x" for number in range(500)))
+    settle(router)
+    assert count(router, ALL) < 5
+    answer(router, 2, *(f"SET large{number} {'x' * checkpoint.BYTES_PER_SEGMENT}" for number in range(5)))
+    settle(router)
+    assert count(router, ALL) >= 5
+    assert router.digest() == reopened(router, opened).digest()
+
+
+def reopened(router: Router, opened: Open) -> Router:
+    """The same behind a crash."""
+    router.close(flush=False)
+    return opened({MACHINE: KvMachine()})
+
+
+def test_what_an_unfinished_checkpoint_has_written_does_not_count(opened: Open) -> None:
+    router = opened({MACHINE: KvMachine()})
+    answer(router, 1, *(f"SET {number} old" for number in range(20)))
+    settle(router)
+    before, complete = router.digest(), count(router, ALL)
+    answer(router, 2, *(f"SET {number} new" for number in range(15)))
+    router.begin_checkpoint()
+    for _ in range(5):
+        router.flush(SLICE)
+    assert count(router, ALL) > complete
+    router = reopened(router, opened)
+    assert (router.applied, router.digest(), count(router, ALL)) == (1, before, complete)
 
 
 def test_a_checkpoint_that_began_before_all_keys_were_deleted_has_them(opened: Open) -> None:
@@ -198,8 +291,7 @@ def test_a_checkpoint_that_began_before_all_keys_were_deleted_has_them(opened: O
     answer(router, 2, "APPEND 1 new", "FLUSHALL", "SET 2 new", "SET 3 new", "SET 20 new", "DEL 2")
     while router.is_checkpointing:
         router.flush(SLICE)
-    router.close(flush=False)
-    router = opened({MACHINE: KvMachine()})
+    router = reopened(router, opened)
     assert (router.applied, router.digest()) == (1, before)
 
 
@@ -209,14 +301,14 @@ def test_what_was_deleted_all_at_once_is_gone_behind_a_restart_and_in_time_from_
     settle(router)
     answer(router, 2, "FLUSHALL", "SET 5 new", "SET new x")
     settle(router)
+    assert count(router, VOID) == 50
     for index in range(3, 30):
-        router.close(flush=False)
-        router = opened({MACHINE: KvMachine()})
+        router = reopened(router, opened)
         assert keys_of(router) == {b"5": b"new", b"new": b"x"} | ({b"more": b"x"} if index > 3 else {})
         answer(router, index, "SET more x")
         settle(router)
-    assert count(router, "kv") == 3
-    assert count(router, "kv_checkpoint WHERE freed_before = void_before") == 1
+        assert count(router, VOID) <= max(50 - 3 * (index - 2), 10)
+    assert count(router, ALL) < 20
 
 
 def test_a_snapshot_made_while_the_file_is_freed_is_freed_where_it_is_installed(opened: Open, tmp_path: Path) -> None:
@@ -227,31 +319,20 @@ def test_a_snapshot_made_while_the_file_is_freed_is_freed_where_it_is_installed(
     settle(router)
     index = 3
     answer(router, index, "SET more x")
-    capture = router.capture()  # of a file with void rows, completed by one that has fewer
+    capture = router.capture()  # of a file with void segments, completed by one that has fewer
     while not capture.complete:
         router.flush(SLICE)
     capture.copy_state(tmp_path / "copy")
     capture.close()
+    freed_here = count(router, VOID)
     router = opened(machines_of(mixed=True), "copy", capture.machines)
-    assert count(router, "kv") > 3
-    while count(router, "kv") > 2:
+    assert keys_of(router) == {b"5": b"new", b"more": b"x"}
+    assert count(router, VOID) > freed_here
+    while count(router, ALL) > 10:
         index += 1
         assert index < 30
         answer(router, index, "SET more x")
         settle(router)
-
-
-def test_what_a_checkpoint_replaced_is_kept_until_it_is_complete_and_no_longer(opened: Open) -> None:
-    router = opened({MACHINE: KvMachine()})
-    answer(router, 1, *(f"SET {number} old" for number in range(20)))
-    settle(router)
-    assert count(router, "kv_undo") == 0
-    answer(router, 2, *(f"SET {number} new" for number in range(15)))
-    settle(router)
-    assert count(router, "kv_undo") == 15
-    answer(router, 3, "SET 1 newer")
-    settle(router)
-    assert count(router, "kv_undo") == 1
 
 
 def test_closing_completes_a_checkpoint(opened: Open) -> None:
@@ -304,6 +385,13 @@ def machines_of(*, mixed: bool) -> dict[str, StateMachine | DiskStateMachine]:
     return {MACHINE: KvMachine(), "ledger": Ledger(), "script": Script()} if mixed else {MACHINE: KvMachine()}
 
 
+def first_of(router: Router) -> Any:
+    """The first segment that counts: another one behind each checkpoint of all keys."""
+    state = router._state
+    assert state is not None
+    return state.connection.execute("SELECT first FROM kv_checkpoint").get
+
+
 class Photographed(SqliteState):
     """Keeps an image of the file from each commit: a power loss leaves one of them."""
 
@@ -331,11 +419,12 @@ def test_whatever_commit_a_power_loss_leaves_the_state_is_that_of_the_applied_in
             router.begin_checkpoint()
         for _ in range(rng.randrange(4)):
             router.flush(SLICE)
-    indexes = set()
+    indexes, firsts = set(), set()
     for number, image in enumerate(Photographed.images):
         (tmp_path / f"{number}").write_bytes(image)
         again = opened(machines_of(mixed=False), f"{number}")
         indexes.add(again.applied)
+        firsts.add(first_of(again))
         assert again.digest() == digests[again.applied]
         if number % 10 == 0:  # crashes again and again, in the middle of a checkpoint
             for each in entries[again.applied :]:
@@ -353,6 +442,7 @@ def test_whatever_commit_a_power_loss_leaves_the_state_is_that_of_the_applied_in
             assert again.digest() == digests[-1]
         again.close(flush=False)
     assert len(indexes) > 5
+    assert len(firsts) > 1
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["alone", "with others"])
@@ -364,9 +454,11 @@ def test_a_snapshot_is_that_of_one_index_whatever_is_applied_while_it_is_written
     router = opened(machines_of(mixed=mixed))
     digests, entries = [router.digest()], [random_entry(rng, index, mixed=mixed) for index in range(1, 121)]
     captures = []
+    firsts = set()
     for each in entries:
         router.apply(each)
         digests.append(router.digest())
+        firsts.add(first_of(router))
         for _ in range(rng.randrange(1, 5)):
             router.flush(SLICE)
         if rng.random() < 0.05:
@@ -395,3 +487,4 @@ def test_a_snapshot_is_that_of_one_index_whatever_is_applied_while_it_is_written
         assert other.digest() == digests[-1]
         other.close(flush=False)
     assert taken
+    assert len(firsts) > 1

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.kv.resp.bounds import Bounds, ProtocolError
+from quorate.kv.resp.careful import CarefulParser
 from quorate.kv.resp.reader import RequestReader
 
 TRICKY = [b"", b"GET", b"\r\n", b"\n", b"*2\r\n", b"*99999999", b"\r\n*12345678\r\n", b"$", b"$-1\r\n", b"%1000000000"]
@@ -31,6 +32,24 @@ def read(data: bytes, sizes: list[int], bounds: Bounds | None = None) -> list[li
 @given(REQUESTS, st.lists(st.integers(1, 60), min_size=1, max_size=12))
 def test_requests_come_out_as_they_went_in(requests: list[list[bytes]], sizes: list[int]) -> None:
     assert read(b"".join(map(encoded, requests)), sizes) == requests
+
+
+@settings(max_examples=400, deadline=None)
+@given(REQUESTS, st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(0, 10_000))
+def test_another_reader_goes_on_where_one_stopped(requests: list[list[bytes]], sizes: list[int], seed: int) -> None:
+    data, found, at, turn = b"".join(map(encoded, requests)), [], 0, seed
+    reader: RequestReader | CarefulParser = RequestReader(Bounds())
+    while at < len(data):
+        size = sizes[turn % len(sizes)]
+        found += reader.feed(data[at : at + size])
+        at, turn = at + size, turn + 1
+        if turn % 3 == 0:  # as at RESET, and at the password behind it
+            if isinstance(reader, RequestReader):
+                rest, reader = reader.take_rest(), CarefulParser(Bounds())
+            else:
+                rest, reader = reader.rest, RequestReader(Bounds())
+            found += reader.feed(rest) if rest else ()
+    assert found == requests
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

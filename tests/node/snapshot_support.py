@@ -109,6 +109,24 @@ async def writers(cluster: TestCluster, command: bytes = b"1") -> AsyncIterator[
         await asyncio.wait(tasks)
 
 
+async def catch_up_while_writes_go_on(cluster: TestCluster) -> tuple[int, int]:
+    """Have a follower lag behind the log, and get a snapshot meanwhile; returns its id, and how much is there at least.
+
+    Each write counts as one.
+    """
+    leader = await cluster.wait_for_leader()
+    await write(leader, 5)
+    follower = next(node.node_id for node in cluster.nodes if node is not leader)
+    await cluster.kill(follower)
+    await write_until_cut(cluster)
+    async with writers(cluster) as acknowledged:
+        node = await cluster.start(follower)
+        await asyncio.wait_for(installed(node), 10)
+        await cluster.wait_until(lambda: acknowledged[0] > 200)
+    await cluster.wait_for_convergence()
+    return follower, 105 + acknowledged[0]
+
+
 async def installed(node: Node) -> int:
     async for event in node.events():
         if isinstance(event, SnapshotInstalled):

@@ -33,6 +33,14 @@ async def test_an_object_lives_its_life(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/books/count")).json() == {"count": 0}
 
 
+async def test_what_a_node_says_of_itself_and_what_is_wrong_ends_its_line(client: httpx.AsyncClient) -> None:
+    pages = ["/status", "/health", "/cluster/members", "/cluster/members/1", "/cluster/leader", "/openapi.json"]
+    for path in [*pages, "/nowhere", "/api/nothing", "/cluster/members/9"]:
+        answer = await client.get(path)
+        assert (answer.status_code == 200) is (path in pages)
+        assert answer.content.endswith(b"}\n"), path
+
+
 async def test_a_list_is_paged(client: httpx.AsyncClient) -> None:
     await client.post("/api/books/_bulk", json=[{"title": f"book {number}"} for number in range(5)])
     page = await client.get("/api/books", params={"limit": 2, "offset": 2})

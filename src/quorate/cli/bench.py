@@ -105,13 +105,15 @@ def _print(table: Table, about: str) -> None:
 
 
 def _write(path: Path | None, page: str) -> None:
-    """Raises :class:`ConfigError` if that cannot be done."""
+    """Say where it is. Raises :class:`ConfigError` if that cannot be done."""
     if path is None:
         return
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    typer.echo(f"The table is in {path}.")
 
 
 def _connections(text: str) -> tuple[int, ...]:

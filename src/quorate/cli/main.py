@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,6 +19,7 @@ from quorate.cli.node import node
 from quorate.cli.recover import recover
 from quorate.cli.simulate import simulate
 from quorate.cli.status import status
+from quorate.config_mistakes import WrongSettings
 from quorate.errors import QuorateError, RemovedFromCluster
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ app.command()(recover)
 app.add_typer(members, name="members")
 app.add_typer(bench, name="bench")
 
+_JARGON = re.compile(r"Value error, |, unable to parse string as an? \w+")
 REMOVED = 3
 """The exit code of a node that is no member any more: starting it again is of no use."""
 
@@ -64,17 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "quorate"
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _fail(f"{command}: {message} Try '{command} --help'.", 2)
+        _fail(f"{command}: {_plain(message)} Try '{command} --help'.", code=2)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("quorate: interrupted", 130)
+        _fail("quorate: interrupted", code=130)
     except RemovedFromCluster as error:
-        _fail(f"quorate: {error}", REMOVED)
+        _fail(f"quorate: {error}", code=REMOVED)
+    except WrongSettings as error:
+        _fail(*(f"quorate: {line}" for line in error.lines), code=1)
     except QuorateError as error:
-        _fail(f"quorate: {error}", 1)
+        _fail(f"quorate: {error}", code=1)
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(line: str, code: int) -> None:
-    typer.echo(" ".join(line.split()), err=True)
+def _plain(message: str) -> str:
+    """What the libraries say of a value, as a sentence and without their jargon."""
+    plain = _JARGON.sub("", message).replace("Input should be", "it should be")
+    return plain if plain.endswith((".", "?")) else f"{plain}."
+
+
+def _fail(*lines: str, code: int) -> None:
+    for line in lines:
+        typer.echo(" ".join(line.split()), err=True)
     sys.exit(code)

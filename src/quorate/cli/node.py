@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -16,7 +16,8 @@ import typer
 import uvloop
 
 from quorate.app import load_app
-from quorate.config import NodeConfig, Preset, load_node_config
+from quorate.config import NodeConfig, Preset, load_node_config, unknown_settings
+from quorate.machine.garbage import rare_garbage_collections
 from quorate.node.node import Node
 from quorate.ops.recover import recoveries_told
 from quorate.web.server import NodeServer
@@ -25,10 +26,6 @@ log = logging.getLogger("quorate")
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long the event loop may keep the interpreter once the writer's thread, back from an fsync, wants it."""
-
-GARBAGE_THRESHOLDS = (10_000, 50, 1000)
-"""Objects of each generation before the garbage collector looks at them. A look at all of a million keys' deadlines
-takes 20 ms, in which the node does nothing else."""
 
 
 def node(
@@ -78,6 +75,8 @@ def node(
         stream=sys.stderr,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of itself is no news about the node
+    for line in unknown_settings(os.environ):
+        log.warning("%s", line)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
@@ -89,7 +88,7 @@ async def _serve(settings: NodeConfig) -> None:
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
     asked = _signals()
     await server.start()
-    _spare_the_garbage_collector()
+    rare_garbage_collections()
     log.info("node %d serves http://%s and redis://%s", settings.node_id, settings.address, settings.address)
     _tell_if_alone(server.node, settings)
     try:
@@ -104,13 +103,6 @@ async def _serve(settings: NodeConfig) -> None:
     finally:
         await server.stop_at_once()
         log.info("node %d has stopped", settings.node_id)
-
-
-def _spare_the_garbage_collector() -> None:
-    """What is here by now stays; and what requests leave behind holds no cycles, so that it need not look often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def _tell_if_alone(node: Node, settings: NodeConfig) -> None:

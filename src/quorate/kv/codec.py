@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,29 +13,45 @@ from quorate.kv.replies import NULL_ARRAY, CommandError, NullArray, Pairs, Push,
 from quorate.kv.values import Hash, Lease, List, Lock, Set, SortedSet, Value
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, int, int, bytes | list[bytes | int | float]]).decode
 
 _STRING, _HASH, _LIST, _SET, _SORTED_SET, _LEASE, _LOCK = range(7)
 
+Content = bytes | tuple[int, list[bytes | int | float]]
+"""A string, or the number of another type and what the value consists of."""
+Row = tuple[bytes, Content | None, int, int]
+"""A key, what is there, its revision and its deadline. ``None``: nothing is there."""
 
-def encode_item(item: Item) -> bytes:
-    """For :func:`decode_item`: the type, the revision, the deadline and what the value consists of, as msgpack."""
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
+"""The rows of :func:`encode_rows`. Raises :class:`msgspec.MsgspecError` for what that did not make."""
+
+
+def row_of(key: bytes, item: Item | None) -> Row:
+    """What is at ``key``, as it stays, whatever becomes of the value."""
+    if item is None:
+        return key, None, 0, 0
     value = item.value
-    if type(value) is bytes:
-        return _encode((_STRING, item.revision, item.expires_us, value))
-    kind, parts = _taken_apart(value)
-    return _encode((kind, item.revision, item.expires_us, parts))
+    return key, value if type(value) is bytes else _taken_apart(value), item.revision, item.expires_us
 
 
-def decode_item(data: bytes) -> tuple[Value, int, int]:
-    """Value, revision and deadline. Raises :class:`msgspec.MsgspecError` for what :func:`encode_item` did not make."""
-    kind, revision, expires_us, parts = _decode(data)
-    if kind == _STRING:
-        return parts, revision, expires_us  # type: ignore[return-value]
+def encode_row(key: bytes, item: Item | None) -> bytes:
+    """The row as msgpack."""
+    return _encode(row_of(key, item))
+
+
+def encode_rows(rows: Sequence[Row | msgspec.Raw]) -> bytes:
+    """Rows, some of which :func:`encode_row` has made, as one msgpack array."""
+    return _encode(rows)
+
+
+def value_of(content: Content) -> Value:
+    """What :func:`row_of` took apart. Raises :class:`msgspec.MsgspecError` where no value is of the type."""
+    if isinstance(content, bytes):
+        return content
+    kind, parts = content
     make = _MAKERS.get(kind)
     if make is None:
         raise msgspec.ValidationError(f"no value is of the type {kind}")
-    return make(parts), revision, expires_us
+    return make(parts)
 
 
 def _taken_apart(value: Value) -> tuple[int, list[Any]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -33,6 +34,8 @@ GATHER_SECONDS_MAX = 0.005
 """So long a batch waits at most for the one before it to end. What comes while that is on its way to the disks comes
 along: with many clients that halves the work. Only where a batch takes longer than this, between places that are far
 apart, does it cost time, and then not more."""
+SLICE_SECONDS = 0.005
+"""So long reads are answered at a time, and the requests of a connection begun; then everything else has its turn."""
 HEADER_BYTES = 3
 """What comes before the commands of a batch, at most."""
 
@@ -195,8 +198,15 @@ class Writes:
             self._leave()
 
 
+Read = tuple[Sender[Any], Any, Spec, list[bytes]]
+
+
 class Reads:
-    """Gathers reads: one confirmation serves all that arrived before it was asked for."""
+    """Gathers reads: one confirmation serves all that arrived before it was asked for.
+
+    What takes longer than a slice goes on in the loop's next turns, where senders take turns as well. Those of one
+    sender are answered in their order, by data that never gets older.
+    """
 
     def __init__(
         self, barrier: Callable[[], Coroutine[Any, Any, None]], keyspace: Callable[[], Keyspace], spawn: Spawn
@@ -204,7 +214,9 @@ class Reads:
         self._barrier = barrier
         self._keyspace = keyspace
         self._spawn = spawn
-        self._waiting: list[tuple[Sender[Any], Any, Spec, list[bytes]]] = []
+        self._waiting: list[Read] = []
+        self._late: dict[Sender[Any], deque[Read]] = {}
+        """Confirmed, and waiting for a slice."""
 
     def add(self, sender: Sender[P], place: P, spec: Spec, request: list[bytes]) -> None:
         """One more."""
@@ -221,12 +233,34 @@ class Reads:
             for sender, place, _, _ in reads:
                 sender.failed(place, error, None)
         else:
-            db = self._keyspace()
-            for sender, place, spec, request in reads:
-                if not sender.is_gone:
-                    sender.answered(place, spec.answer(db, request))
+            self._answer(reads)
         for sender in {read[0]: None for read in reads}:
             sender.go_on()
+
+    def _answer(self, reads: Iterable[Read]) -> None:
+        """Answer what fits into a slice, and is not behind what waits for one; put off the rest."""
+        db, late, is_over, ends = self._keyspace(), self._late, False, monotonic() + SLICE_SECONDS
+        for read in reads:
+            sender, place, spec, request = read
+            if is_over or sender in late:
+                self._put_off(read)
+            elif not sender.is_gone:
+                sender.answered(place, spec.answer(db, request))
+                is_over = monotonic() >= ends
+
+    def _put_off(self, read: Read) -> None:
+        if not self._late:
+            asyncio.get_running_loop().call_soon(self._answer_late)
+        self._late.setdefault(read[0], deque()).append(read)
+
+    def _answer_late(self) -> None:
+        """A slice for who has waited longest, whose rest goes to the end."""
+        sender = next(iter(self._late))
+        reads = self._late.pop(sender)
+        if self._late:
+            asyncio.get_running_loop().call_soon(self._answer_late)
+        self._answer(reads)
+        sender.go_on()
 
 
 def as_list(encoded: list[bytes]) -> bytes:

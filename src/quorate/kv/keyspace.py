@@ -12,8 +12,8 @@ from random import Random
 from typing import TypeVar
 
 import msgspec
-from sortedcontainers import SortedList
 
+from quorate.kv.deadlines import DEADLINE_BYTES, Deadlines
 from quorate.kv.discarded import Discarded
 from quorate.kv.replies import WRONG_TYPE, CommandError
 from quorate.kv.slots import SLOT_MASK, Slots
@@ -26,9 +26,7 @@ ITEM_BYTES = OBJECT_BYTES + SLOT_BYTES + 120
 """About what a key takes beside its name and its value."""
 DIRTY_SLOTS = 256
 DIRTY_MASK = DIRTY_SLOTS - 1
-DEADLINE_BYTES = 120
-"""About what a deadline takes."""
-SWEPT_MAX = 500
+SWEPT_MAX = 250
 """So many keys are deleted by one sweep at most, so that it does not hold up what follows."""
 FLUSHED = "flushdb"
 """The event of :meth:`Keyspace.clear`; its key is empty."""
@@ -73,15 +71,15 @@ class Keyspace:
         """Whether none of the other keys that were there at :meth:`take_dirty` is there any more."""
         self.discarded = Discarded()
         """What is large and no more there. Whoever holds the keyspace has it freed."""
-        self.before_change: Callable[[bytes, Item | None], None] | None = None
-        """Told of a key that is about to change, and what is there."""
+        self.before_change: Callable[[int, bytes, Item | None], None] | None = None
+        """Told of a key that is about to change, its checksum before it and what is there behind."""
         self.on_change: Callable[[Change], None] | None = None
         """Told of each change. A revision is of one key, and may have several events."""
         self.told_bytes = 0
         """About how many bytes of keys and values that was told of."""
         self.on_publish: Callable[[bytes, bytes], int] | None = None
         """Told of each message and its channel; answers how many clients of this node got it."""
-        self._deadlines: SortedList[tuple[int, bytes]] = SortedList()
+        self._deadlines = Deadlines()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -208,27 +206,33 @@ class Keyspace:
         self.revision += 1
         self.discarded.add_table(self.items)
         self.discarded.add_table(self.dirty)
-        self.discarded.add(self._deadlines)
-        self.items, self.dirty, self._deadlines = Slots(), Slots(DIRTY_SLOTS), SortedList()
+        self.discarded.add(self._deadlines.entries)
+        self.items, self.dirty, self._deadlines = Slots(), Slots(DIRTY_SLOTS), Deadlines()
         self.memory_bytes = 0
         self.cleared = True
         self._tell(FLUSHED, b"")
 
     def load(self, rows: Iterable[tuple[bytes, Value, int, int]]) -> None:
-        """Have what a snapshot says where nothing is: key, value, revision and deadline. That is no change."""
+        """Have what a file says where nothing is: key, value, revision and deadline. That is no change.
+
+        Of a key that comes several times the first row counts.
+        """
         slots, deadlines = self.items.slots, []
         count = memory_bytes = 0
         for key, value, revision, expires_us in rows:
-            size = len(key) + ITEM_BYTES + size_of(value)
+            slot = slots[crc_hqx(key, 0) & SLOT_MASK]
+            if key in slot:
+                continue
+            size = len(key) + ITEM_BYTES + (len(value) + OBJECT_BYTES if type(value) is bytes else size_of(value))
             if expires_us:
-                size += DEADLINE_BYTES
+                size += DEADLINE_BYTES + len(key)
                 deadlines.append((expires_us, key))
             memory_bytes += size
-            slots[crc_hqx(key, 0) & SLOT_MASK][key] = Item(value, revision, expires_us, size)
+            slot[key] = Item(value, revision, expires_us, size)
             count += 1
         self.items.count += count
         self.memory_bytes += memory_bytes
-        self._deadlines.update(deadlines)
+        self._deadlines = Deadlines(deadlines)
 
     def take_dirty(self) -> Slots[None]:
         """The keys that were changed since the last time."""
@@ -246,7 +250,7 @@ class Keyspace:
         if item is not None and type(item.value) is not bytes and value is not None and type(value) not in CLAIMS:
             self.check_plain(key)
         if self.before_change is not None:
-            self.before_change(key, item)
+            self.before_change(checksum, key, item)
         self.revision += 1
         dirty = self.dirty.slots[checksum & DIRTY_MASK]
         if key not in dirty:
@@ -266,7 +270,7 @@ class Keyspace:
         value = item.value
         size = len(key) + ITEM_BYTES + (len(value) + OBJECT_BYTES if type(value) is bytes else size_of(value))
         if item.expires_us:
-            size += DEADLINE_BYTES
+            size += DEADLINE_BYTES + len(key)
         self.memory_bytes += size - item.size
         item.size = size
         if self.on_change is not None:
@@ -288,7 +292,7 @@ class Keyspace:
         del self.items[key]
         self.memory_bytes -= item.size
         if item.expires_us:
-            self._deadlines.remove((item.expires_us, key))
+            self._deadlines.remove(item.expires_us, key)
 
     def _tell(self, event: str, key: bytes) -> None:
         if self.on_change is not None:
@@ -300,9 +304,9 @@ class Keyspace:
     def _set_deadline(self, key: bytes, item: Item, expires_us: int) -> None:
         if item.expires_us != expires_us:
             if item.expires_us:
-                self._deadlines.remove((item.expires_us, key))
+                self._deadlines.remove(item.expires_us, key)
             if expires_us:
-                self._deadlines.add((expires_us, key))
+                self._deadlines.add(expires_us, key)
             item.expires_us = expires_us
 
     @property
@@ -313,11 +317,11 @@ class Keyspace:
     @property
     def next_deadline_us(self) -> int:
         """When the next key has to be swept; 0 if none has a deadline."""
-        return self._deadlines[0][0] if self._deadlines else 0
+        return self._deadlines.first[0] if self._deadlines else 0
 
     def sweep(self) -> int:
         """Delete keys whose time is over, as many as one entry may; returns how many."""
         size = len(self.items)  # a lease takes its keys along
         while size - len(self.items) < SWEPT_MAX and 0 < self.next_deadline_us <= self.time_us:
-            self.delete(self._deadlines[0][1], "expired")
+            self.delete(self._deadlines.first[1], "expired")
         return size - len(self.items)

@@ -10,12 +10,13 @@ import msgspec
 
 import quorate.kv.commands  # noqa: F401  (declares them)
 from quorate.errors import StorageError
-from quorate.kv.checkpoint import DIRTY_KEYS, TABLES, Checkpoints
-from quorate.kv.codec import encode_item, from_portable, to_portable
+from quorate.kv.checkpoint import DIRTY_KEYS, ROWS_PER_SEGMENT, Checkpoints
+from quorate.kv.codec import encode_row, from_portable, to_portable
 from quorate.kv.feed import Feed
 from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COMMANDS, Arguments
 from quorate.kv.replies import CommandError, Reply
+from quorate.kv.segments import TABLES
 from quorate.machine.contract import ApplyContext, CachedStateMachine, Rows
 from quorate.machine.digest import Hash
 from quorate.machine.sqlite import SqliteState
@@ -26,7 +27,7 @@ MACHINE = "kv"
 """The machine's name."""
 
 COMMANDS_UNCOVERED = 250_000
-"""So many commands behind the last checkpoint are worth the next: a restart applies them again, in about a second."""
+"""So many commands behind the last checkpoint are worth the next: a restart applies them again in less than a second."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_requests = msgspec.msgpack.Decoder(list[list[bytes]]).decode
@@ -36,6 +37,8 @@ class KvMachine(CachedStateMachine):
     """Applies requests to a :class:`Keyspace`. ``keyspace`` is another one behind each :meth:`open`."""
 
     local_tables = TABLES
+    rows_per_segment = ROWS_PER_SEGMENT
+    """See :class:`Checkpoints`; for tests."""
 
     def __init__(self, wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
         """By ``wall_clock_us`` reads tell the time that is left; nothing else depends on it."""
@@ -51,10 +54,10 @@ class KvMachine(CachedStateMachine):
         self._checkpoints: Checkpoints | None = None
 
     def open(self, state: SqliteState) -> None:
-        """Load the keys: about a second and a half for a million."""
+        """Load the keys: about a second for a million."""
         keyspace = Keyspace()
         keyspace.on_change, keyspace.on_publish = self.keyspace.on_change, self.keyspace.on_publish
-        self._checkpoints = Checkpoints(state, keyspace)
+        self._checkpoints = Checkpoints(state, keyspace, self.rows_per_segment)
         self.keyspace = keyspace
         if self.after_open is not None:
             self.after_open()
@@ -137,4 +140,4 @@ class KvMachine(CachedStateMachine):
         keyspace = self.keyspace
         digest.update(_encode((keyspace.revision, keyspace.time_us)))
         for key, item in keyspace.items.items():
-            digest.update(_encode((key, encode_item(item))))
+            digest.update(encode_row(key, item))

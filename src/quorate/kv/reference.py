@@ -7,27 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import quorate.kv.server.service  # noqa: F401 (declares the commands on connections)
-from quorate.kv.registry import COMMANDS
-from quorate.kv.server.session import SESSION_COMMANDS
+from quorate.kv.server.catalog import catalog
 
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
-CONNECTION = "connection"
 _OURS = "QUORATE."
 
 
 def reference() -> str:
     """All commands that clients may send, in Markdown, by groups."""
     groups: dict[str, list[tuple[str, str, str]]] = {}
-    for spec in COMMANDS.values():
-        if not spec.internal:
-            kind = "write" if spec.write else "read"
-            groups.setdefault(spec.group, []).append((spec.name.decode(), kind, spec.summary))
-    for name, known in SESSION_COMMANDS.items():
-        if name not in COMMANDS:
-            groups.setdefault(CONNECTION, []).append((name.decode(), "", known.summary))
-    count = sum(map(len, groups.values()))
+    listed = catalog()
+    for command in listed.values():
+        kind = "write" if "write" in command.flags else "read" if "readonly" in command.flags else ""
+        groups.setdefault(command.group, []).append((command.name.decode(), kind, command.summary))
     tables = "\n\n".join("\n".join(_table(group, sorted(groups[group]))) for group in sorted(groups))
-    return f"{count} commands.\n\n{tables}\n"
+    return f"{len(listed)} commands.\n\n{tables}\n"
 
 
 def _table(group: str, rows: list[tuple[str, str, str]]) -> Iterator[str]:

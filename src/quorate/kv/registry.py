@@ -19,6 +19,7 @@ Arguments = Sequence[bytes]
 Handler = Callable[["Keyspace", Arguments], Reply]
 Check = Callable[[Arguments], object]
 Weigh = Callable[["Keyspace", Arguments], int]
+Frees = Callable[[Arguments], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ class Spec:
     """Whether a client waits for what it asks for, outside of transactions: then the connection sees to it."""
     weigh: Weigh | None = None
     """About how many bytes it copies beside its arguments: see :mod:`quorate.kv.weights`."""
+    freeing: bool | Frees = False
+    """Whether it is for having less, or no more, and so is carried out where there is no more memory: always, or with
+    some arguments."""
 
     def check_arguments(self, arguments: Arguments) -> None:
         """Raises :class:`CommandError` for what can be told without the data."""
@@ -81,6 +85,10 @@ class Spec:
             raise CommandError(f"ERR wrong number of arguments for '{self.name.decode().lower()}' command")
         if self.check is not None:
             self.check(arguments)
+
+    def is_freeing(self, arguments: Arguments) -> bool:
+        """Whether it is, with arguments that were checked."""
+        return self.freeing if isinstance(self.freeing, bool) else self.freeing(arguments)
 
     def answer(self, keyspace: Keyspace, arguments: Arguments) -> Reply:
         """The reply to a read, be it an error."""
@@ -110,6 +118,7 @@ def command(
     internal: bool = False,
     blocking: bool = False,
     weigh: Weigh | None = None,
+    freeing: bool | Frees = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the function below as the command ``name``. Its docstring's first line is the summary in the docs."""
 
@@ -117,7 +126,7 @@ def command(
         encoded = name.encode()
         assert encoded not in COMMANDS, name
         summary = (handler.__doc__ or "").partition("\n")[0]
-        spec = Spec(encoded, arity, group, summary, write, keys, handler, check, internal, blocking, weigh)
+        spec = Spec(encoded, arity, group, summary, write, keys, handler, check, internal, blocking, weigh, freeing)
         COMMANDS[encoded] = spec
         if not (internal or blocking):
             PLAIN_COMMANDS[encoded] = spec

@@ -275,6 +275,11 @@ class Router:
         """Whether a checkpoint is under way: each :meth:`flush` writes a bit of it."""
         return self._flushing is not None and self._flushing.is_checkpointing
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next checkpoint is due before the one under way is written."""
+        return self._flushing is not None and self._flushing.is_behind
+
     def begin_checkpoint(self) -> bool:
         """Begin a checkpoint, unless one is under way or nothing was applied since; returns whether it did."""
         self._check_working()

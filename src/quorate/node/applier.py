@@ -11,13 +11,15 @@ from quorate.machine.capture import Capture
 from quorate.machine.router import Router
 from quorate.raft.entry import Entry
 
-APPLY_SLICE_SECONDS = 0.004
+APPLY_SLICE_SECONDS = 0.003
 """Applying yields to the event loop after this long."""
 FLUSH_SECONDS = 0.05
 CHECKPOINT_PAUSE_SECONDS = 0.01
 """While a checkpoint is under way, a bit of it is written this often."""
 FLUSH_COMMANDS = 2_000
 """Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
+FLUSH_COMMANDS_BEHIND = 500
+"""The same where a checkpoint is due while the last is not written yet: what is applied must not outrun it for ever."""
 
 
 class Applier:
@@ -28,15 +30,20 @@ class Applier:
         router: Router,
         applied_index: int,
         *,
+        replay_to: int,
         on_applied: Callable[[Entry, list[object]], None],
         on_progress: Callable[[bool], None],
         failing_loudly: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """``on_applied`` is called for each entry with its outcomes; ``on_progress`` behind each slice, with
-        whether the batch is done; ``failing_loudly`` guards whatever runs on its own.
+        """``replay_to`` is the index up to which a log from before this start goes: meanwhile no checkpoint begins.
+
+        ``on_applied`` is called for each entry with its outcomes; ``on_progress`` behind each slice, with whether
+        the batch is done; ``failing_loudly`` guards whatever runs on its own.
         """
         self.applied_index = applied_index
         self._router = router
+        self._replay_to = replay_to
+        router.begins_checkpoints = not self._is_replaying
         self._on_applied = on_applied
         self._on_progress = on_progress
         self._failing_loudly = failing_loudly
@@ -50,12 +57,17 @@ class Applier:
         self._in_place.set()
         self._flush_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def _is_replaying(self) -> bool:
+        return self.applied_index < self._replay_to
+
     def apply(self, entries: Sequence[Entry]) -> None:
         """Apply ``entries``, now or, where they are many or applying is paused, bit by bit."""
         if self._paused:
             self._backlog = entries
             return
         slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
+        was_replaying = self._is_replaying
         done = 0
         for entry in entries:
             outcomes = self._router.apply(entry)
@@ -65,6 +77,8 @@ class Applier:
             if self._loop.time() > slice_ends:
                 break
         self._backlog = entries[done:]
+        if was_replaying and not self._is_replaying:
+            self._router.begins_checkpoints = True
         if self._backlog:
             self._loop.call_soon(self._go_on)
         self._on_progress(not self._backlog)
@@ -92,7 +106,7 @@ class Applier:
 
     def begin_checkpoint(self) -> None:
         """Have the machines that keep their state in memory write it, bit by bit, unless there is nothing to write."""
-        if not self._stopped and not self.suspended:
+        if not self._stopped and not self.suspended and not self._is_replaying:
             with self._failing_loudly():
                 self._router.begin_checkpoint()
             self._plan_flush()
@@ -104,7 +118,7 @@ class Applier:
             while self._router.is_checkpointing:
                 await self._checkpoint_step()
         finally:
-            self._router.begins_checkpoints = True
+            self._router.begins_checkpoints = not self._is_replaying
 
     async def until_complete(self, capture: Capture) -> None:
         """Return when all of the capture is there. Raises :class:`StorageError` if it cannot be completed."""
@@ -139,7 +153,7 @@ class Applier:
         self._in_place.set()
 
     def _plan_flush(self) -> None:
-        if self._router.unflushed >= FLUSH_COMMANDS:
+        if self._router.unflushed >= (FLUSH_COMMANDS_BEHIND if self._router.is_behind else FLUSH_COMMANDS):
             self._flush()
         if self._flush_timer is None and not (self._paused or self._stopped):
             if self._router.is_checkpointing:

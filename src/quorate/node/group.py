@@ -113,6 +113,7 @@ class Group:
         self.applier = Applier(
             router,
             core.log.applied,
+            replay_to=core.log.last_index,
             on_applied=self._placement.applied,
             on_progress=self._progressed,
             failing_loudly=self.failing_loudly,

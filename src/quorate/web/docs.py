@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from quorate._version import __version__
 from quorate.app import App
 from quorate.models.openapi import describe
+from quorate.web.answers import JSONLine
 from quorate.web.openapi import OPERATIONS
 
 _PAGE = """<!doctype html>
@@ -36,8 +37,8 @@ def docs_routes(app: App) -> list[Route | Mount]:
     description["paths"] = {**description["paths"], **OPERATIONS}
     page = _PAGE.format(title=app.title)
 
-    async def openapi(request: Request) -> JSONResponse:
-        return JSONResponse(description)
+    async def openapi(request: Request) -> Response:
+        return JSONLine(description)
 
     async def docs(request: Request) -> HTMLResponse:
         return HTMLResponse(page)

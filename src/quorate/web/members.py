@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from quorate.config import NODE_ID_MAX
@@ -23,6 +23,7 @@ from quorate.models.http import RequestError, finding
 from quorate.node.node import Node
 from quorate.node.operations import PRIORITY_MAX
 from quorate.node.status import MembershipStatus
+from quorate.web.answers import JSONLine
 from quorate.web.problems import NOT_APPLIED, Problem, problem_of
 
 BODY_BYTES_MAX = 64 * 1024
@@ -115,7 +116,7 @@ class MembersPages:
 
     async def _leader(self, request: Request) -> Response:
         leader = self._node.leader
-        return JSONResponse({"leader": leader, "leader_address": self._node.leader_address})
+        return JSONLine({"leader": leader, "leader_address": self._node.leader_address})
 
     # -- changing ----------------------------------------------------------------------------------------
 
@@ -144,7 +145,7 @@ class MembersPages:
         body = await _read(request, NewLeader, may_be_empty=True)
         leader = await self._node.members.transfer(body.node_id)
         address = next((member.address for member in self._node.members if member.node_id == leader), None)
-        return JSONResponse({"leader": leader, "leader_address": address})
+        return JSONLine({"leader": leader, "leader_address": address})
 
     async def _change(
         self, request: Request, change: Callable[..., Awaitable[int]], *arguments: Any, **named: Any
@@ -185,7 +186,7 @@ def _tagged(
     document: dict[str, Any], index: int | None = None, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     tag = document["configuration_index"] if index is None else index
-    return JSONResponse(document, status, {"etag": f'"{tag}"', **(headers or {})})
+    return JSONLine(document, status, {"etag": f'"{tag}"', **(headers or {})})
 
 
 def _expected_index(request: Request) -> int | None:

@@ -45,11 +45,10 @@ class Problem:
     headers: Headers = ()
 
     def body(self) -> bytes:
-        """The JSON document."""
+        """The JSON document, and the end of its line: for who reads it with curl."""
         title = self.title or HTTPStatus(self.status).phrase
-        return msgspec.json.encode(
-            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.members}
-        )
+        document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.members}
+        return msgspec.json.encode(document) + b"\n"
 
     async def send(self, send: Send) -> None:
         """Send it as the response."""

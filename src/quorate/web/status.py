@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from quorate._version import __version__
 from quorate.app import App
 from quorate.errors import NodeStopped, ReadUnavailable
 from quorate.node.node import Node
+from quorate.web.answers import JSONLine
 from quorate.web.problems import Problem, problem_of
 
 HEALTH_SECONDS_MAX = 1.0
@@ -36,9 +37,9 @@ class StatusPages:
         report["version"] = __version__
         return report
 
-    async def status(self, request: Request) -> JSONResponse:
+    async def status(self, request: Request) -> Response:
         """``GET /status``: always 200, also while the node is joining or has lost its leader."""
-        return JSONResponse(self.report())
+        return JSONLine(self.report())
 
     async def health(self, request: Request) -> Response:
         """``GET /health``: 200 if this node could serve a strong read just now, which takes a leader, a quorum
@@ -49,7 +50,7 @@ class StatusPages:
             await self._node.read_barrier(timeout=HEALTH_SECONDS_MAX)
         except ReadUnavailable as error:
             return self._unhealthy(error).as_response()
-        return JSONResponse({"status": "ok", "node_id": self._node.node_id, "leader": self._node.leader})
+        return JSONLine({"status": "ok", "node_id": self._node.node_id, "leader": self._node.leader})
 
     def _unhealthy(self, error: ReadUnavailable) -> Problem:
         problem, addresses = problem_of(error), self._node.status.other_cluster_at

@@ -58,13 +58,13 @@ def _from_first(db: Keyspace, arguments: Arguments, kind: type[List | SortedSet]
     return NULL_ARRAY
 
 
-@command("BLPOP", -3, group="list", write=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
+@command("BLPOP", -3, group="list", write=True, freeing=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
 def blpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the first element of the first list that has one, or wait for one."""
     return _from_first(db, arguments, List, lpop)
 
 
-@command("BRPOP", -3, group="list", write=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
+@command("BRPOP", -3, group="list", write=True, freeing=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
 def brpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the last element of the first list that has one, or wait for one."""
     return _from_first(db, arguments, List, rpop)
@@ -82,25 +82,38 @@ def brpoplpush(db: Keyspace, arguments: Arguments) -> Reply:
     return rpoplpush(db, _plain(b"RPOPLPUSH", arguments))
 
 
-@command("BLMPOP", -5, group="list", write=True, keys=COUNTED_BEHIND_TIMEOUT, check=_check("LMPOP"), blocking=True)
+@command(
+    "BLMPOP",
+    -5,
+    group="list",
+    write=True,
+    freeing=True,
+    keys=COUNTED_BEHIND_TIMEOUT,
+    check=_check("LMPOP"),
+    blocking=True,
+)
 def blmpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take elements from the first of several lists that is there, or wait for one."""
     return lmpop(db, _plain(b"LMPOP", arguments))
 
 
-@command("BZPOPMIN", -3, group="sorted-set", write=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
+@command(
+    "BZPOPMIN", -3, group="sorted-set", write=True, freeing=True, keys=FIRST_KEYS, check=_check(None), blocking=True
+)
 def bzpopmin(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the member with the lowest score of the first sorted set that has one, or wait for one."""
     return _from_first(db, arguments, SortedSet, zpopmin)
 
 
-@command("BZPOPMAX", -3, group="sorted-set", write=True, keys=FIRST_KEYS, check=_check(None), blocking=True)
+@command(
+    "BZPOPMAX", -3, group="sorted-set", write=True, freeing=True, keys=FIRST_KEYS, check=_check(None), blocking=True
+)
 def bzpopmax(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the member with the highest score of the first sorted set that has one, or wait for one."""
     return _from_first(db, arguments, SortedSet, zpopmax)
 
 
-@command("BZMPOP", -5, group="sorted-set", write=True, keys=COUNTED_BEHIND_TIMEOUT, check=_check("ZMPOP"),
+@command("BZMPOP", -5, group="sorted-set", write=True, freeing=True, keys=COUNTED_BEHIND_TIMEOUT, check=_check("ZMPOP"),
          blocking=True)  # fmt: skip
 def bzmpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take members from the first of several sorted sets that is there, or wait for one."""

@@ -33,7 +33,7 @@ def expire_arguments(arguments: Arguments) -> tuple[Expiry, set[bytes]]:
     return expiry(UNIT_OF[name], arguments[2], name.decode().lower(), least=INTEGER_MIN), conditions
 
 
-@command("EXPIRE", -3, group="generic", write=True, check=expire_arguments)
+@command("EXPIRE", -3, group="generic", write=True, freeing=True, check=expire_arguments)
 def expire(db: Keyspace, arguments: Arguments) -> Reply:
     """Have a key deleted in some seconds."""
     key, (wanted, conditions) = arguments[1], expire_arguments(arguments)
@@ -56,25 +56,25 @@ def expire(db: Keyspace, arguments: Arguments) -> Reply:
     return 1
 
 
-@command("PEXPIRE", -3, group="generic", write=True, check=expire_arguments)
+@command("PEXPIRE", -3, group="generic", write=True, freeing=True, check=expire_arguments)
 def pexpire(db: Keyspace, arguments: Arguments) -> Reply:
     """Have a key deleted in some milliseconds."""
     return expire(db, arguments)
 
 
-@command("EXPIREAT", -3, group="generic", write=True, check=expire_arguments)
+@command("EXPIREAT", -3, group="generic", write=True, freeing=True, check=expire_arguments)
 def expireat(db: Keyspace, arguments: Arguments) -> Reply:
     """Have a key deleted at a time, in seconds since 1970."""
     return expire(db, arguments)
 
 
-@command("PEXPIREAT", -3, group="generic", write=True, check=expire_arguments)
+@command("PEXPIREAT", -3, group="generic", write=True, freeing=True, check=expire_arguments)
 def pexpireat(db: Keyspace, arguments: Arguments) -> Reply:
     """Have a key deleted at a time, in milliseconds since 1970."""
     return expire(db, arguments)
 
 
-@command("PERSIST", 2, group="generic", write=True)
+@command("PERSIST", 2, group="generic", write=True, freeing=True)
 def persist(db: Keyspace, arguments: Arguments) -> Reply:
     """Have a key live on without a deadline."""
     item = db.find(arguments[1])

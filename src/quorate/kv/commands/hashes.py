@@ -72,7 +72,7 @@ def hgetall(db: Keyspace, arguments: Arguments) -> Reply:
     return dict(_fields(db, arguments))
 
 
-@command("HDEL", -3, group="hash", write=True)
+@command("HDEL", -3, group="hash", write=True, freeing=True)
 def hdel(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete fields; answer how many were there."""
     key = arguments[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from quorate.kv.arguments import integer, integer_or_none, keyword, shown, syntax_error
+from quorate.kv.help import help_lines
 from quorate.kv.keyspace import Item, Keyspace
 from quorate.kv.registry import Arguments, Keys, command
 from quorate.kv.replies import CommandError, Reply
@@ -63,8 +64,23 @@ ASPECTS: dict[bytes, Callable[[Item], Reply]] = {
 }
 
 
+OBJECT_HELP = {
+    "ENCODING <key>": "How Redis would keep the value.",
+    "FREQ <key>": "An error: how often keys are used is not kept.",
+    "IDLETIME <key>": "0: when keys were used is not kept.",
+    "REFCOUNT <key>": "1: values are not shared.",
+}
+MEMORY_HELP = {"USAGE <key> [SAMPLES <count>]": "About how many bytes a key and its value take."}
+
+
+def _asks_for_help(arguments: Arguments) -> bool:
+    return len(arguments) == 2 and keyword(arguments[1]) == b"HELP"
+
+
 def check_object(arguments: Arguments) -> None:
     """Raises if it asks for what there is not."""
+    if _asks_for_help(arguments):
+        return
     _check_subcommand(arguments, ASPECTS)
     if len(arguments) != 3:
         raise _wrong_arity(arguments)
@@ -83,12 +99,16 @@ def _wrong_arity(arguments: Arguments) -> CommandError:
 @command("OBJECT", -2, group="generic", keys=Keys(2, 2), check=check_object)
 def object_(db: Keyspace, arguments: Arguments) -> Reply:
     """How a value is kept: its ENCODING, REFCOUNT, IDLETIME or FREQ; null if there is none."""
+    if _asks_for_help(arguments):
+        return help_lines("OBJECT", OBJECT_HELP)
     item = db.find(arguments[2])
     return None if item is None else ASPECTS[keyword(arguments[1])](item)
 
 
 def check_memory(arguments: Arguments) -> None:
     """Raises if it asks for what there is not."""
+    if _asks_for_help(arguments):
+        return
     _check_subcommand(arguments, (b"USAGE",))
     if len(arguments) < 3:
         raise _wrong_arity(arguments)
@@ -100,5 +120,7 @@ def check_memory(arguments: Arguments) -> None:
 @command("MEMORY", -2, group="server", keys=Keys(2, 2), check=check_memory)
 def memory(db: Keyspace, arguments: Arguments) -> Reply:
     """About how many bytes a key and its value take; null if there is none."""
+    if _asks_for_help(arguments):
+        return help_lines("MEMORY", MEMORY_HELP)
     item = db.find(arguments[2])
     return None if item is None else item.size

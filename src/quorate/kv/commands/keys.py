@@ -28,13 +28,13 @@ from quorate.kv.values import copy_of, type_name
 RANDOM_TRIES_MAX = 100
 
 
-@command("DEL", -2, group="generic", write=True, keys=ALL_KEYS)
+@command("DEL", -2, group="generic", write=True, freeing=True, keys=ALL_KEYS)
 def del_(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete keys; returns how many there were."""
     return sum(map(db.delete, arguments[1:]))
 
 
-@command("UNLINK", -2, group="generic", write=True, keys=ALL_KEYS)
+@command("UNLINK", -2, group="generic", write=True, freeing=True, keys=ALL_KEYS)
 def unlink(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete keys; returns how many there were."""
     return del_(db, arguments)
@@ -66,7 +66,7 @@ def rename_to(db: Keyspace, key: bytes, target: bytes) -> None:
     db.put(target, item.value, "rename_to", expires_us=item.expires_us)
 
 
-@command("RENAME", 3, group="generic", write=True, keys=Keys(1, 2))
+@command("RENAME", 3, group="generic", write=True, freeing=True, keys=Keys(1, 2))
 def rename(db: Keyspace, arguments: Arguments) -> Reply:
     """Give what is at a key another name, whatever had it."""
     key, target = arguments[1], arguments[2]
@@ -195,14 +195,14 @@ def check_flush(arguments: Arguments) -> None:
         raise syntax_error()
 
 
-@command("FLUSHDB", -1, group="server", write=True, keys=NO_KEYS, check=check_flush)
+@command("FLUSHDB", -1, group="server", write=True, freeing=True, keys=NO_KEYS, check=check_flush)
 def flushdb(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete all keys."""
     db.clear()
     return OK
 
 
-@command("FLUSHALL", -1, group="server", write=True, keys=NO_KEYS, check=check_flush)
+@command("FLUSHALL", -1, group="server", write=True, freeing=True, keys=NO_KEYS, check=check_flush)
 def flushall(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete all keys; there is one database only."""
     return flushdb(db, arguments)

@@ -123,7 +123,11 @@ def check_lease(arguments: Arguments) -> None:
         _ttl(arguments)
 
 
-@command("QUORATE.LEASE", -3, group="coordination", write=True, keys=Keys(2, 2), check=check_lease)
+def _is_freeing(arguments: Arguments) -> bool:
+    return keyword(arguments[1]) in (b"KEEPALIVE", b"REVOKE", b"DETACH")
+
+
+@command("QUORATE.LEASE", -3, group="coordination", write=True, freeing=_is_freeing, keys=Keys(2, 2), check=check_lease)
 def lease_(db: Keyspace, arguments: Arguments) -> Reply:
     """GRANT name ms, KEEPALIVE name, REVOKE name, ATTACH name key [key …], DETACH name key [key …]."""
     return SUBCOMMANDS[keyword(arguments[1])][1](db, arguments)

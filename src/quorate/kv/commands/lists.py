@@ -79,13 +79,13 @@ def _pop(db: Keyspace, arguments: Arguments, *, left: bool) -> Reply:
     return _taken(db, key, count, left=left) if count else []
 
 
-@command("LPOP", -2, group="list", write=True, check=_check_pop)
+@command("LPOP", -2, group="list", write=True, freeing=True, check=_check_pop)
 def lpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the first element, or up to a count of them."""
     return _pop(db, arguments, left=True)
 
 
-@command("RPOP", -2, group="list", write=True, check=_check_pop)
+@command("RPOP", -2, group="list", write=True, freeing=True, check=_check_pop)
 def rpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the last element, or up to a count of them."""
     return _pop(db, arguments, left=False)
@@ -146,7 +146,7 @@ def lset(db: Keyspace, arguments: Arguments) -> Reply:
     return OK
 
 
-@command("LREM", 4, group="list", write=True, check=_index)
+@command("LREM", 4, group="list", write=True, freeing=True, check=_index)
 def lrem(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove elements that equal one: the first so many, the last so many if negative, all if 0."""
     key, count, element = arguments[1], _index(arguments), arguments[3]
@@ -170,7 +170,7 @@ def _without(elements: Iterator[bytes], unwanted: bytes, times: int) -> Iterator
             yield element
 
 
-@command("LTRIM", 4, group="list", write=True, check=_bounds)
+@command("LTRIM", 4, group="list", write=True, freeing=True, check=_bounds)
 def ltrim(db: Keyspace, arguments: Arguments) -> Reply:
     """Keep only the elements from one index to another."""
     key, bounds = arguments[1], _bounds(arguments)
@@ -299,7 +299,7 @@ def _pop_many(arguments: Arguments) -> tuple[Arguments, bool, int]:
     return pop_many(arguments, SIDES)
 
 
-@command("LMPOP", -4, group="list", write=True, keys=COUNTED_KEYS, check=_pop_many)
+@command("LMPOP", -4, group="list", write=True, freeing=True, keys=COUNTED_KEYS, check=_pop_many)
 def lmpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take elements from the first of several lists that is there."""
     keys, left, count = _pop_many(arguments)

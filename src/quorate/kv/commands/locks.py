@@ -61,7 +61,7 @@ def renewal(arguments: Arguments) -> Expiry:
     return expiry(b"PX", arguments[3], "quorate.renew")
 
 
-@command("QUORATE.RENEW", 4, group="coordination", write=True, check=renewal)
+@command("QUORATE.RENEW", 4, group="coordination", write=True, freeing=True, check=renewal)
 def renew(db: Keyspace, arguments: Arguments) -> Reply:
     """Hold a lock for some milliseconds from now on; returns 1, or 0 if it is not held with this token any more."""
     name = arguments[1]
@@ -77,7 +77,7 @@ def check_token(arguments: Arguments) -> None:
     integer_from(arguments[2], 1, NOT_A_TOKEN)
 
 
-@command("QUORATE.UNLOCK", 3, group="coordination", write=True, check=check_token)
+@command("QUORATE.UNLOCK", 3, group="coordination", write=True, freeing=True, check=check_token)
 def unlock(db: Keyspace, arguments: Arguments) -> Reply:
     """Give a lock back; returns 1, or 0 if it is not held with this token any more."""
     name = arguments[1]
@@ -105,7 +105,13 @@ def _fenced_weight(db: Keyspace, arguments: Arguments) -> int:
     return spec.weigh(db, inner) if spec.weigh is not None else 0
 
 
-@command("QUORATE.FENCED", -4, group="coordination", write=True, check=check_fenced, weigh=_fenced_weight)
+def _is_freeing(arguments: Arguments) -> bool:
+    spec, inner = inner_write(arguments, 3)
+    return spec.is_freeing(inner)
+
+
+@command("QUORATE.FENCED", -4, group="coordination", write=True, freeing=_is_freeing, check=check_fenced,
+         weigh=_fenced_weight)  # fmt: skip
 def fenced(db: Keyspace, arguments: Arguments) -> Reply:
     """Carry out a write only while a lock is held with this token; otherwise an error, and nothing changes."""
     if not held_with(db, arguments[1], arguments[2]):

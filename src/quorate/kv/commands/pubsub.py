@@ -7,7 +7,7 @@ from quorate.kv.registry import NO_KEYS, Arguments, command
 from quorate.kv.replies import Receivers, Reply
 
 
-@command("PUBLISH", 3, group="pubsub", write=True, keys=NO_KEYS)
+@command("PUBLISH", 3, group="pubsub", write=True, freeing=True, keys=NO_KEYS)
 def publish(db: Keyspace, arguments: Arguments) -> Reply:
     """Send a message to the subscribers of a channel on all nodes; answers how many on this one got it."""
     return Receivers(0 if db.on_publish is None else db.on_publish(arguments[1], arguments[2]))

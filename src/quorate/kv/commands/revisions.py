@@ -86,7 +86,7 @@ def check_cad(arguments: Arguments) -> None:
     integer_from(arguments[2], 0, NOT_A_REVISION)
 
 
-@command("QUORATE.CAD", 3, group="coordination", write=True, check=check_cad)
+@command("QUORATE.CAD", 3, group="coordination", write=True, freeing=True, check=check_cad)
 def cad(db: Keyspace, arguments: Arguments) -> Reply:
     """Delete a key, of any type, that has still this revision; returns 1, or 0 if it is another or there is no key."""
     key = arguments[1]

@@ -36,7 +36,7 @@ def sadd(db: Keyspace, arguments: Arguments) -> Reply:
     return len(new)
 
 
-@command("SREM", -3, group="set", write=True)
+@command("SREM", -3, group="set", write=True, freeing=True)
 def srem(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove members from a set; answer how many were there."""
     key = arguments[1]
@@ -84,7 +84,7 @@ def _check_pop(arguments: Arguments) -> None:
     pop_count(arguments)
 
 
-@command("SPOP", -2, group="set", write=True, check=_check_pop)
+@command("SPOP", -2, group="set", write=True, freeing=True, check=_check_pop)
 def spop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take a random member, or up to a count of them."""
     _check_pop(arguments)
@@ -113,7 +113,7 @@ def srandmember(db: Keyspace, arguments: Arguments) -> Reply:
     return bounded([listed[at] for at in positions(db.random, len(listed), count)] if listed else [])
 
 
-@command("SMOVE", 4, group="set", write=True, keys=Keys(1, 2))
+@command("SMOVE", 4, group="set", write=True, freeing=True, keys=Keys(1, 2))
 def smove(db: Keyspace, arguments: Arguments) -> Reply:
     """Move a member from one set to another."""
     _, source, target, member = arguments

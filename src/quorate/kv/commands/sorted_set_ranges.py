@@ -171,19 +171,19 @@ def _remove(db: Keyspace, key: bytes, limits: Range, event: str) -> int:
     return remove(db, key, members, event)
 
 
-@command("ZREMRANGEBYRANK", 4, group="sorted-set", write=True, check=_ranks)
+@command("ZREMRANGEBYRANK", 4, group="sorted-set", write=True, freeing=True, check=_ranks)
 def zremrangebyrank(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove the members in a range of ranks; answer how many they are."""
     return _remove(db, arguments[1], _ranks(arguments), "zremrangebyrank")
 
 
-@command("ZREMRANGEBYSCORE", 4, group="sorted-set", write=True, check=_scores)
+@command("ZREMRANGEBYSCORE", 4, group="sorted-set", write=True, freeing=True, check=_scores)
 def zremrangebyscore(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove the members in a range of scores; answer how many they are."""
     return _remove(db, arguments[1], _scores(arguments), "zremrangebyscore")
 
 
-@command("ZREMRANGEBYLEX", 4, group="sorted-set", write=True, check=_members)
+@command("ZREMRANGEBYLEX", 4, group="sorted-set", write=True, freeing=True, check=_members)
 def zremrangebylex(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove the members in a range of members, where all scores are equal; answer how many they are."""
     return _remove(db, arguments[1], _members(arguments), "zremrangebylex")

@@ -131,7 +131,7 @@ def zmscore(db: Keyspace, arguments: Arguments) -> Reply:
     return [there.get(member) for member in arguments[2:]]
 
 
-@command("ZREM", -3, group="sorted-set", write=True)
+@command("ZREM", -3, group="sorted-set", write=True, freeing=True)
 def zrem(db: Keyspace, arguments: Arguments) -> Reply:
     """Remove members; answer how many were there."""
     key = arguments[1]
@@ -200,13 +200,13 @@ def _pop(db: Keyspace, arguments: Arguments, *, highest: bool) -> Reply:
     return [part for pair in taken for part in pair] if count is None else taken
 
 
-@command("ZPOPMIN", -2, group="sorted-set", write=True, check=_check_pop)
+@command("ZPOPMIN", -2, group="sorted-set", write=True, freeing=True, check=_check_pop)
 def zpopmin(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the member with the lowest score, or up to a count of them."""
     return _pop(db, arguments, highest=False)
 
 
-@command("ZPOPMAX", -2, group="sorted-set", write=True, check=_check_pop)
+@command("ZPOPMAX", -2, group="sorted-set", write=True, freeing=True, check=_check_pop)
 def zpopmax(db: Keyspace, arguments: Arguments) -> Reply:
     """Take the member with the highest score, or up to a count of them."""
     return _pop(db, arguments, highest=True)
@@ -216,7 +216,7 @@ def _pop_many(arguments: Arguments) -> tuple[Arguments, bool, int]:
     return pop_many(arguments, {b"MIN": False, b"MAX": True})
 
 
-@command("ZMPOP", -4, group="sorted-set", write=True, keys=COUNTED_KEYS, check=_pop_many)
+@command("ZMPOP", -4, group="sorted-set", write=True, freeing=True, keys=COUNTED_KEYS, check=_pop_many)
 def zmpop(db: Keyspace, arguments: Arguments) -> Reply:
     """Take members with the lowest or the highest scores from the first of several sorted sets that is there."""
     keys, highest, count = _pop_many(arguments)

@@ -107,7 +107,7 @@ def get(db: Keyspace, arguments: Arguments) -> Reply:
     return db.get(arguments[1], bytes)
 
 
-@command("GETDEL", 2, group="string", write=True)
+@command("GETDEL", 2, group="string", write=True, freeing=True)
 def getdel(db: Keyspace, arguments: Arguments) -> Reply:
     """The string value of a key, which is deleted."""
     value = db.get(arguments[1], bytes)

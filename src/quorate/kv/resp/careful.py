@@ -39,8 +39,12 @@ class CarefulParser:
 
     @property
     def rest(self) -> bytes:
-        """What came behind the last request that was given."""
-        return bytes(self._buffer[self._at :])
+        """What came behind the last request that was given; of one that has begun, what is complete is written anew."""
+        begun = b""
+        if self._missing:
+            strings = (b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in self._arguments)
+            begun = b"*%d\r\n%b" % (len(self._arguments) + self._missing, b"".join(strings))
+        return begun + self._buffer[self._at :]
 
     def _next(self) -> list[bytes] | None:
         if not self._missing:

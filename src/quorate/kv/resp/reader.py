@@ -54,6 +54,14 @@ class RequestReader:
         self._reader.feed(data)
         return self._requests()
 
+    def take_rest(self) -> bytes:
+        """What came behind the last request, where all were taken; it is read elsewhere, and nothing more is fed."""
+        if self._careful is None:
+            for _ in self._go_on_carefully():
+                raise AssertionError("a request was not taken")
+        assert self._careful is not None
+        return self._careful.rest
+
     def _requests(self) -> Iterator[list[bytes]]:
         gets = self._reader.gets
         while (request := gets()) is not False:

@@ -21,4 +21,4 @@ def block(session: Session, request: Sequence[bytes]) -> Any:
 
 for _spec in COMMANDS.values():
     if _spec.blocking:
-        SESSION_COMMANDS[_spec.name] = SessionSpec(_spec.arity, block, _spec.summary, False, needs_password=True)
+        SESSION_COMMANDS[_spec.name] = SessionSpec(_spec.arity, block, _spec.summary, _spec.group)

@@ -7,28 +7,46 @@ from collections.abc import Sequence
 from typing import Any
 
 from quorate.kv.arguments import checked_pattern, glob, integer, shown
-from quorate.kv.registry import COMMANDS, Spec
-from quorate.kv.replies import NULL_ARRAY, OK, SYNTAX, CommandError, Status, Verbatim
+from quorate.kv.help import help_lines
+from quorate.kv.replies import NULL_ARRAY, OK, SYNTAX, CommandError, Verbatim
 from quorate.kv.server.connection_commands import checked_name
 from quorate.kv.server.info import info_text
 from quorate.kv.server.session import Session, session_command
 
+CONFIG_HELP = {
+    "GET <pattern> [<pattern> ...]": "The settings whose names are like a pattern.",
+    "SET notify-keyspace-events <letters>": "Which changes of keys this node tells its subscribers of.",
+}
+CLIENT_HELP = {
+    "GETNAME": "The name of this connection.",
+    "ID": "The number of this connection, never used before on this node.",
+    "INFO": "What is known of this connection.",
+    "KILL <ip:port>": "Disconnect the client at an address.",
+    "KILL (ID <client-id>|ADDR <ip:port>) [SKIPME (YES|NO)]": "Disconnect clients; answer how many.",
+    "LIST": "What is known of all connections of this node.",
+    "NO-EVICT (ON|OFF)": "Accepted: no client is evicted.",
+    "NO-TOUCH (ON|OFF)": "Accepted: when keys were used is not kept.",
+    "SETINFO <lib-name|lib-ver> <value>": "Tell what library the client uses.",
+    "SETNAME <name>": "Give this connection a name.",
+    "UNBLOCK <client-id> [TIMEOUT|ERROR]": "Have a client that waits wait no more; answer whether it waited.",
+}
 
-@session_command("READONLY", 1)
+
+@session_command("READONLY", 1, group="connection")
 def readonly(session: Session, request: Sequence[bytes]) -> Any:
     """From now on reads are answered by this node's state, however old."""
     session.reads_locally = True
     return OK
 
 
-@session_command("READWRITE", 1)
+@session_command("READWRITE", 1, group="connection")
 def readwrite(session: Session, request: Sequence[bytes]) -> Any:
     """From now on reads see all that was acknowledged anywhere (the default)."""
     session.reads_locally = False
     return OK
 
 
-@session_command("WAIT", 3)
+@session_command("WAIT", 3, group="generic")
 def wait(session: Session, request: Sequence[bytes]) -> Any:
     """How many replicas are sure to hold this client's writes: a majority has fsynced what was acknowledged."""
     integer(request[1])
@@ -38,23 +56,25 @@ def wait(session: Session, request: Sequence[bytes]) -> Any:
     return len(voters) // 2
 
 
-@session_command("TIME", 1)
+@session_command("TIME", 1, group="server")
 def time_(session: Session, request: Sequence[bytes]) -> Any:
     """This node's clock."""
     microseconds = time.time_ns() // 1000
     return [b"%d" % (microseconds // 1_000_000), b"%d" % (microseconds % 1_000_000)]
 
 
-@session_command("INFO", -1)
+@session_command("INFO", -1, group="server")
 def info(session: Session, request: Sequence[bytes]) -> Any:
     """What this node knows of itself."""
     return Verbatim(info_text(session.service, {each.lower() for each in request[1:]}).encode())
 
 
-@session_command("CONFIG", -2)
+@session_command("CONFIG", -2, group="server", admin=True)
 def config(session: Session, request: Sequence[bytes]) -> Any:
     """CONFIG GET: the settings that clients ask for. CONFIG SET knows notify-keyspace-events, for this node."""
     what = request[1].upper()
+    if what == b"HELP" and len(request) == 2:
+        return help_lines("CONFIG", CONFIG_HELP)
     if what == b"SET" and len(request) > 3:
         return _set(session, request[2:])
     if what != b"GET" or len(request) < 3:
@@ -84,42 +104,13 @@ def _set(session: Session, settings: Sequence[bytes]) -> Any:
     return OK
 
 
-@session_command("COMMAND", -1)
-def command_(session: Session, request: Sequence[bytes]) -> Any:
-    """The commands that there are: COMMAND, COMMAND COUNT, COMMAND INFO, COMMAND DOCS, COMMAND LIST."""
-    specs = {name: spec for name, spec in COMMANDS.items() if not spec.internal}
-    what = request[1].upper() if len(request) > 1 else b""
-    match what:
-        case b"":
-            return [_described(spec) for spec in specs.values()]
-        case b"COUNT":
-            return len(specs)
-        case b"LIST":
-            return [name.lower() for name in specs]
-        case b"INFO":
-            names = [name.upper() for name in request[2:]] or list(specs)
-            return [_described(specs[name]) if name in specs else None for name in names]
-        case b"DOCS":
-            names = [name.upper() for name in request[2:]] or list(specs)
-            return {name.lower(): _documented(specs[name]) for name in names if name in specs}
-        case _:
-            raise CommandError(f"ERR unknown subcommand '{shown(request[1])}'. Try COMMAND COUNT.")
-
-
-def _described(spec: Spec) -> list[Any]:
-    flags, keys = [Status(b"write" if spec.write else b"readonly")], spec.keys
-    return [spec.name.lower(), spec.arity, flags, keys.first, keys.last, keys.step if keys.first else 0]
-
-
-def _documented(spec: Spec) -> dict[Any, Any]:
-    return {b"summary": spec.summary.encode(), b"group": spec.group.encode()}
-
-
-@session_command("CLIENT", -2)
+@session_command("CLIENT", -2, group="connection")
 def client(session: Session, request: Sequence[bytes]) -> Any:
     """CLIENT ID, GETNAME, SETNAME, SETINFO, INFO, LIST, KILL, UNBLOCK, NO-EVICT, NO-TOUCH."""
     what, rest = request[1].upper(), request[2:]
     match what, len(rest):
+        case b"HELP", 0:
+            return help_lines("CLIENT", CLIENT_HELP)
         case b"ID", 0:
             return session.client_id
         case b"GETNAME", 0:

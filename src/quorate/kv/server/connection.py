@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.errors import QuorateError
-from quorate.kv.gathering import UNDER_WAY_BYTES_MAX
+from quorate.kv.gathering import SLICE_SECONDS, UNDER_WAY_BYTES_MAX
 from quorate.kv.registry import PLAIN_COMMANDS, Spec
 from quorate.kv.replies import CommandError, Reply
 from quorate.kv.resp.bounds import Bounds, ProtocolError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 WAITING_MAX = 4096
 """So many requests of one client may be parsed and not begun; then nothing more is read from it. What waits for a heavy
 write may be heavy as well: nothing is read behind the first."""
+READS_UNDER_WAY_MAX = 4096
+"""So many reads of one client are begun at most before they are answered."""
 STRANGER = Bounds(arguments_max=10, bulk_bytes_max=16 << 10, request_bytes_max=16 << 10, inline_bytes_max=16 << 10)
 """What one may send that has not said the password: enough to say it."""
 
@@ -46,7 +49,9 @@ class Connection(Outgoing):
         """Whether what is under way are writes."""
         self._is_heavy = False
         """Whether the last of them is so heavy that nothing more is begun before it has ended."""
-        self._stranger = CarefulParser(STRANGER, beyond="unauthenticated") if service.password is not None else None
+        self._is_resting = False
+        """Whether it goes on with its requests in the loop's next turn only."""
+        self._stranger: CarefulParser | None = None
         """What reads a client that has not said the password yet."""
         self._taker: Taker | None = None
         self._paused = False
@@ -89,6 +94,8 @@ class Connection(Outgoing):
         if self._ending:
             return
         try:
+            if (self._stranger is None) is not self.session.is_authenticated:
+                data = self._change_parser() + data
             if self._stranger is not None:
                 data = self._meet(self._stranger, data)
             if data:
@@ -101,6 +108,15 @@ class Connection(Outgoing):
         self.go_on()
         self._update_reading()
 
+    def _change_parser(self) -> bytes:
+        """Who was let in, or is a stranger, since the last data came, is read as such; returns what is not read yet."""
+        if self._stranger is None:
+            unread, self._reader = self._reader.take_rest(), RequestReader(self._service.bounds)
+            self._stranger = CarefulParser(STRANGER, beyond="unauthenticated")
+        else:
+            unread, self._stranger = self._stranger.rest, None
+        return unread
+
     def _meet(self, stranger: CarefulParser, data: bytes) -> bytes:
         """Begin what comes until one says the password; returns what is behind that."""
         for request in stranger.feed(data):
@@ -109,8 +125,7 @@ class Connection(Outgoing):
             if self._ending:
                 return b""
             if self.session.is_authenticated:
-                self._stranger = None
-                return stranger.rest
+                return self._change_parser()
         return b""
 
     def end(self) -> None:
@@ -143,8 +158,8 @@ class Connection(Outgoing):
 
     def go_on(self) -> None:
         """Begin what can be begun: reads wait for the writes before them, and the other way round."""
-        requests = self._requests
-        while requests and not self._is_full and self._taker is None and not self._ending:
+        requests, ends = self._requests, monotonic() + SLICE_SECONDS
+        while requests and not (self._is_full or self._taker is not None or self._ending or self._is_resting):
             if self._ready_bytes > self._soft_bytes:
                 self.flush()
                 if self._is_full or self._ready_bytes > self._soft_bytes:
@@ -156,14 +171,31 @@ class Connection(Outgoing):
                     break
                 requests.popleft()
                 self._perform(request)
-            elif self._under_way and (self._is_writing is not spec.write or self._is_heavy):
+            elif self._under_way and self._has_to_wait(spec):
                 break
             else:
                 requests.popleft()
                 self._begin(spec, request)
+            if monotonic() >= ends:
+                self._rest()
         self.flush()
         if self._paused:
             self._update_reading()
+
+    def _has_to_wait(self, spec: Spec) -> bool:
+        """Whether a command has to, for some of what is under way."""
+        if self._is_writing is not spec.write or self._is_heavy:
+            return True
+        return self._under_way >= READS_UNDER_WAY_MAX and not spec.write
+
+    def _rest(self) -> None:
+        """Let others have the event loop in between."""
+        self._is_resting = True
+        asyncio.get_running_loop().call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._is_resting = False
+        self.go_on()
 
     def _begin(self, spec: Spec, request: list[bytes]) -> None:
         request[0] = spec.name

@@ -12,7 +12,7 @@ from quorate.kv.server.session import Session, session_command
 NAME_BYTES_MAX = 1024
 
 
-@session_command("PING", -1)
+@session_command("PING", -1, group="connection")
 def ping(session: Session, request: Sequence[bytes]) -> Any:
     """Answers PONG, or what it is given."""
     if len(request) > 2:
@@ -22,13 +22,13 @@ def ping(session: Session, request: Sequence[bytes]) -> Any:
     return request[1] if len(request) == 2 else PONG
 
 
-@session_command("ECHO", 2)
+@session_command("ECHO", 2, group="connection")
 def echo(session: Session, request: Sequence[bytes]) -> Any:
     """Answers what it is given."""
     return request[1]
 
 
-@session_command("SELECT", 2)
+@session_command("SELECT", 2, group="connection")
 def select(session: Session, request: Sequence[bytes]) -> Any:
     """There is database 0, and no other."""
     if integer(request[1], "ERR invalid DB index") != 0:
@@ -36,21 +36,21 @@ def select(session: Session, request: Sequence[bytes]) -> Any:
     return OK
 
 
-@session_command("QUIT", -1, needs_password=False)
+@session_command("QUIT", -1, group="connection", needs_password=False)
 def quit_(session: Session, request: Sequence[bytes]) -> Any:
     """Answers OK and closes the connection."""
     session.connection.end_behind_reply()
     return OK
 
 
-@session_command("RESET", 1, in_transaction=True, needs_password=False)
+@session_command("RESET", 1, group="connection", in_transaction=True, needs_password=False)
 def reset(session: Session, request: Sequence[bytes]) -> Any:
     """Has the connection be as at its beginning."""
     session.reset()
     return Status(b"RESET")
 
 
-@session_command("AUTH", -2, needs_password=False)
+@session_command("AUTH", -2, group="connection", needs_password=False)
 def auth(session: Session, request: Sequence[bytes]) -> Any:
     """Says who the client is."""
     if len(request) > 3:
@@ -59,7 +59,7 @@ def auth(session: Session, request: Sequence[bytes]) -> Any:
     return OK
 
 
-@session_command("HELLO", -1, needs_password=False)
+@session_command("HELLO", -1, group="connection", needs_password=False)
 def hello(session: Session, request: Sequence[bytes]) -> Any:
     """Agrees on the protocol's version, and tells what this server is."""
     version = session.version

@@ -21,7 +21,7 @@ PREFIX = "resp:"
 WATCHED = "EXECABORT with QUORATE.ONCE there is no WATCH: sent again, it would watch other revisions. See QUORATE.CAS"
 
 
-@session_command("QUORATE.ONCE", -3, in_transaction=True)
+@session_command("QUORATE.ONCE", -3, group="coordination", in_transaction=True)
 def once(session: Session, request: Sequence[bytes]) -> Any:
     """Carries out a write, or EXEC, once: who sends it again with the same id gets the first reply."""
     if not 0 < len(request[1]) <= ID_BYTES_MAX:

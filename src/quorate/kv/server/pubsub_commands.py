@@ -6,10 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from quorate.kv.arguments import checked_pattern, glob, shown
+from quorate.kv.help import help_lines
 from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import CommandError, Push, Several
 from quorate.kv.server.pubsub import Subscriptions
 from quorate.kv.server.session import LATER, Session, session_command
+
+PUBSUB_HELP = {
+    "CHANNELS [<pattern>]": "The channels that clients of this node listen to: those like a pattern, or all.",
+    "NUMPAT": "How many patterns clients of this node listen to.",
+    "NUMSUB [<channel> ...]": "How many clients of this node listen to each channel, patterns apart.",
+}
 
 
 def behind_all_that_was(session: Session, then: Callable[[], Any]) -> Any:
@@ -62,31 +69,31 @@ def _end(session: Session, request: Sequence[bytes], subscriptions: Subscription
     return told
 
 
-@session_command("SUBSCRIBE", -2)
+@session_command("SUBSCRIBE", -2, group="pubsub")
 def subscribe(session: Session, request: Sequence[bytes]) -> Any:
     """Listens to channels: to what is published on any node from now on."""
     return _begin(session, request, session.service.pubsub.channels)
 
 
-@session_command("PSUBSCRIBE", -2)
+@session_command("PSUBSCRIBE", -2, group="pubsub")
 def psubscribe(session: Session, request: Sequence[bytes]) -> Any:
     """Listens to all channels that are like patterns."""
     return _begin(session, request, session.service.pubsub.patterns)
 
 
-@session_command("UNSUBSCRIBE", -1)
+@session_command("UNSUBSCRIBE", -1, group="pubsub")
 def unsubscribe(session: Session, request: Sequence[bytes]) -> Any:
     """Listens no more to channels, or to any."""
     return _end(session, request, session.service.pubsub.channels)
 
 
-@session_command("PUNSUBSCRIBE", -1)
+@session_command("PUNSUBSCRIBE", -1, group="pubsub")
 def punsubscribe(session: Session, request: Sequence[bytes]) -> Any:
     """Listens no more to patterns of channels, or to any."""
     return _end(session, request, session.service.pubsub.patterns)
 
 
-@session_command("PUBSUB", -2)
+@session_command("PUBSUB", -2, group="pubsub")
 def pubsub_(session: Session, request: Sequence[bytes]) -> Any:
     """Who listens on this node: PUBSUB CHANNELS, PUBSUB NUMSUB, PUBSUB NUMPAT."""
     pubsub, rest = session.service.pubsub, request[2:]
@@ -96,6 +103,8 @@ def pubsub_(session: Session, request: Sequence[bytes]) -> Any:
             return [name for name in pubsub.channels.by_name if is_wanted(name)]
         case b"NUMSUB", _:
             return [part for name in rest for part in (name, len(pubsub.channels.by_name.get(name, ())))]
+        case b"HELP", 0:
+            return help_lines("PUBSUB", PUBSUB_HELP)
         case b"NUMPAT", 0:
             return len(pubsub.patterns.by_name)
         case _:

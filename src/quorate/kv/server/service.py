@@ -22,6 +22,7 @@ from quorate.kv.server import (
     blocking_commands,
     client_commands,
     connection_commands,
+    introspection_commands,
     once_commands,
     pubsub_commands,
     transaction_commands,
@@ -40,14 +41,6 @@ from quorate.kv.takers import Takers
 from quorate.kv.tasks import Tasks
 from quorate.node.node import Node
 
-FREEING = frozenset(
-    b"DEL UNLINK EXPIRE PEXPIRE EXPIREAT PEXPIREAT PERSIST GETDEL FLUSHDB FLUSHALL HDEL LPOP RPOP LREM LTRIM LMPOP "
-    b"BLPOP BRPOP BLMPOP SREM SPOP SMOVE ZREM ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN BZPOPMAX BZMPOP PUBLISH "
-    b"ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX RENAME "
-    b"QUORATE.CAD QUORATE.RENEW QUORATE.UNLOCK".split()
-)
-"""Commands that are for having less, or no more."""
-FREEING_LEASE = (b"KEEPALIVE", b"REVOKE", b"DETACH")
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 
 
@@ -55,6 +48,7 @@ SESSION_COMMAND_ROOMS = (
     blocking_commands,
     client_commands,
     connection_commands,
+    introspection_commands,
     once_commands,
     pubsub_commands,
     transaction_commands,
@@ -176,7 +170,7 @@ class Service:
         """Whether a client that is no stranger may use the command now. Raises :class:`CommandError`."""
         self.commands_processed += 1
         bound = self.limits.memory_bytes_max
-        if bound and spec.write and self._memory_bytes > bound and not _is_freeing(request):
+        if bound and spec.write and self._memory_bytes > bound and not spec.is_freeing(request):
             raise CommandError(OUT_OF_MEMORY)
 
     @property
@@ -222,13 +216,6 @@ class Service:
             b"role": b"master" if self.node.is_leader else b"replica",
             b"modules": [],
         }
-
-
-def _is_freeing(request: Sequence[bytes]) -> bool:
-    name = request[0].upper()
-    if name == b"QUORATE.FENCED":
-        return _is_freeing(request[3:])
-    return name in FREEING or (name == b"QUORATE.LEASE" and request[1].upper() in FREEING_LEASE)
 
 
 def _now_us() -> int:

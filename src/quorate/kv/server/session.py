@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quorate.kv.registry import COMMANDS
+from quorate.kv.registry import COMMANDS, NO_KEYS, Keys
 from quorate.kv.replies import QUEUED, CommandError
 from quorate.kv.resp.writer import encode_2, encode_3
 
@@ -34,10 +34,14 @@ class SessionSpec:
     arity: int
     handler: SessionHandler
     summary: str
-    in_transaction: bool
+    group: str
+    in_transaction: bool = False
     """Whether it is carried out at once between ``MULTI`` and ``EXEC``."""
-    needs_password: bool
+    needs_password: bool = True
     """Whether it is for clients alone that have said the password, if there is one."""
+    admin: bool = False
+    """Whether it is for who looks after the server."""
+    keys: Keys = NO_KEYS
 
 
 SCRIPTING = frozenset((b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"SCRIPT", b"FCALL", b"FUNCTION"))
@@ -47,13 +51,21 @@ SESSION_COMMANDS: dict[bytes, SessionSpec] = {}
 
 
 def session_command(
-    name: str, arity: int, *, in_transaction: bool = False, needs_password: bool = True
+    name: str,
+    arity: int,
+    *,
+    group: str,
+    in_transaction: bool = False,
+    needs_password: bool = True,
+    admin: bool = False,
+    keys: Keys = NO_KEYS,
 ) -> Callable[[SessionHandler], SessionHandler]:
     """Declare the function below as the command ``name`` on connections."""
 
     def declare(handler: SessionHandler) -> SessionHandler:
         summary = (handler.__doc__ or "").partition("\n")[0]
-        SESSION_COMMANDS[name.encode()] = SessionSpec(arity, handler, summary, in_transaction, needs_password)
+        spec = SessionSpec(arity, handler, summary, group, in_transaction, needs_password, admin, keys)
+        SESSION_COMMANDS[name.encode()] = spec
         return handler
 
     return declare

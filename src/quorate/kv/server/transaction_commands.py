@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quorate.kv.registry import COMMANDS
+from quorate.kv.registry import ALL_KEYS, COMMANDS
 from quorate.kv.replies import OK, CommandError
 from quorate.kv.server.session import LATER, Session, session_command
 from quorate.kv.transactions import Transaction, as_request, checked_weight
@@ -29,7 +29,7 @@ def ended(session: Session) -> Transaction:
     return Transaction(watched, queue)
 
 
-@session_command("MULTI", 1, in_transaction=True)
+@session_command("MULTI", 1, group="transactions", in_transaction=True)
 def multi(session: Session, request: Sequence[bytes]) -> Any:
     """Begins a transaction: what follows waits for EXEC."""
     if session.queue is not None:
@@ -38,7 +38,7 @@ def multi(session: Session, request: Sequence[bytes]) -> Any:
     return OK
 
 
-@session_command("DISCARD", 1, in_transaction=True)
+@session_command("DISCARD", 1, group="transactions", in_transaction=True)
 def discard(session: Session, request: Sequence[bytes]) -> Any:
     """Forgets the transaction."""
     if session.queue is None:
@@ -47,7 +47,7 @@ def discard(session: Session, request: Sequence[bytes]) -> Any:
     return OK
 
 
-@session_command("EXEC", 1, in_transaction=True)
+@session_command("EXEC", 1, group="transactions", in_transaction=True)
 def exec_(session: Session, request: Sequence[bytes]) -> Any:
     """Carries out the transaction as one, unless a watched key has changed."""
     transaction = ended(session)
@@ -55,7 +55,7 @@ def exec_(session: Session, request: Sequence[bytes]) -> Any:
     return LATER
 
 
-@session_command("WATCH", -2, in_transaction=True)
+@session_command("WATCH", -2, group="transactions", in_transaction=True, keys=ALL_KEYS)
 def watch(session: Session, request: Sequence[bytes]) -> Any:
     """Has the next transaction depend on keys staying as they are."""
     if session.queue is not None:
@@ -75,7 +75,7 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
     return LATER
 
 
-@session_command("UNWATCH", 1)
+@session_command("UNWATCH", 1, group="transactions")
 def unwatch(session: Session, request: Sequence[bytes]) -> Any:
     """Forgets the watched keys."""
     session.watched.clear()

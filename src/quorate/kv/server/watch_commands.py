@@ -24,7 +24,7 @@ def _targets(request: Sequence[bytes]) -> tuple[list[bytes], int | None]:
     return targets[:-2], first
 
 
-@session_command("QUORATE.WATCH", -3)
+@session_command("QUORATE.WATCH", -3, group="watches")
 def watch(session: Session, request: Sequence[bytes]) -> Any:
     """Tells each change of keys, or of keys that begin with prefixes, from a revision on, or from now on."""
     kind = request[1].upper()
@@ -48,7 +48,7 @@ def watch(session: Session, request: Sequence[bytes]) -> Any:
     return begin()
 
 
-@session_command("QUORATE.UNWATCH", -1)
+@session_command("QUORATE.UNWATCH", -1, group="watches")
 def unwatch(session: Session, request: Sequence[bytes]) -> Any:
     """Ends one watch, or all of this connection; answers how many."""
     if len(request) > 2:

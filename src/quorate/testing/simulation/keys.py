@@ -34,13 +34,16 @@ class KeysPlan:
     dirty_keys: int = 5
     """So many changed keys are worth a checkpoint."""
     steps: int = 3
-    """So many steps of one are done at a time, each of some rows: a slice by the clock would differ from run to run."""
+    """So many steps of one are done at a time, each of a segment at most: a slice by the clock would differ from run to
+    run."""
     idle_slices: int = 0
     """So often nothing is done between two such times, for a process that dies should meet an unfinished one."""
 
 
 class SimulatedKv(KvMachine):
     """A :class:`KvMachine` that counts what happens to it."""
+
+    rows_per_segment = 4
 
     def __init__(self, plan: KeysPlan, spend: Callable[[], None]) -> None:
         """``spend`` is called for each command: applying takes time, sometimes a lot."""

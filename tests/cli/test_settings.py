@@ -1,0 +1,121 @@
+"""What ``quorate node`` says of wrong settings: the name under which each was given, and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from quorate import ConfigError, RaftConfig
+from quorate.cli import node as node_module
+from quorate.config import build, unknown_settings
+
+from .support import outcome
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("", "node_id is required: give --node-id, or set QUORATE_NODE_ID"),
+        ("--node-id 0", "--node-id must be from 1 to 999999999, not 0"),
+        ("--node-id 1 --port 99999", "--port must be from 1 to 65535, not 99999"),
+        ("--node-id 1 --snapshot-threshold 0", "--snapshot-threshold must be at least 1, not 0"),
+        ("--node-id 1 --log-level loud", "--log-level must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ("--node-id 1 --maxmemory lots", "--maxmemory must be a number of bytes, as 512mib or 2gb, not 'lots'"),
+        ("--node-id 1 --notify-keyspace-events Q",
+         "--notify-keyspace-events may have the letters KEAg$lshzxetd, not 'Q'"),
+        ("--node-id 1 --kv-password=", "--kv-password must not be empty"),
+        ("--node-id 1 --data-dir=", "--data-dir must not be empty"),
+        ("--node-id 1 --cluster-id=", "--cluster-id must not be empty"),
+        (f"--node-id 1 --cluster-id={129 * 'x'}", "--cluster-id must have at most 128 characters"),
+        ("--node-id 1 --peers 8081,a:b", "--peers is wrong: 'a:b' is no peer: give host:port, a port, or id@host:port"),
+        ("--node-id 1 --advertise x", "--advertise is wrong: 'x' is no peer: give host:port, a port, or id@host:port"),
+        ("--node-id 1 --host 0.0.0.0",
+         "others cannot reach a node at 0.0.0.0: say with --advertise where they can"),
+        ("--node-id 1 --peers 8080",
+         "two of the cluster's nodes have the same address: 1@127.0.0.1:8080, 127.0.0.1:8080"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_flag(capsys: pytest.CaptureFixture[str], arguments: str, said: str) -> None:
+    assert outcome(capsys, "node", *arguments.split()) == (1, "", f"quorate: {said}\n")
+
+
+def test_each_mistake_in_the_environment_is_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NODE_ID": "two", "PORT": "70000", "JOIN": "maybe", "KV_PASSWORD": ""}.items():
+        monkeypatch.setenv(f"QUORATE_{name}", value)
+    code, out, err = outcome(capsys, "node", "--port", "8080")
+    assert (code, out) == (1, "")
+    assert sorted(err.splitlines()) == [
+        "quorate: QUORATE_JOIN must be true or false, not 'maybe'",
+        "quorate: QUORATE_KV_PASSWORD must not be empty",
+        "quorate: QUORATE_NODE_ID must be a whole number, not 'two'",
+    ]
+
+
+def test_each_mistake_in_a_file_is_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUORATE_RESP_PORT", "none")
+    file = tmp_path / "node.toml"
+    file.write_text("node_id = 1.5\npeers = 3\ncluster_id = 5\nprot = 1\n[more]\nx = 1\n")
+    code, out, err = outcome(capsys, "node", "--config", str(file))
+    assert (code, out) == (1, "")
+    assert sorted(line.removeprefix(f"quorate: {file}: ") for line in err.splitlines()) == [
+        "cluster_id must be text",
+        "more is no setting",
+        "node_id must be a whole number, not 1.5",
+        "peers must be text, or a list of texts",
+        "prot is no setting; did you mean port?",
+        "quorate: QUORATE_RESP_PORT must be a whole number, not 'none'",
+    ]
+
+
+def test_a_password_is_never_repeated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("node_id = 1\nkv_password = 1234567\n")
+    assert outcome(capsys, "node", "--config", str(file)) == (1, "", f"quorate: {file}: kv_password must be text\n")
+
+
+def test_a_program_is_told_its_own_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        build(RaftConfig, cluster_nodes=("1@127.0.0.1:1",), data_dir=tmp_path, heartbeat_interval_ms=5, hart=1)
+    assert str(raised.value).split("; ") == [
+        "node_id is required",
+        "heartbeat_interval_ms must be at least 10, not 5",
+        "hart is no setting",
+    ]
+
+
+def test_variables_that_are_no_settings_are_warned_of_and_the_node_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = []
+
+    async def serve(settings: object) -> None:
+        served.append(settings)
+
+    monkeypatch.setattr(node_module, "_serve", serve)
+    monkeypatch.setenv("QUORATE_LOG_LEVLE", "debug")
+    assert outcome(capsys, "node", "--node-id", "1")[0] == 0
+    assert len(served) == 1
+    assert "QUORATE_LOG_LEVLE is set, but is no setting; did you mean QUORATE_LOG_LEVEL?" in caplog.messages
+
+
+def test_which_variables_are_no_settings() -> None:
+    read = ["QUORATE_PORT", "quorate_host", "QUORATE_CLUSTER", "QUORATE_NEMESIS_ISOLATED", "PORT", "MY_QUORATE_PORT"]
+    assert unknown_settings(dict.fromkeys(read, "")) == []
+    source = Path(__file__).parents[2] / "src"
+    named = {
+        name for path in source.rglob("*.py") for name in re.findall(r'"(QUORATE_[A-Z_]+[A-Z])"', path.read_text())
+    }
+    assert "QUORATE_CLUSTER" in named
+    assert unknown_settings(dict.fromkeys(named, "")) == []
+    assert unknown_settings({"QUORATE_SERVICE_HOST": "", "quorate_prot": ""}) == [
+        "QUORATE_SERVICE_HOST is set, but is no setting",
+        "quorate_prot is set, but is no setting; did you mean QUORATE_PORT?",
+    ]
