@@ -27,7 +27,7 @@ MACHINE = "kv"
 """The machine's name."""
 
 COMMANDS_UNCOVERED = 250_000
-"""So many commands behind the last checkpoint are worth the next: a restart applies them again in less than a second."""
+"""So many commands behind the last checkpoint are worth the next: to apply them again takes a restart half a second."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_requests = msgspec.msgpack.Decoder(list[list[bytes]]).decode
