@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from quorate.errors import ConfigError
 from quorate.models.model import Model, schema_of
-from quorate.models.schema import ModelSchema
+from quorate.models.store.schema import ModelSchema
 
 
 class App:

@@ -7,19 +7,19 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from quorate.app import App
 from quorate.errors import CommandFailed
 from quorate.machine.contract import ApplyContext
 from quorate.machine.outcome import Applied, decode_outcome, encode_outcome
 from quorate.machine.sqlite import SqliteState
-from quorate.models.commands import Command, encode_command
-from quorate.models.http import RequestError, Response
+from quorate.models.commands import Change, Command, Operation, encode_command
 from quorate.models.machine import ModelsMachine
 from quorate.models.model import Model, schema_of
 from quorate.models.ports import Consistency
-from quorate.models.resource import ModelResource
+from quorate.models.rest.http import RequestError, Response
+from quorate.models.rest.resource import ModelResource
 
 FIRST_TIME_US = 1_700_000_000_000_000
 JSON = (b"content-type", b"application/json")
@@ -43,14 +43,24 @@ class Replica:
             self.state.close()
             raise
 
-    def apply(self, command: Command) -> Any:
+    def apply(self, operation: Operation) -> Any:
+        """The result of one operation."""
+        (result,) = self.change(operation)
+        return result
+
+    def change(self, *operations: Operation, actor: str | None = None) -> list[Any]:
+        """The results of a transaction."""
+        return cast("list[Any]", self.command(Change(list(operations), actor)))
+
+    def command(self, command: Command) -> object:
+        """The result of any command."""
         self.index += 1
         return self.machine.apply(encode_command(command), context_of(self.index))
 
-    def outcome(self, command: Command) -> bytes:
+    def outcome(self, operation: Operation) -> bytes:
         """What a client session would keep."""
         try:
-            return encode_outcome(self.apply(command))
+            return encode_outcome(self.apply(operation))
         except CommandFailed as refusal:
             return encode_outcome(refusal)
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.models.columns import DECIMAL_DIGITS_MAX
 from quorate.models.errors import Invalid
 from quorate.models.model import schema_of
-from quorate.models.tables import create_table_sql, literal
+from quorate.models.store import columns, decimals
+from quorate.models.store.decimals import DIGITS_MAX
+from quorate.models.store.tables import create_table_sql, literal
 
 from .shop import Colour, Everything, Level, Part, Tag
 
@@ -70,10 +71,11 @@ def connection() -> apsw.Connection:
 @given(thing=THINGS)
 def test_an_object_survives_the_database_and_json(connection: apsw.Connection, thing: Everything) -> None:
     row = SCHEMA.encode(thing)
-    marks = ", ".join("?" * len(row))
+    marks = ", ".join("?" * (len(row) + 1))
     connection.execute("DELETE FROM model_everything")
-    stored = connection.execute(f"INSERT INTO model_everything VALUES ({marks}) RETURNING *", row).fetchone()
-    assert stored == row
+    stored = connection.execute(f"INSERT INTO model_everything VALUES ({marks}) RETURNING *", (*row, 7)).fetchone()
+    assert stored == (*row, 7)
+    assert SCHEMA.load(row) == thing
     shown = SCHEMA.object_json(row)
     back = Everything.model_validate_json(shown)
     assert SCHEMA.encode(back) == row
@@ -92,12 +94,12 @@ def test_equal_values_have_equal_stored_forms(left: Everything, right: Everythin
 @pytest.mark.parametrize(
     ("name", "value", "stored"),
     [
-        ("amount", Decimal("1.50"), "1.5"),
-        ("amount", Decimal("-0.00"), "0"),
-        ("amount", Decimal("1E+3"), "1000"),
-        ("amount", Decimal("1E-3"), "0.001"),
-        ("money", Decimal("1.5"), "1.50"),
-        ("money", Decimal("-0"), "0.00"),
+        ("amount", Decimal("1.50"), "250015"),
+        ("amount", Decimal("-0.00"), "1"),
+        ("amount", Decimal("1E+3"), "25031"),
+        ("amount", Decimal("1E-3"), "24971"),
+        ("amount", Decimal("-19.99"), "04988000:"),
+        ("money", Decimal("1.5"), "250015"),
         ("real", -0.0, 0.0),
         ("flag", True, 1),
         ("colour", Colour.BLUE, "blue"),
@@ -123,7 +125,7 @@ def test_the_stored_form_is_canonical(name: str, value: Any, stored: object) -> 
         ("real", float("nan"), "finite_number"),
         ("amount", Decimal("1E+999999"), "decimal_size"),
         ("amount", Decimal("1E-999999"), "decimal_size"),
-        ("amount", Decimal("1." + "1" * DECIMAL_DIGITS_MAX), "decimal_size"),
+        ("amount", Decimal("1." + "1" * DIGITS_MAX), "decimal_size"),
         ("amount", Decimal("NaN"), "finite_number"),
         ("part", Part(code="a", ratio=float("inf")), "finite_number"),
         ("meta", {"a": [1.0, {"b": float("nan")}]}, "finite_number"),
@@ -151,3 +153,12 @@ def test_literals_mean_their_values(tmp_path_factory: pytest.TempPathFactory, va
 
 def test_the_file_can_be_read_by_any_tool(tmp_path: Path) -> None:
     assert create_table_sql(SCHEMA).endswith("STRICT")
+
+
+@given(left=DECIMALS, right=DECIMALS)
+def test_decimals_sort_by_value(left: Decimal, right: Decimal) -> None:
+    one, other = columns.DECIMAL.encode(left), columns.DECIMAL.encode(right)
+    assert isinstance(one, str)
+    assert isinstance(other, str)
+    assert (one < other, one == other) == (left < right, left == right)
+    assert Decimal(decimals.plain(one)) == left

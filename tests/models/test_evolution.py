@@ -62,7 +62,7 @@ def test_a_field_with_a_default_is_added(path: Path) -> None:
         blob=(bytes, b"\x00\xff"),
         tags=(list[int], [1]),
     )
-    expected = [(KEY, "Oak", "it's red", "1.5", None, None, b"\x00\xff", "[1]")]
+    expected = [(KEY, "Oak", "it's red", "250015", None, None, b"\x00\xff", "[1]")]
     assert run(path, wider) == expected
     assert run(path, wider) == expected
     assert indexes(path, wider) == {"model_item__price", "model_item__code"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -12,13 +13,25 @@ import pytest
 from quorate.errors import CommandFailed, StorageFailed
 from quorate.machine.outcome import decode_outcome, encode_outcome
 from quorate.models.commands import Create, Delete, MergePatch, Patch, Replace
-from quorate.models.errors import Conflict, Immutable, Invalid, NotFound, SchemaBehind
+from quorate.models.errors import (
+    Conflict,
+    Immutable,
+    InTransaction,
+    Invalid,
+    ModelRefusal,
+    NotFound,
+    RuleBroken,
+    SchemaBehind,
+    VersionMismatch,
+)
+from quorate.models.store.columns import DECIMAL
 
 from .shop import Booking, Category, Product, Tag
 from .support import Replica, context_of
 
 COLUMNS = ("id", "name", "price", "stock", "category_id")
 KEY = UUID(int=7).bytes
+PRICE, ONE = DECIMAL.encode(Decimal("19.99")), DECIMAL.encode(Decimal(1))
 
 
 @pytest.fixture
@@ -29,7 +42,7 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
 
 
 def oak(key: bytes | None = KEY, name: str = "Oak") -> tuple[object, ...]:
-    return (key, name, "19.99", 5, None)
+    return (key, name, PRICE, 5, None)
 
 
 def create(*rows: tuple[object, ...]) -> Create:
@@ -37,20 +50,22 @@ def create(*rows: tuple[object, ...]) -> Create:
 
 
 def test_create_returns_the_keys_and_stamps_the_missing_ones(replica: Replica) -> None:
-    assert replica.apply(create(oak())) == [KEY]
-    keys = replica.apply(create(oak(None, "Elm"), oak(None, "Ash")))
+    assert replica.apply(create(oak())) == [1, KEY]
+    first, *keys = replica.apply(create(oak(None, "Elm"), oak(None, "Ash")))
+    assert first == 2
     assert keys == sorted(keys)
     assert [UUID(bytes=key).version for key in keys] == [7, 7]
     assert replica.machine.tables["Product"].count == 3
 
 
-def test_replace_and_patch_return_the_stored_row(replica: Replica) -> None:
+def test_replace_and_patch_return_the_stored_row_and_its_version(replica: Replica) -> None:
     replica.apply(create(oak()))
-    assert replica.apply(Patch("Product", KEY, ("stock",), (6,))) == (KEY, "Oak", "19.99", 6, None)
-    assert replica.apply(Patch("Product", KEY, (), ())) == (KEY, "Oak", "19.99", 6, None)
-    changed = Replace("Product", KEY, COLUMNS[1:], ("Elm", "1", 0, None))
-    assert replica.apply(changed) == (KEY, "Elm", "1", 0, None)
-    assert replica.apply(MergePatch("Product", KEY, '{"stock": 9}')) == (KEY, "Elm", "1", 9, None)
+    assert replica.apply(Patch("Product", KEY, ("stock",), (6,))) == [(KEY, "Oak", PRICE, 6, None), 2]
+    assert replica.apply(Patch("Product", KEY, (), ())) == [(KEY, "Oak", PRICE, 6, None), 2]
+    assert replica.apply(Patch("Product", KEY, ("stock",), (6,))) == [(KEY, "Oak", PRICE, 6, None), 2]
+    changed = Replace("Product", KEY, COLUMNS[1:], ("Elm", ONE, 0, None))
+    assert replica.apply(changed) == [(KEY, "Elm", ONE, 0, None), 3]
+    assert replica.apply(MergePatch("Product", KEY, '{"stock": 9}')) == [(KEY, "Elm", ONE, 9, None), 4]
 
 
 def test_delete_returns_nothing_and_counts_down(replica: Replica) -> None:
@@ -65,7 +80,7 @@ def test_delete_returns_nothing_and_counts_down(replica: Replica) -> None:
         Delete("Product", KEY),
         Patch("Product", KEY, ("stock",), (1,)),
         Patch("Product", KEY, (), ()),
-        Replace("Product", KEY, COLUMNS[1:], ("Elm", "1", 0, None)),
+        Replace("Product", KEY, COLUMNS[1:], ("Elm", ONE, 0, None)),
         MergePatch("Product", KEY, "{}"),
     ],
 )
@@ -94,13 +109,13 @@ def test_a_bulk_may_conflict_with_itself(replica: Replica) -> None:
 def test_several_broken_constraints_are_judged_in_the_order_of_the_declaration(replica: Replica) -> None:
     replica.apply(create(oak()))
     with pytest.raises(Conflict) as refusal:
-        replica.apply(create((KEY, "Oak", "1", 0, UUID(int=9).bytes)))
+        replica.apply(create((KEY, "Oak", ONE, 0, UUID(int=9).bytes)))
     assert refusal.value.field == "id"
     with pytest.raises(Conflict) as refusal:
-        replica.apply(create((None, "Oak", "1", 0, UUID(int=9).bytes)))
+        replica.apply(create((None, "Oak", ONE, 0, UUID(int=9).bytes)))
     assert refusal.value.field == "name"
     with pytest.raises(Conflict) as refusal:
-        replica.apply(create((None, "Elm", "1", 0, UUID(int=9).bytes)))
+        replica.apply(create((None, "Elm", ONE, 0, UUID(int=9).bytes)))
     assert (refusal.value.field, refusal.value.reason) == ("category_id", "foreign_key")
 
 
@@ -116,7 +131,7 @@ def test_a_refusal_inside_a_transaction_keeps_what_went_before(replica: Replica)
 
 def test_rules_over_several_fields_are_judged_when_the_command_is_applied(replica: Replica) -> None:
     replica.apply(Create("Booking", ("id", "first", "last", "note"), [(KEY, 1, 5, "")]))
-    assert replica.apply(MergePatch("Booking", KEY, '{"first": 5}'))[1] == 5
+    assert replica.apply(MergePatch("Booking", KEY, '{"first": 5}')) == [(KEY, 5, 5, ""), 2]
     with pytest.raises(Invalid, match="last lies before first"):
         replica.apply(MergePatch("Booking", KEY, '{"first": 6}'))
     assert replica.rows()["Booking"] == [(KEY, 5, 5, "")]
@@ -150,8 +165,8 @@ def test_trouble_of_this_node_alone_is_no_refusal(replica: Replica) -> None:
 
 
 def test_an_older_command_leaves_a_newer_field_at_its_default(replica: Replica) -> None:
-    replica.apply(Create("Product", ("id", "name", "price"), [(KEY, "Oak", "1")]))
-    assert replica.rows()["Product"] == [(KEY, "Oak", "1", 0, None)]
+    replica.apply(Create("Product", ("id", "name", "price"), [(KEY, "Oak", ONE)]))
+    assert replica.rows()["Product"] == [(KEY, "Oak", ONE, 0, None)]
 
 
 @pytest.mark.parametrize(
@@ -161,18 +176,26 @@ def test_an_older_command_leaves_a_newer_field_at_its_default(replica: Replica) 
         Conflict("Product", "name", "unique", "Oak", 3),
         Immutable("Product", "name"),
         Invalid.of("Product", [("name", "type", "no"), ("", "rule", "bad")], 1),
+        VersionMismatch("Product", "1", 7),
+        RuleBroken("Product", "sold", "no stock"),
     ],
 )
 def test_a_refusal_is_rebuilt_from_plain_data(refusal: CommandFailed) -> None:
     remembered = decode_outcome(encode_outcome(refusal))
     assert type(remembered) is type(refusal)
     assert (str(remembered), remembered.__dict__) == (str(refusal), refusal.__dict__)
+    assert isinstance(refusal, ModelRefusal)
+    in_transaction = InTransaction.of(3, refusal)
+    remembered = decode_outcome(encode_outcome(in_transaction))
+    assert isinstance(remembered, InTransaction)
+    assert (str(remembered), str(remembered.refusal)) == (str(in_transaction), str(refusal))
+    assert (remembered.position, type(remembered.refusal)) == (3, type(refusal))
 
 
 def test_a_random_id_is_that_of_an_object(replica: Replica) -> None:
     table = replica.machine.tables["Product"]
     assert table.random_key() is None
-    keys = replica.apply(create(*(oak(None, f"tree {number}") for number in range(20))))
+    _, *keys = replica.apply(create(*(oak(None, f"tree {number}") for number in range(20))))
     for key in keys[::2]:
         replica.apply(Delete("Product", key))
     found = {table.random_key() for _ in range(500)}

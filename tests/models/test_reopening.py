@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -12,8 +13,9 @@ from quorate.machine.commands import Batch, encode_batch
 from quorate.machine.commands import Command as RoutedCommand
 from quorate.machine.router import Router
 from quorate.models import Model, field
-from quorate.models.commands import Command, Create, Delete, Patch, encode_command
+from quorate.models.commands import Change, Create, Delete, Operation, Patch, encode_command
 from quorate.models.machine import MACHINE, ModelsMachine
+from quorate.models.store.columns import DECIMAL
 from quorate.raft.entry import Entry, EntryKind
 
 from .shop import Category, Product
@@ -21,6 +23,7 @@ from .support import FIRST_TIME_US
 
 COLUMNS = ("id", "name", "price", "stock", "category_id")
 OAK, ELM = UUID(int=1).bytes, UUID(int=2).bytes
+ONE = DECIMAL.encode(Decimal(1))
 
 
 class Shop:
@@ -32,9 +35,10 @@ class Shop:
         self.router = Router({MACHINE: self.machine})
         self.router.open(path)
 
-    def apply(self, *commands: Command, request_id: str | None = None) -> list[object]:
+    def apply(self, *operations: Operation, request_id: str | None = None) -> list[object]:
+        """The outcomes of as many commands."""
         index = self.router.applied + 1
-        wrapped = [RoutedCommand(MACHINE, encode_command(command), request_id) for command in commands]
+        wrapped = [RoutedCommand(MACHINE, encode_command(Change([each])), request_id) for each in operations]
         payload = encode_batch(Batch(FIRST_TIME_US + index, index, wrapped))
         return self.router.apply(Entry(index, 1, EntryKind.COMMANDS, payload))
 
@@ -49,7 +53,7 @@ class Shop:
 
 
 def create(key: bytes, name: str) -> Create:
-    return Create("Product", COLUMNS, [(key, name, "1", 5, None)])
+    return Create("Product", COLUMNS, [(key, name, ONE, 5, None)])
 
 
 def test_rows_counts_and_statements_are_those_of_the_new_file(tmp_path: Path) -> None:
@@ -68,10 +72,10 @@ def test_rows_counts_and_statements_are_those_of_the_new_file(tmp_path: Path) ->
         patched, deleted, refused = shop.apply(
             Patch("Product", ELM, ("stock",), (9,)), Delete("Product", OAK), create(OAK, "Ash")
         )
-        assert patched == (ELM, "Ash", "1", 9, None)
+        assert patched == [[(ELM, "Ash", ONE, 9, None), 3]]
         assert isinstance(deleted, CommandFailed)
         assert isinstance(refused, CommandFailed)
-        assert shop.apply(create(ELM, "Ash"), request_id="a") == [[ELM]]
+        assert shop.apply(create(ELM, "Ash"), request_id="a") == [[[1, ELM]]]
         assert shop.machine.tables["Product"].count == 2
     assert behind.router.digest() == ahead.router.digest()
     for shop in (ahead, behind):

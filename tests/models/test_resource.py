@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from quorate.models import resource
-from quorate.models.bodies import BULK_ROWS_MAX
-from quorate.models.http import RequestError
+from quorate.models.rest import reading
+from quorate.models.rest.bodies import BULK_ROWS_MAX
+from quorate.models.rest.http import RequestError
 
 from .shop import Booking, Category, Counter, Everything, Product, Tag
 from .support import JSON, MERGE_PATCH, Client, serving
@@ -53,7 +53,7 @@ async def test_201_create_answers_the_stored_object_and_its_location(products: C
 async def test_a_page_of_large_objects_ends_early_and_says_where_the_next_begins(
     products: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "PAGE_BYTES_MAX", 1000)
+    monkeypatch.setattr(reading, "PAGE_BYTES_MAX", 1000)
     names = [f"{number} {'x' * 400}" for number in range(5)]
     for name in names:
         await products.send("POST", "", {"name": name, "price": 1})

@@ -8,11 +8,15 @@ from quorate.errors import ProtocolViolation
 
 
 class Command(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One command for the machine of that name. ``request_id`` makes it apply at most once (see sessions)."""
+    """One command for the machine of that name. ``request_id`` makes it apply at most once (see sessions).
+
+    ``origin`` is the node that it was proposed at.
+    """
 
     machine: str
     body: bytes
     request_id: str | None = None
+    origin: int = 0
 
 
 class Batch(msgspec.Struct, array_like=True, frozen=True):

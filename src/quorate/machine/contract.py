@@ -29,16 +29,19 @@ class ApplyContext:
     """Where and when a command is applied. Equal on every node, which makes it the only source of ids and time.
 
     ``index`` and ``term`` are those of the log entry; ``position`` counts the commands that share it;
-    ``time_us`` is the leader's clock (microseconds since 1970, UTC), made strictly increasing along the log.
+    ``time_us`` is the leader's clock (microseconds since 1970, UTC), made strictly increasing along the log;
+    ``origin`` is the node that the command was proposed at, of a request that was sent again the one whose proposal
+    came first.
     """
 
-    __slots__ = ("_ids_made", "_seed", "index", "position", "term", "time_us")
+    __slots__ = ("_ids_made", "_seed", "index", "origin", "position", "term", "time_us")
 
-    def __init__(self, index: int, term: int, time_us: int, seed: int = 0, position: int = 0) -> None:
+    def __init__(self, index: int, term: int, time_us: int, seed: int = 0, position: int = 0, origin: int = 0) -> None:
         self.index = index
         self.term = term
         self.time_us = time_us
         self.position = position
+        self.origin = origin
         self._seed = seed
         self._ids_made = 0
 

@@ -219,7 +219,7 @@ class Router:
             self._flushing.begin()
         outcomes: list[object] = []
         for position, command in enumerate(batch.commands):
-            context = ApplyContext(entry.index, entry.term, self._last_time_us, batch.seed, position)
+            context = ApplyContext(entry.index, entry.term, self._last_time_us, batch.seed, position, command.origin)
             outcomes.append(self._apply_command(command, context))
         self.unflushed += len(batch.commands)
         return outcomes

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 
-from quorate.models import columns
-from quorate.models.columns import Codec
+from quorate.models.store import columns
+from quorate.models.store.columns import Codec
 
 _KEY_CODECS = (columns.IDENTIFIER, columns.TEXT, columns.INTEGER)
 _CONTAINERS = (list, tuple, dict)

@@ -1,7 +1,8 @@
-"""From a class body to a :class:`~quorate.models.schema.ModelSchema`, refusing what cannot be kept."""
+"""From a class body to a :class:`~quorate.models.store.schema.ModelSchema`, refusing what cannot be kept."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, ForwardRef
 from uuid import UUID
 
@@ -13,15 +14,16 @@ from pydantic_core import PydanticUndefined, SchemaError
 
 from quorate.errors import ConfigError
 from quorate.models.annotations import SUPPORTED, can_be_key, codec_of, misplaced_constraint, value_type
-from quorate.models.columns import KEY_TEXT, TEXT, Codec, SqlValue, Unstorable
+from quorate.models.calls import event_methods
 from quorate.models.fields import Attributes
 from quorate.models.model import Model, schema_of
 from quorate.models.names import RESOURCE, resource_name, table_name
-from quorate.models.schema import NO_DEFAULT, Column, ForeignKey, ModelSchema
+from quorate.models.store.columns import KEY_TEXT, TEXT, Codec, SqlValue, Unstorable
+from quorate.models.store.schema import NO_DEFAULT, Column, ForeignKey, ModelSchema
 from quorate.models.validators import constraint
 
 _FIXED_CONFIG = ("extra", "allow_inf_nan", "ser_json_bytes", "val_json_bytes", "validate_default", "defer_build")
-_ON_DELETE = ("restrict",)
+_ON_DELETE = ("restrict", "cascade", "set_null")
 
 
 def compile_model(model: type[Model], resource: str | None) -> ModelSchema:
@@ -44,6 +46,7 @@ def compile_model(model: type[Model], resource: str | None) -> ModelSchema:
         model=model,
         columns=columns,
         has_rules=_has_rules(model),
+        events=event_methods(model),
     )
 
 
@@ -151,6 +154,11 @@ def _column(model: type[Model], name: str, info: FieldInfo) -> Column:
         indexed=(attributes.indexed or attributes.foreign_key is not None) and not attributes.unique,
         immutable=attributes.immutable and not attributes.primary_key,
         references=_references(where, attributes, codec),
+        tracked=attributes.track_history,
+        audited=attributes.audited,
+        retention_us=None if attributes.retention is None else attributes.retention // timedelta(microseconds=1),
+        exposed=attributes.expose,
+        consistent_read=attributes.consistent_read,
     )
 
 
@@ -169,7 +177,7 @@ def _default(where: str, info: FieldInfo, codec: Codec) -> SqlValue | Any:
 def _references(where: str, attributes: Attributes, codec: Codec) -> ForeignKey | None:
     target = attributes.foreign_key
     if attributes.on_delete not in _ON_DELETE:
-        raise ConfigError(f"{where}: on_delete={attributes.on_delete!r}: only 'restrict' is supported")
+        raise ConfigError(f"{where}: on_delete={attributes.on_delete!r} should be one of {', '.join(_ON_DELETE)}")
     if target is None:
         return None
     if not isinstance(target, type) or not issubclass(target, Model) or target is Model:

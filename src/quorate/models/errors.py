@@ -6,8 +6,11 @@
     └── ModelRefusal         refused by every node alike, when the command was applied
         ├── NotFound         no object has this id
         ├── Conflict         a unique value is taken, or a foreign key would dangle
+        ├── VersionMismatch  the object is not of the version that was expected
         ├── Immutable        the field may not change after creation
-        └── Invalid          the object breaks a rule of its model
+        ├── Invalid          the object breaks a rule of its model
+        ├── RuleBroken       an event's method says no, or would leave what breaks a rule
+        └── InTransaction    one of these, and which operation it was
     StorageFailed
     └── SchemaBehind         the log holds something that this node's declarations do not know
 
@@ -16,7 +19,7 @@ A refusal's ``args`` are plain data: a retry gets it rebuilt from them (see :mod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from quorate.errors import CommandFailed, StorageFailed
 
@@ -66,6 +69,30 @@ class Conflict(ModelRefusal):
         return f"another {self.model} has the {self.field} {self.value!r}"
 
 
+class VersionMismatch(ModelRefusal):
+    """The object ``key`` is of another version than was expected: ``version``, or ``None`` if it is not there."""
+
+    def __init__(self, model: str, key: str, version: int | None) -> None:
+        super().__init__(model, key, version)
+        self.model, self.key, self.version = model, key, version
+
+    def __str__(self) -> str:
+        if self.version is None:
+            return f"no {self.model} has the id {self.key}"
+        return f"the {self.model} {self.key} has changed: it is of version {self.version} now"
+
+
+class RuleBroken(ModelRefusal):
+    """The method of ``event`` refused, with ``message``."""
+
+    def __init__(self, model: str, event: str, message: str) -> None:
+        super().__init__(model, event, message)
+        self.model, self.event, self.message = model, event, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Immutable(ModelRefusal):
     """``field`` is immutable and the command would change it."""
 
@@ -96,3 +123,26 @@ class Invalid(ModelRefusal):
 
     def __str__(self) -> str:
         return f"{self.model}: " + "; ".join(f"{field or 'object'}: {text}" for field, _, text in self.errors)
+
+
+class InTransaction(ModelRefusal):
+    """The operation at ``position``, from 0, of a transaction was refused with ``refusal``; none has any effect."""
+
+    def __init__(self, position: int, kind: str, arguments: Sequence[object]) -> None:
+        super().__init__(position, kind, list(arguments))
+        self.position = position
+        self.refusal: ModelRefusal = _BY_NAME[kind](*arguments)
+        self.model = self.refusal.model
+
+    @classmethod
+    def of(cls, position: int, refusal: ModelRefusal) -> InTransaction:
+        """The refusal of one operation as that of the transaction."""
+        return cls(position, type(refusal).__name__, refusal.args)
+
+    def __str__(self) -> str:
+        return f"operation {self.position}: {self.refusal}"
+
+
+_BY_NAME: dict[str, type[ModelRefusal]] = {
+    kind.__name__: kind for kind in (NotFound, Conflict, VersionMismatch, RuleBroken, Immutable, Invalid)
+}

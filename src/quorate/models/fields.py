@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-OnDelete = Literal["restrict"]
+OnDelete = Literal["restrict", "cascade", "set_null"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,11 @@ class Attributes:
     foreign_key: Any = None
     on_delete: str = "restrict"
     validate: tuple[object, ...] = ()
+    audited: bool = False
+    track_history: bool = False
+    retention: timedelta | None = None
+    consistent_read: bool = False
+    expose: bool = True
 
     @staticmethod
     def of(info: FieldInfo) -> Attributes:
@@ -44,6 +50,11 @@ def field(
     immutable: bool = False,
     foreign_key: type | None = None,
     on_delete: OnDelete = "restrict",
+    audited: bool = False,
+    track_history: bool = False,
+    retention: timedelta | None = None,
+    consistent_read: bool = False,
+    expose: bool = True,
     validate: str | Sequence[str] = (),
     gt: int | float | Decimal | str | None = None,
     ge: int | float | Decimal | str | None = None,
@@ -68,7 +79,12 @@ def field(
     - ``indexed``: kept in an index. Unique fields and foreign keys are indexed anyway.
     - ``immutable``: may not change after creation (422); sending the same value again is fine.
     - ``foreign_key``: the model whose primary key this value is (409 if there is no such object).
-      ``on_delete="restrict"``: an object that is referred to cannot be deleted (409).
+      ``on_delete``: an object that is referred to cannot be deleted (``restrict``, 409), or takes those along that
+      refer to it (``cascade``), or leaves them without (``set_null``).
+    - ``track_history``: the values that it had are kept. ``audited``: who changed it, when, from what to what.
+      ``retention``: for how long, for ever if it is not given.
+    - ``expose=False``: never leaves the server. ``consistent_read``: a read that returns it is strong unless the
+      caller asks otherwise.
     - ``validate``: named validators, such as ``"non_empty"`` or ``["non_empty", "min_value(0.01)"]``.
     - all others: pydantic's constraints. A limit on a Decimal is best given as a string: ``ge="0.01"``.
     """
@@ -97,6 +113,11 @@ def field(
             immutable=immutable,
             foreign_key=foreign_key,
             on_delete=on_delete,
+            audited=audited,
+            track_history=track_history,
+            retention=retention,
+            consistent_read=consistent_read,
+            expose=expose,
             validate=(validate,) if isinstance(validate, str) else tuple(validate),
         )
     )

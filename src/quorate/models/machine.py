@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import apsw
 import msgspec
@@ -11,17 +11,25 @@ import msgspec
 from quorate.errors import StorageError
 from quorate.machine.contract import ApplyContext, DiskStateMachine
 from quorate.machine.sqlite import SqliteState
-from quorate.models.columns import SqlValue
-from quorate.models.commands import Create, Delete, MergePatch, Patch, Replace, decode_command
-from quorate.models.constraints import explain_delete, explain_write
-from quorate.models.errors import Immutable, NotFound, SchemaBehind
-from quorate.models.evolution import RECORDS_TABLE, open_tables
-from quorate.models.merge import merged_row
-from quorate.models.schema import ModelSchema, Row
-from quorate.models.tables import Table
+from quorate.models.changes import Changes
+from quorate.models.commands import Change, Create, Delete, Operation, Patch, Replace, Retain, decode_command
+from quorate.models.errors import InTransaction, ModelRefusal, SchemaBehind
+from quorate.models.store.events import Cause, EventLog
+from quorate.models.store.evolution import RECORDS_TABLE, open_tables
+from quorate.models.store.history import History
+from quorate.models.store.schema import ModelSchema
+from quorate.models.store.tables import Table
 
 MACHINE = "models"
 """The machine's name: under it the router finds it and the file keeps its applied index."""
+EVENTS_KEPT = 100_000
+"""So many of the newest events are kept at least, unless the app says otherwise."""
+RETAIN_AT_ONCE = 200
+"""So many entries of the history one command looks at."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class ModelsMachine(DiskStateMachine):
@@ -34,17 +42,28 @@ class ModelsMachine(DiskStateMachine):
 
     local_tables = frozenset({RECORDS_TABLE})  # an index may be declared on some nodes before the others
 
-    def __init__(self, schemas: Sequence[ModelSchema]) -> None:
+    def __init__(self, schemas: Sequence[ModelSchema], *, events_kept: int = EVENTS_KEPT) -> None:
         """``schemas`` come in the order of their references, targets first (:attr:`quorate.app.App.schemas`)."""
         self._schemas = tuple(schemas)
+        self._events_kept = events_kept
         self.tables: dict[str, Table] = {}
+        self.histories: dict[str, History] = {}
+        """Of the models whose changes are kept."""
+        self.after_apply: Callable[[], None] = _nothing
+        """Told behind each command that may have changed something."""
 
     def open(self, state: SqliteState) -> None:
+        connection = state.connection
         try:
             with state.savepoint():
-                open_tables(state.connection, self._schemas)
+                open_tables(connection, self._schemas)
+                self.events = EventLog(connection, self._events_kept)
+                self.histories = {
+                    schema.name: History(connection, schema) for schema in self._schemas if schema.has_history
+                }
             self._state = state
-            self.tables = {schema.name: Table(state.connection, schema) for schema in self._schemas}
+            self.tables = {schema.name: Table(connection, schema) for schema in self._schemas}
+            self._changes = Changes(self.tables, self.events, self.histories)
         except apsw.Error as error:
             raise StorageError(f"the tables in {state.path} cannot be opened: {error}") from error
 
@@ -53,101 +72,66 @@ class ModelsMachine(DiskStateMachine):
             decoded = decode_command(command)
         except msgspec.MsgspecError as error:
             raise SchemaBehind(f"entry {context.index} is not a command this version knows: {error}") from error
-        table = self.tables.get(decoded.model)
-        if table is None:
-            raise SchemaBehind(f"entry {context.index} names the model {decoded.model}, which is not declared here")
         match decoded:
-            case Create():
-                return self._create(table, decoded, context)
-            case Replace() | Patch():
-                self._check_columns(table, decoded.columns, context)
-                return self._update(table, decoded.key, decoded.columns, decoded.values)
-            case MergePatch():
-                return self._merge(table, decoded)
-            case Delete():
-                self._delete(table, decoded.key)
-                return None
+            case Change():
+                result: object = self._change(decoded, context)
+            case Retain():
+                result = self._retain(context)
+        self.after_apply()
+        return result
 
-    def _create(self, table: Table, command: Create, context: ApplyContext) -> list[SqlValue]:
-        columns, rows = command.columns, command.rows
-        self._check_columns(table, columns, context)
-        at = columns.index(table.schema.key.name)
-        if table.schema.key_is_stamped:
-            rows = [row if row[at] is not None else (*row[:at], context.uuid7_bytes(), *row[at + 1 :]) for row in rows]
-        if len(rows) == 1:
-            try:
-                table.insert(columns, rows[0])
-            except apsw.ConstraintError:
-                raise explain_write(self.tables, table, columns, rows[0], None) from None
-        else:
+    # -- changes -----------------------------------------------------------------------------------------
+
+    def _change(self, change: Change, context: ApplyContext) -> list[object]:
+        for operation in change.operations:
+            self._check_known(operation, context)
+        cause = Cause(context, change.actor)
+        if len(change.operations) == 1 and _refuses_first(change.operations[0]):
+            return [self._changes.perform(change.operations[0], cause)]
+        results: list[object] = []
+        try:
+            with self._undoing():
+                results.extend(self._changes.perform(operation, cause) for operation in change.operations)
+        except ModelRefusal as refusal:
+            if len(change.operations) > 1:
+                raise InTransaction.of(len(results), refusal) from None
+            raise
+        return results
+
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        """Undo what was done inside, and what was counted of it, if a refusal leaves the block."""
+        last, counts = self.events.last, [table.count for table in self.tables.values()]
+        try:
             with self._state.savepoint():
-                self._insert_all(table, columns, rows)
-        return [row[at] for row in rows]
+                yield
+        except ModelRefusal:
+            self.events.last = last
+            for table, count in zip(self.tables.values(), counts, strict=True):
+                table.count = count
+            raise
 
-    def _insert_all(self, table: Table, columns: tuple[str, ...], rows: list[Row]) -> None:
-        changes_before = table.connection.total_changes()
-        try:
-            table.insert_many(columns, rows)
-        except apsw.ConstraintError:
-            at = table.connection.total_changes() - changes_before  # so many rows went in before the bad one
-            raise explain_write(self.tables, table, columns, rows[at], None, row=at) from None
+    def _check_known(self, operation: Operation, context: ApplyContext) -> None:
+        table = self.tables.get(operation.model)
+        if table is None:
+            raise SchemaBehind(f"entry {context.index} names the model {operation.model}, which is not declared here")
+        if isinstance(operation, Create | Replace | Patch):
+            for name in operation.columns:
+                if name not in table.schema.by_name:
+                    raise SchemaBehind(
+                        f"entry {context.index} names {operation.model}.{name}, which is not declared here"
+                    )
 
-    def _update(self, table: Table, key: SqlValue, columns: tuple[str, ...], values: Row) -> Row:
-        self._check_immutable(table, key, columns, values)
-        try:
-            row = table.update(key, columns, values) if columns else table.get(key)
-        except apsw.ConstraintError:
-            raise explain_write(self.tables, table, columns, values, key) from None
-        if row is None:
-            raise NotFound(table.schema.name, table.schema.show_key(key))
-        return row
+    # -- retention ---------------------------------------------------------------------------------------
 
-    def _merge(self, table: Table, command: MergePatch) -> Row:
-        current = table.get(command.key)
-        if current is None:
-            raise NotFound(table.schema.name, table.schema.show_key(command.key))
-        schema = table.schema
-        row = merged_row(schema, current, json.loads(command.document))
-        if row[schema.key_position] != command.key:
-            raise Immutable(schema.name, schema.key.name)
-        return self._update(table, command.key, schema.names_without_key, schema.without_key(row))
-
-    def _delete(self, table: Table, key: SqlValue) -> None:
-        try:
-            found = table.delete(key)
-        except apsw.ConstraintError:
-            raise explain_delete(self.tables, table, key) from None
-        if not found:
-            raise NotFound(table.schema.name, table.schema.show_key(key))
-
-    def _check_columns(self, table: Table, columns: tuple[str, ...], context: ApplyContext) -> None:
-        for name in columns:
-            if name not in table.schema.by_name:
-                raise SchemaBehind(
-                    f"entry {context.index} names {table.schema.name}.{name}, which is not declared here"
-                )
-
-    def _check_immutable(self, table: Table, key: SqlValue, columns: tuple[str, ...], values: Row) -> None:
-        frozen = table.schema.immutable_names
-        if frozen.isdisjoint(columns):
-            return
-        current = table.get(key)
-        if current is not None:
-            changed = changed_immutable(table.schema, current, columns, values)
-            if changed is not None:
-                raise Immutable(table.schema.name, changed)
+    def _retain(self, context: ApplyContext) -> int:
+        left = RETAIN_AT_ONCE
+        with self._state.savepoint():
+            for _, history in sorted(self.histories.items()):
+                left -= history.retain(context.time_us, left)
+        return RETAIN_AT_ONCE - left
 
 
-def changed_immutable(schema: ModelSchema, current: Row, columns: Sequence[str], values: Row) -> str | None:
-    """The first immutable field that ``values`` would change."""
-    for name, value in zip(columns, values, strict=True):
-        column = schema.by_name[name]
-        if not column.immutable:
-            continue
-        before = current[schema.names.index(name)]
-        if column.codec.is_json and isinstance(before, str) and isinstance(value, str):
-            if json.loads(before) != json.loads(value):  # the order of members does not count
-                return name
-        elif before != value:
-            return name
-    return None
+def _refuses_first(operation: Operation) -> bool:
+    """Whether the operation changes something only when it cannot be refused any more."""
+    return not isinstance(operation, Delete) and not (isinstance(operation, Create) and len(operation.rows) != 1)

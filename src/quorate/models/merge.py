@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from quorate.models.errors import Invalid
-from quorate.models.schema import ModelSchema, Row
+from quorate.models.store.schema import ModelSchema, Row
 
 ERRORS_MAX = 100
 
@@ -31,7 +31,7 @@ def merged_row(schema: ModelSchema, row: Row, document: dict[str, Any]) -> Row:
 
     A field of an object is not a member that may be missing: ``null`` sets it to ``None``, if it may be that.
     """
-    current = json.loads(schema.object_json(row))
+    current = json.loads(schema.complete_json(row))
     for name, value in document.items():
         current[name] = None if value is None else merge_patch(current.get(name), value)
     try:

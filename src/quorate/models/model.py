@@ -13,7 +13,7 @@ from quorate.models.fields import field
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 
-    from quorate.models.schema import ModelSchema
+    from quorate.models.store.schema import ModelSchema
 else:
     ModelMetaclass = type(BaseModel)
 

@@ -398,7 +398,12 @@ class Node:
         the machine refused it.
         """
         wrapped = checked_command(
-            machine, command, request_id, machines=self._machines, bytes_max=self.config.max_command_bytes
+            machine,
+            command,
+            request_id,
+            origin=self.node_id,
+            machines=self._machines,
+            bytes_max=self.config.max_command_bytes,
         )
         seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
         if self._draining:

@@ -16,7 +16,7 @@ REQUEST_ID_CHARACTERS_MAX = 256
 
 
 def checked_command(
-    machine: str, body: bytes, request_id: str | None, *, machines: Container[str], bytes_max: int
+    machine: str, body: bytes, request_id: str | None, *, origin: int, machines: Container[str], bytes_max: int
 ) -> Command:
     """A command that every node will be able to read: one that none can read would stop them all.
 
@@ -33,7 +33,7 @@ def checked_command(
         if len(request_id) > REQUEST_ID_CHARACTERS_MAX:
             raise ProposalTooLarge(f"a request id has at most {REQUEST_ID_CHARACTERS_MAX} characters")
         request_id.encode()
-    return Command(machine, bytes(body), request_id)
+    return Command(machine, bytes(body), request_id, origin)
 
 
 async def propose_anywhere(group: Callable[[], Group], command: Command, seconds: float) -> Applied:

@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from quorate._version import __version__
 from quorate.app import App
-from quorate.models.openapi import describe
+from quorate.models.rest.openapi import describe
 from quorate.web.answers import JSONLine
 from quorate.web.openapi import OPERATIONS
 

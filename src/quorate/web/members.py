@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from quorate.config import NODE_ID_MAX
 from quorate.errors import ConfigError, MembershipConflict, QuorateError, ReadUnavailable
-from quorate.models.http import RequestError, finding
+from quorate.models.rest.http import RequestError, finding
 from quorate.node.node import Node
 from quorate.node.operations import PRIORITY_MAX
 from quorate.node.status import MembershipStatus

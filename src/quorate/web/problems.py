@@ -24,7 +24,7 @@ from quorate.errors import (
     ReadUnavailable,
     RequestIdReused,
 )
-from quorate.models.http import RequestError
+from quorate.models.rest.http import RequestError
 from quorate.web.asgi import Send, send_response
 
 PROBLEM_JSON = b"application/problem+json"

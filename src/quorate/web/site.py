@@ -16,7 +16,7 @@ from starlette.routing import Route
 from quorate.app import App
 from quorate.errors import NotLeader, QuorateError, StorageFailed
 from quorate.models.machine import ModelsMachine
-from quorate.models.resource import ModelResource
+from quorate.models.rest.resource import ModelResource
 from quorate.node.node import Node
 from quorate.web.asgi import BodyIncomplete, BodyTooLarge, Message, Receive, Scope, Send, read_body, send_response
 from quorate.web.docs import docs_routes

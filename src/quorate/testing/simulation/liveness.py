@@ -11,7 +11,7 @@ import msgspec
 
 from quorate.errors import CommandFailed, QuorateError
 from quorate.kv.machine import MACHINE as KEYS
-from quorate.models.commands import Delete, encode_command
+from quorate.models.commands import Change, Delete, encode_command
 from quorate.models.machine import MACHINE
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
 from quorate.testing.simulation.disk import DiskPlan
@@ -32,7 +32,7 @@ SOON_US = 5_000_000
 """Keys whose time is over so soon, by the leader's clock, are waited for."""
 
 _HARMLESS = {
-    MACHINE: encode_command(Delete("Account", -1)),
+    MACHINE: encode_command(Change([Delete("Account", -1)])),
     NOTEBOOK: put("world", "world", 0),
     KEYS: msgspec.msgpack.encode([[b"SET", b"world", b"", b"PX", b"200"]]),
 }

@@ -11,8 +11,8 @@ from quorate import App, Model, field
 from quorate.machine.outcome import Applied
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.model import schema_of
-from quorate.models.resource import ModelResource
-from quorate.models.tables import Table
+from quorate.models.rest.resource import ModelResource
+from quorate.models.store.tables import Table
 from quorate.node.reads import Consistency
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.loop import SimulatedLoop

@@ -92,7 +92,7 @@ class Replay:
                     continue
                 if command.request_id is not None:
                     self._requests.add(command.request_id)
-                context = ApplyContext(entry.index, entry.term, time_us, batch.seed, position)
+                context = ApplyContext(entry.index, entry.term, time_us, batch.seed, position, command.origin)
                 self._carry_out(command.body, context)
         return self
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from quorate.models.http import RequestError
 from quorate.models.machine import MACHINE
+from quorate.models.rest.http import RequestError
 from quorate.testing.linearizability import Contains, Delete, Insert, UniqueSet
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from quorate.models.columns import INT64_MAX, INT64_MIN, INTEGER
-from quorate.models.schema import ModelSchema
+from quorate.models.store.columns import INT64_MAX, INT64_MIN, INTEGER
+from quorate.models.store.schema import ModelSchema
 
 Json = dict[str, Any]
 

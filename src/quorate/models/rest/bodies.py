@@ -15,11 +15,11 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import from_json
 
-from quorate.models.columns import SqlValue
 from quorate.models.errors import Invalid
-from quorate.models.http import RequestError, finding, from_refusal
 from quorate.models.merge import merged_row, plain_errors
-from quorate.models.schema import ModelSchema, Row
+from quorate.models.rest.http import RequestError, finding, from_refusal
+from quorate.models.store.columns import SqlValue
+from quorate.models.store.schema import EventMethod, ModelSchema, Row
 
 BULK_ROWS_MAX = 1_000
 
@@ -118,6 +118,15 @@ class BodyReader:
             names, values = (*names[:at], *names[at + 1 :]), (*values[:at], *values[at + 1 :])
         return FieldChanges(names, values)
 
+    def arguments(self, method: EventMethod, body: bytes) -> str:
+        """What an event is called with, as JSON that was checked."""
+        try:
+            given = method.arguments.__pydantic_validator__.validate_json(body)
+        except ValidationError as error:
+            self._refuse(body, error, name=f"object of arguments for {method.name}")
+        parse_strictly(body)
+        return str(given.model_dump_json())
+
     def check_merge(self, current: Row, patch: MergeDocument) -> Row:
         """The row that ``patch`` would make of ``current``."""
         try:
@@ -137,16 +146,16 @@ class BodyReader:
             name, message = self._schema.key.name, "Primary key should be the one in the URL"
             raise RequestError(422, f"{name}: {message}", errors=[finding(name, "immutable", message)])
 
-    def _refuse(self, body: bytes, error: ValidationError, *, array: bool = False) -> NoReturn:
+    def _refuse(self, body: bytes, error: ValidationError, *, array: bool = False, name: str = "") -> NoReturn:
         parse_strictly(body)
         findings = []
         for field, reason, message in plain_errors(error):
             if reason == "json_invalid":
                 raise RequestError(400, message) from None
-            row, _, name = field.partition(".") if array else ("", "", field)
-            findings.append(finding(name, reason, message, int(row) if row else None))
-        name = "array" if array else "object"
-        raise RequestError(422, f"the body is not a valid {name} of {self._schema.name}", errors=findings) from None
+            row, _, field = field.partition(".") if array else ("", "", field)
+            findings.append(finding(field, reason, message, int(row) if row else None))
+        name = name or f"{'array' if array else 'object'} of {self._schema.name}"
+        raise RequestError(422, f"the body is not a valid {name}", errors=findings) from None
 
 
 def parse_strictly(body: bytes) -> Any:

@@ -7,8 +7,7 @@ str                TEXT        as it is, without NUL
 int                INTEGER     64 bits
 bool               INTEGER     0 or 1
 float              REAL        finite
-Decimal            TEXT        plain digits without trailing zeros; with
-                               ``decimal_places=n`` always n decimals
+Decimal            TEXT        text that sorts by value (:mod:`quorate.models.store.decimals`)
 UUID               BLOB        16 bytes, so UUIDv7 sorts by time
 bytes              BLOB        as it is (base64url in JSON)
 datetime           TEXT        ``2024-01-01T00:00:00.000000Z``: UTC, fixed width, so text
@@ -38,10 +37,11 @@ import msgspec
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 from pydantic_core import to_json
 
+from quorate.models.store import decimals
+
 SqlValue = None | int | float | str | bytes
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
-DECIMAL_DIGITS_MAX = 200  # bounds what the plain form of 1E+999999 would take
 
 KEY_CHARACTERS_MAX = 512
 RESERVED_KEYS = frozenset({"count", "random-id", ".", ".."})
@@ -115,26 +115,23 @@ def _plain_decimal(value: Decimal) -> str:
     if not value.is_finite():
         raise Unstorable("finite_number", "Input should be a finite number")
     text = ""
-    if abs(value.adjusted()) < DECIMAL_DIGITS_MAX:  # formatting digits it may not have is what costs memory
+    if abs(value.adjusted()) < decimals.DIGITS_MAX:  # formatting digits it may not have is what costs memory
         text = format(value, "f")
-    if not 0 < len(text) <= DECIMAL_DIGITS_MAX:
-        raise Unstorable("decimal_size", f"Decimal should take at most {DECIMAL_DIGITS_MAX} characters")
+    if not 0 < len(text) <= decimals.DIGITS_MAX:
+        raise Unstorable("decimal_size", f"Decimal should take at most {decimals.DIGITS_MAX} characters")
     return text
 
 
 def _encode_decimal(value: Decimal) -> str:
-    text = _plain_decimal(value)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    return decimals.sortable(_plain_decimal(value))
 
 
-def _fixed_decimal(places: int) -> Callable[[Decimal], str]:
-    def encode(value: Decimal) -> str:
-        whole, _, fraction = _encode_decimal(value).partition(".")
+def _show_fixed_decimal(places: int) -> Callable[[str], str]:
+    def show(stored: str) -> str:
+        whole, _, fraction = decimals.plain(stored).partition(".")
         return f"{whole}.{fraction.ljust(places, '0')}" if places else whole
 
-    return encode
+    return show
 
 
 def _encode_datetime(value: datetime) -> str:
@@ -184,7 +181,7 @@ TEXT = Codec(name="str", sql_type="TEXT", encode=_encode_text)
 INTEGER = Codec(name="int", sql_type="INTEGER", encode=_encode_integer)
 BOOLEAN = Codec(name="bool", sql_type="INTEGER", encode=int, show=bool)
 FLOAT = Codec(name="float", sql_type="REAL", encode=_encode_float)
-DECIMAL = Codec(name="decimal", sql_type="TEXT", encode=_encode_decimal)
+DECIMAL = Codec(name="decimal", sql_type="TEXT", encode=_encode_decimal, show=decimals.plain)
 IDENTIFIER = Codec(name="uuid", sql_type="BLOB", encode=lambda value: value.bytes, show=show_uuid)
 BYTES = Codec(name="bytes", sql_type="BLOB", encode=bytes, show=lambda value: urlsafe_b64encode(value).decode())
 DATETIME = Codec(name="datetime", sql_type="TEXT", encode=_encode_datetime, show=_show_datetime)
@@ -209,8 +206,8 @@ BY_TYPE: dict[Any, Codec] = {
 
 
 def fixed_decimal(places: int) -> Codec:
-    """A Decimal that is kept and shown with exactly so many decimals."""
-    return Codec(name=f"decimal({places})", sql_type="TEXT", encode=_fixed_decimal(places))
+    """A Decimal that is shown with exactly so many decimals."""
+    return Codec(name=f"decimal({places})", sql_type="TEXT", encode=_encode_decimal, show=_show_fixed_decimal(places))
 
 
 def enumerated(values: list[object]) -> Codec | None:

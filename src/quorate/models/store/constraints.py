@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from quorate.models.columns import SqlValue
 from quorate.models.errors import Conflict, Invalid, ModelRefusal
-from quorate.models.schema import Column, Row
-from quorate.models.tables import Table
+from quorate.models.store.columns import SqlValue
+from quorate.models.store.schema import Column, Row
+from quorate.models.store.tables import Table
 
 VALUE_CHARACTERS_MAX = 200
 

@@ -15,8 +15,8 @@ from typing import Any
 import apsw
 
 from quorate.errors import ConfigError, StorageError
-from quorate.models.schema import Column, ModelSchema, NoDefault
-from quorate.models.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
+from quorate.models.store.schema import Column, ModelSchema, NoDefault
+from quorate.models.store.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
 
 RECORDS_TABLE = "quorate_models"
 RECORDS = (

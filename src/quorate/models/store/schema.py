@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from quorate.models.columns import (
+from quorate.models.errors import Invalid
+from quorate.models.store.columns import (
     IDENTIFIER,
     INT64_MAX,
     INT64_MIN,
@@ -21,9 +22,11 @@ from quorate.models.columns import (
     Unstorable,
     key_text_allowed,
 )
-from quorate.models.errors import Invalid
+from quorate.models.store.loading import Loader, loader_of
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from quorate.models.model import Model
 
 Row = tuple[SqlValue, ...]
@@ -76,6 +79,16 @@ class Column:
     indexed: bool = False
     immutable: bool = False
     references: ForeignKey | None = None
+    tracked: bool = False
+    audited: bool = False
+    retention_us: int | None = None
+    exposed: bool = True
+    consistent_read: bool = False
+
+    @property
+    def has_history(self) -> bool:
+        """Whether changes of it are kept."""
+        return self.tracked or self.audited
 
     def fingerprint(self) -> dict[str, object]:
         """What of the column the rows in the file and the outcome of commands depend on."""
@@ -89,7 +102,26 @@ class Column:
             "indexed": self.indexed,
             "immutable": self.immutable,
             "references": f"{references.model}.{references.column} {references.on_delete}" if references else None,
+            "tracked": self.tracked,
+            "audited": self.audited,
+            "retention_us": self.retention_us,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMethod:
+    """A method that changes its object by what it is called with.
+
+    ``path`` is the last part of its URL; ``arguments`` checks what it is called with; ``takes_context`` says whether it
+    wants to know when it happens.
+    """
+
+    name: str
+    path: str
+    function: Callable[..., None]
+    arguments: type[BaseModel]
+    takes_context: bool
+    summary: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,10 +138,32 @@ class ModelSchema:
     model: type[Model]
     columns: tuple[Column, ...]
     has_rules: bool
+    events: Mapping[str, EventMethod] = field(default_factory=dict)
+    """The methods that are events, by their names."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.names)}
+
+    def position(self, name: str) -> int:
+        """Where a field's value stands in a row."""
+        return self._positions[name]
+
+    @cached_property
+    def defaults(self) -> Row:
+        """A row of the defaults; ``None`` where there is none."""
+        return tuple(None if isinstance(column.default, NoDefault) else column.default for column in self.columns)
+
+    def with_values(self, row: Row, columns: Sequence[str], values: Row) -> Row:
+        """The row with some values replaced."""
+        changed = list(row)
+        for name, value in zip(columns, values, strict=True):
+            changed[self._positions[name]] = value
+        return tuple(changed)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -123,6 +177,11 @@ class ModelSchema:
     def key(self) -> Column:
         """The primary key's column."""
         return self.columns[self.key_position]
+
+    @cached_property
+    def has_history(self) -> bool:
+        """Whether changes of some of its fields are kept."""
+        return any(column.has_history for column in self.columns)
 
     @cached_property
     def names_without_key(self) -> tuple[str, ...]:
@@ -154,7 +213,11 @@ class ModelSchema:
 
     def fingerprint(self) -> dict[str, object]:
         """Plain data that is equal for declarations that store and refuse alike."""
-        return {"table": self.table, "columns": [column.fingerprint() for column in self.columns]}
+        return {
+            "table": self.table,
+            "columns": [column.fingerprint() for column in self.columns],
+            "events": sorted(self.events),
+        }
 
     # -- object to row -----------------------------------------------------------------------------------
 
@@ -191,35 +254,51 @@ class ModelSchema:
                 errors.append((name, error.reason, error.message))
         return Invalid.of(self.name, errors, row)
 
+    # -- row to object -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _loaders(self) -> tuple[tuple[str, Loader], ...]:
+        fields = self.model.model_fields
+        return tuple((column.name, loader_of(fields[column.name], column.codec)) for column in self.columns)
+
+    def load(self, row: Row) -> Model:
+        """The object of a row. It is not checked again: what is stored was, by the rules of its time."""
+        values: dict[str, Any] = {
+            name: value if value is None or load is None else load(value)
+            for (name, load), value in zip(self._loaders, row, strict=True)
+        }
+        return self.model.model_construct(**values)
+
     # -- row to JSON -------------------------------------------------------------------------------------
 
     @cached_property
-    def _shows(self) -> tuple[Any, ...]:
-        return tuple(column.codec.show for column in self.columns)
+    def exposed_names(self) -> tuple[str, ...]:
+        """The fields that clients get to see."""
+        return tuple(column.name for column in self.columns if column.exposed)
 
     @cached_property
-    def _document(self) -> type[msgspec.Struct]:
-        return msgspec.defstruct(self.name, [(name, Any) for name in self.names])
+    def _exposed(self) -> Documents:
+        return self.documents(self.exposed_names)
 
-    def _documents(self, rows: Iterable[Row]) -> list[msgspec.Struct]:
-        document, shows = self._document, self._shows
-        return [
-            document(
-                *[
-                    value if show is None or value is None else show(value)
-                    for show, value in zip(shows, row, strict=True)
-                ]
-            )
-            for row in rows
-        ]
+    @cached_property
+    def _complete(self) -> Documents:
+        return self.documents(self.names)
+
+    def documents(self, names: Sequence[str]) -> Documents:
+        """What makes JSON of these fields of complete rows."""
+        return Documents(self, names)
 
     def object_json(self, row: Row) -> bytes:
-        """The object as JSON, in the shape that pydantic gives it."""
-        return _encode_json(self._documents((row,))[0])
+        """The object as clients see it, in the shape that pydantic gives it."""
+        return self._exposed.one(row)
 
     def array_json(self, rows: Iterable[Row]) -> bytes:
         """The objects as a JSON array."""
-        return _encode_json(self._documents(rows))
+        return self._exposed.many(rows)
+
+    def complete_json(self, row: Row) -> bytes:
+        """The object with all its fields: for this process only."""
+        return self._complete.one(row)
 
     def show(self, column: Column, value: SqlValue) -> object:
         """A stored value as JSON shows it."""
@@ -239,6 +318,30 @@ class ModelSchema:
             number = int(text) if _INTEGER.fullmatch(text) else None
             return number if number is not None and INT64_MIN <= number <= INT64_MAX else None
         return text if key_text_allowed(text) else None
+
+
+class Documents:
+    """Makes JSON of some fields of rows."""
+
+    def __init__(self, schema: ModelSchema, names: Sequence[str]) -> None:
+        positions = {name: at for at, name in enumerate(schema.names)}
+        self._parts = [(positions[name], schema.by_name[name].codec.show) for name in names]
+        self._document = msgspec.defstruct(schema.name, [(name, Any) for name in names])
+
+    def _documents(self, rows: Iterable[Row]) -> list[msgspec.Struct]:
+        document, parts = self._document, self._parts
+        return [
+            document(*[value if (value := row[at]) is None or show is None else show(value) for at, show in parts])
+            for row in rows
+        ]
+
+    def one(self, row: Row) -> bytes:
+        """The object of one row."""
+        return _encode_json(self._documents((row,))[0])
+
+    def many(self, rows: Iterable[Row]) -> bytes:
+        """A JSON array of them."""
+        return _encode_json(self._documents(rows))
 
 
 _encode_json = msgspec.json.Encoder().encode

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from quorate.models.bodies import BULK_ROWS_MAX
-from quorate.models.json_schemas import REF, Json, component_schemas
-from quorate.models.params import IDEMPOTENCY_KEY_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
-from quorate.models.schema import ModelSchema
+from quorate.models.rest.bodies import BULK_ROWS_MAX
+from quorate.models.rest.json_schemas import REF, Json, component_schemas
+from quorate.models.rest.params import IDEMPOTENCY_KEY_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
+from quorate.models.store.schema import ModelSchema
 
 _WRITE_ERRORS = {
     307: "This node does not lead; the leader is in Location and X-Raft-Leader.",

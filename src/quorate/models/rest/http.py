@@ -7,7 +7,16 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from quorate.errors import QuorateError
-from quorate.models.errors import Conflict, Immutable, Invalid, ModelRefusal, NotFound
+from quorate.models.errors import (
+    Conflict,
+    Immutable,
+    InTransaction,
+    Invalid,
+    ModelRefusal,
+    NotFound,
+    RuleBroken,
+    VersionMismatch,
+)
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case, as ASGI has them."""
@@ -59,6 +68,14 @@ def from_refusal(refusal: ModelRefusal) -> RequestError:
             return RequestError(404, str(refusal))
         case Conflict(field=field, reason=reason, row=row):
             return RequestError(409, str(refusal), errors=[finding(field, reason, str(refusal), row)])
+        case VersionMismatch():
+            return RequestError(412, str(refusal))
+        case RuleBroken(event=event):
+            return RequestError(409, str(refusal), errors=[finding(event, "rule", str(refusal))])
+        case InTransaction(position=position, refusal=inner):
+            error = from_refusal(inner)
+            found = error.errors or [finding("", "refused", error.detail)]
+            return RequestError(error.status, str(refusal), errors=[{"operation": position, **each} for each in found])
         case Immutable(field=field):
             return RequestError(422, str(refusal), errors=[finding(field, "immutable", str(refusal))])
         case Invalid(errors=errors, row=row):

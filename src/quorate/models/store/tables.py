@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import randint
+from typing import NamedTuple
 
 import apsw
 
-from quorate.models.columns import SqlValue
-from quorate.models.schema import Column, ModelSchema, NoDefault, Row
+from quorate.models.store.columns import SqlValue
+from quorate.models.store.schema import Column, ModelSchema, NoDefault, Row
+
+VERSION = "_version"
+"""The column of the object's version; a field's name does not begin like this."""
+
+
+class Stored(NamedTuple):
+    """An object as it is in its table. Its version is the sequence number of its last change."""
+
+    row: Row
+    version: int
 
 
 def quoted(name: str) -> str:
@@ -32,14 +43,15 @@ def column_sql(column: Column) -> str:
         parts.append(f"DEFAULT {literal(column.default)}")
     if column.references is not None:
         target = column.references
-        parts.append(f"REFERENCES {quoted(target.table)} ({quoted(target.column)}) ON DELETE {target.on_delete}")
+        # What follows a deletion is done by :mod:`quorate.models.changes`, which tells of it; this is the last guard.
+        parts.append(f"REFERENCES {quoted(target.table)} ({quoted(target.column)}) ON DELETE RESTRICT")
     return " ".join(parts)
 
 
 def create_table_sql(schema: ModelSchema) -> str:
     """A rowid table: its secondary indexes stay small, and a random rowid finds a random object."""
     definitions = ", ".join(column_sql(column) for column in schema.columns)
-    return f"CREATE TABLE {quoted(schema.table)} ({definitions}) STRICT"
+    return f"CREATE TABLE {quoted(schema.table)} ({definitions}, {VERSION} INTEGER NOT NULL) STRICT"
 
 
 def index_name(table: str, column: str) -> str:
@@ -67,7 +79,7 @@ class Table:
         self._execute = connection.execute
         name, key = quoted(schema.table), quoted(schema.key.name)
         columns = ", ".join(map(quoted, schema.names))
-        self._get = f"SELECT {columns} FROM {name} WHERE {key} = ?"
+        self._stored = f"SELECT {columns}, {VERSION} FROM {name} WHERE {key} = ?"
         self._exists = f"SELECT 1 FROM {name} WHERE {key} = ?"
         self._page = f"SELECT {columns} FROM {name} ORDER BY {key} LIMIT ? OFFSET ?"
         self._delete = f"DELETE FROM {name} WHERE {key} = ?"
@@ -79,49 +91,59 @@ class Table:
 
     # -- changes -----------------------------------------------------------------------------------------
 
-    def insert(self, columns: tuple[str, ...], row: Row) -> None:
-        self._execute(self._insert_sql(columns), row)
+    def insert(self, columns: tuple[str, ...], row: Row, version: int) -> None:
+        """A new object. All changes raise :class:`apsw.ConstraintError` for what would break a constraint."""
+        self._execute(self._insert_sql(columns), (*row, version))
         self.count += 1
 
-    def insert_many(self, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
-        """Stops at the first row that is refused; the caller undoes those before it."""
-        self.connection.executemany(self._insert_sql(columns), rows)
+    def insert_many(self, columns: tuple[str, ...], rows: Sequence[Row], first_version: int) -> None:
+        """New objects, each one version on. Stops at the first row that is refused; the caller undoes those before."""
+        versioned = [(*row, version) for version, row in enumerate(rows, first_version)]
+        self.connection.executemany(self._insert_sql(columns), versioned)
         self.count += len(rows)
 
-    def update(self, key: SqlValue, columns: tuple[str, ...], values: Row) -> Row | None:
-        """The row after the change, or ``None`` if there is none with this key."""
+    def update(self, key: SqlValue, columns: tuple[str, ...], values: Row, version: int) -> None:
+        """Other values for an object that is there."""
         sql = self._updates.get(columns)
         if sql is None:
-            changes = ", ".join(f"{quoted(name)} = ?" for name in columns)
-            key_name, names = quoted(self.schema.key.name), ", ".join(map(quoted, self.schema.names))
-            sql = f"UPDATE {quoted(self.schema.table)} SET {changes} WHERE {key_name} = ? RETURNING {names}"
+            changes = ", ".join(f"{quoted(name)} = ?" for name in (*columns, VERSION))
+            sql = f"UPDATE {quoted(self.schema.table)} SET {changes} WHERE {quoted(self.schema.key.name)} = ?"
             self._updates[columns] = sql
-        row: Row | None = self._execute(sql, (*values, key)).fetchone()
-        return row
+        self._execute(sql, (*values, version, key))
 
-    def delete(self, key: SqlValue) -> bool:
-        """Whether there was such a row."""
+    def delete(self, key: SqlValue) -> None:
+        """An object that is there is no more."""
         self._execute(self._delete, (key,))
-        found = self.connection.changes() == 1
-        self.count -= found
-        return found
+        self.count -= 1
 
     def _insert_sql(self, columns: tuple[str, ...]) -> str:
         sql = self._inserts.get(columns)
         if sql is None:
-            names, marks = ", ".join(map(quoted, columns)), ", ".join("?" * len(columns))
+            names, marks = ", ".join(map(quoted, (*columns, VERSION))), ", ".join("?" * (len(columns) + 1))
             sql = f"INSERT INTO {quoted(self.schema.table)} ({names}) VALUES ({marks})"
             self._inserts[columns] = sql
         return sql
 
     # -- reads -------------------------------------------------------------------------------------------
 
+    def stored(self, key: SqlValue) -> Stored | None:
+        """The object with this key."""
+        found: Row | None = self._execute(self._stored, (key,)).fetchone()
+        return None if found is None else Stored(found[:-1], found[-1])  # type: ignore[arg-type]
+
     def get(self, key: SqlValue) -> Row | None:
-        row: Row | None = self._execute(self._get, (key,)).fetchone()
-        return row
+        """Its row alone."""
+        stored = self.stored(key)
+        return None if stored is None else stored.row
 
     def exists(self, key: SqlValue) -> bool:
         return self._execute(self._exists, (key,)).fetchone() is not None
+
+    def referring(self, column: str, key: SqlValue, limit: int) -> list[SqlValue]:
+        """The keys of objects that have ``key`` in this column, in their order, ``limit`` at most."""
+        own = quoted(self.schema.key.name)
+        sql = f"SELECT {own} FROM {quoted(self.schema.table)} WHERE {quoted(column)} = ? ORDER BY {own} LIMIT ?"
+        return [found for (found,) in self._execute(sql, (key, limit))]
 
     def page(self, limit: int, offset: int, bytes_max: int | None = None) -> list[Row]:
         """Rows in the order of their primary keys.

@@ -1,0 +1,1 @@
+"""The models over HTTP: requests in, answers out."""

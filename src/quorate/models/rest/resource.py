@@ -1,0 +1,109 @@
+"""The REST resource of one model. Plain calls in, plain answers out; the web layer does the rest.
+
+====================  =================================================================
+``GET /``             a page of objects in the order of their ids: 200
+``POST /``            create one: 201, the stored object, ``Location``
+``POST /_bulk``       create all of an array or none: 201, the stored objects
+``GET /count``        200, ``{"count": N}``
+``GET /random-id``    200, ``{"id": …}``; 404 while there is no object
+``GET /{id}``         200
+``PUT /{id}``         replace all fields: 200, the stored object
+``PATCH /{id}``       JSON merge patch (RFC 7396): 200, the stored object
+``DELETE /{id}``      204
+``POST /{id}/{event}``  call an event's method with a JSON object of arguments: 200, the stored object
+====================  =================================================================
+
+An id that no object can have is answered like one that none has: 404.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+import apsw
+
+from quorate.errors import StorageFailed
+from quorate.models.errors import ModelRefusal, NotFound
+from quorate.models.machine import ModelsMachine
+from quorate.models.ports import Engine
+from quorate.models.rest.http import Headers, RequestError, Response, from_refusal
+from quorate.models.rest.reading import Reading
+from quorate.models.rest.writing import Writing
+from quorate.models.store.columns import SqlValue
+from quorate.models.store.schema import ModelSchema
+
+_Handler = Callable[[bytes, Headers, bytes], Awaitable[Response]]
+_ItemHandler = Callable[[SqlValue, bytes, Headers, bytes], Awaitable[Response]]
+
+
+class ModelResource:
+    """Serves one model at ``path`` (``/api/<resource>``)."""
+
+    def __init__(self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, *, prefix: str = "/api") -> None:
+        self.schema = schema
+        self.path = f"{prefix}/{schema.resource}"
+        reading = Reading(schema, machine, engine, self.path)
+        writing = Writing(schema, machine, engine, self.path)
+        self._routes: dict[str, dict[str, _Handler]] = {
+            "": {"GET": reading.list, "POST": writing.create},
+            "_bulk": {"POST": writing.create_many},
+            "count": {"GET": reading.count},
+            "random-id": {"GET": reading.random_id},
+        }
+        self._item_routes: dict[str, _ItemHandler] = {
+            "GET": reading.get,
+            "PUT": writing.replace,
+            "PATCH": writing.change,
+            "DELETE": writing.delete,
+        }
+        self._event_routes: dict[str, _ItemHandler] = {
+            method.path: writing.caller_of(method) for method in schema.events.values()
+        }
+
+    async def handle(self, method: str, tail: str, query: bytes, headers: Headers, body: bytes) -> Response:
+        """Answer one request. ``tail`` is the path behind :attr:`path` and a slash, still percent-encoded.
+
+        Raises :class:`RequestError` for every refusal that concerns models, and whatever the engine raises
+        for want of a leader, a quorum or time.
+        """
+        verb = "GET" if method == "HEAD" else method
+        try:
+            routes = self._routes.get(tail)
+            if routes is not None:
+                handler = routes.get(verb)
+                if handler is None:
+                    raise _not_allowed(method, routes)
+                return await handler(query, headers, body)
+            key, slash, event = tail.partition("/")
+            item_routes = self._item_routes if not slash else self._routes_of_event(tail, event)
+            item_handler = item_routes.get(verb)
+            if item_handler is None:
+                raise _not_allowed(method, item_routes)
+            return await item_handler(self._key(key), query, headers, body)
+        except ModelRefusal as refusal:
+            raise from_refusal(refusal) from None
+        except apsw.Error as error:
+            raise StorageFailed(f"cannot read {self.schema.resource}: {error}") from error
+
+    def _routes_of_event(self, tail: str, event: str) -> dict[str, _ItemHandler]:
+        handler = self._event_routes.get(event)
+        if handler is None:
+            raise RequestError(404, f"there is nothing at {self.path}/{tail[:200]}")
+        return {"POST": handler}
+
+    def _key(self, tail: str) -> SqlValue:
+        try:
+            text = unquote_to_bytes(tail).decode()
+        except UnicodeDecodeError:
+            text = ""
+        key = self.schema.parse_key(text)
+        if key is None:
+            raise NotFound(self.schema.name, tail[:200])
+        return key
+
+
+def _not_allowed(method: str, routes: dict[str, _Handler] | dict[str, _ItemHandler]) -> RequestError:
+    allowed = [*routes, *(["HEAD"] if "GET" in routes else [])]
+    detail = f"{method[:20]} is not allowed here, only {', '.join(allowed)}"
+    return RequestError(405, detail, headers=[(b"allow", ", ".join(allowed).encode())])

@@ -1,0 +1,30 @@
+"""From operations to the log, and back with their results: what REST and Python have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from quorate.models.commands import Change, Operation, encode_command
+from quorate.models.machine import MACHINE
+from quorate.models.ports import Engine
+
+
+class Submitter:
+    """Proposes changes as the requests of one node."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def one(self, operation: Operation, *, actor: str | None = None, request_id: str | None = None) -> object:
+        """The operation's result. Raises what :meth:`Engine.propose` raises."""
+        (result,) = await self.all([operation], actor=actor, request_id=request_id)
+        return result
+
+    async def all(
+        self, operations: Sequence[Operation], *, actor: str | None = None, request_id: str | None = None
+    ) -> list[object]:
+        """The results of the operations, of which all are carried out or none."""
+        change = Change(list(operations), actor)
+        applied = await self._engine.propose(encode_command(change), machine=MACHINE, request_id=request_id)
+        return cast("list[object]", applied.result)
