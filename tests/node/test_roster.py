@@ -66,6 +66,13 @@ def test_a_node_that_knows_a_later_configuration_is_not_judged_by_ours() -> None
     assert one.addresses[4] == D
 
 
+def test_what_a_guest_says_of_its_data_is_known_when_the_log_has_made_it_a_member() -> None:
+    one = Roster(1, 11, {B}, {}, set())
+    assert one.introduce(node(2, B, store=22, member=True, repairing=True)) is None
+    one.go_by(THREE, 5, THREE, 5)
+    assert one.claimed_store(2) == 22
+
+
 def test_a_guest_stays_one_while_the_log_is_replayed_in_which_it_was_removed_and_came_back() -> None:
     """The leader of today may be missing in a configuration of yesterday; without an answer it could not go on."""
     joining = roster(Configuration(), index=0)

@@ -119,6 +119,7 @@ class Roster:
         peer = introduction.node_id
         is_later = introduction.configuration_index > self.index or self._node_id not in self.configuration
         if introduction.member and is_later:
+            self._claimed[peer] = introduction.store  # it will not say so again when the log has made it a member
             self._introduced[peer] = Guest(introduction.address, introduction.configuration_index)
             return None
         if not introduction.member or introduction.repairing:  # one in repair may have been added since, or may be yet
