@@ -5,10 +5,11 @@ quorate node --node-id 1 --port 8080 --peers 127.0.0.1:8081,127.0.0.1:8082 --dat
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from quorate import App, Model, field
+from quorate import App, Model, event, field
 
 
 class Category(Model):
@@ -18,10 +19,14 @@ class Category(Model):
 
 class Product(Model):
     id: UUID = field(primary_key=True)  # a UUIDv7, stamped by the leader when it is left out
-    name: str = field(unique=True, min_length=1)
-    price: Decimal = field(ge="0.01")
+    name: str = field(unique=True, min_length=1, audited=True, track_history=True, retention=timedelta(days=90))
+    price: Decimal = field(ge="0.01", consistent_read=True)
     stock: int = field(default=0, ge=0, indexed=True)
     category_id: UUID | None = field(default=None, foreign_key=Category, on_delete="restrict")
+
+    @event
+    def stock_changed(self, delta: int) -> None:  # POST /api/products/{id}/stock-changed {"delta": -1}
+        self.stock += delta
 
 
 app = App(models=[Category, Product], title="Shop")

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "node": {*FOUNDATIONS, "raft", "records", "config", "machine", "storage", "transport"},
     **dict.fromkeys(FACES, ENGINE),
     "app": {*ENGINE, *FACES},
-    "embedded": {*ENGINE, "kv", "storage", "transport"},
+    "embedded": {*ENGINE, "app", "kv", "models", "storage", "transport"},
     "web": {*BELOW_OPS},
     "testing": {*BELOW_OPS},
     "ops": {*BELOW_OPS, "testing.linearizability"},

@@ -32,6 +32,7 @@ from quorate.kv.store.kv import Kv
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
 from quorate.machine.outcome import Applied
 from quorate.machine.sqlite import SqliteState
+from quorate.models.domain_events import event
 from quorate.models.fields import field
 from quorate.models.model import Model
 from quorate.node.events import (
@@ -103,6 +104,7 @@ __all__ = [
     "TransferFailed",
     "WatchCompacted",
     "__version__",
+    "event",
     "field",
 ]
 

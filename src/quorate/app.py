@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from types import MappingProxyType
+from typing import get_args
 
 from quorate.errors import ConfigError
+from quorate.models.migrations import Migration
 from quorate.models.model import Model, schema_of
+from quorate.models.objects.binding import acting_as
+from quorate.models.objects.transaction import Transaction
+from quorate.models.store.forms import fingerprint_of, form_of
 from quorate.models.store.schema import ModelSchema
+from quorate.node.identity import DECLARED
+from quorate.node.reads import Consistency
 
 
 class App:
     """A set of declarations that belong together and are replicated together.
 
     ``models`` are the classes in the order given; ``resources`` finds a model by the name of its resource,
-    as in ``/api/<resource>``. Raises :class:`~quorate.errors.ConfigError` if the set does not hold together.
+    as in ``/api/<resource>``. ``read_consistency`` is that of HTTP reads which do not say: with ``eventually`` only
+    those are strong that return a field which is ``consistent_read``. ``migrations`` are all those that there ever
+    were, in order: see :mod:`quorate.models.migrations`. Raises :class:`~quorate.errors.ConfigError` if the set does
+    not hold together.
     """
 
-    def __init__(self, *, models: Iterable[type[Model]] = (), title: str = "Quorate") -> None:
+    def __init__(
+        self,
+        *,
+        models: Iterable[type[Model]] = (),
+        title: str = "Quorate",
+        read_consistency: Consistency = "strong",
+        migrations: Iterable[Migration] = (),
+    ) -> None:
+        if read_consistency not in get_args(Consistency):
+            raise ConfigError(f"App: read_consistency={read_consistency!r} should be 'strong' or 'eventually'")
         self.title = title
+        self.read_consistency: Consistency = read_consistency
         self.models = tuple(models)
+        self.migrations = tuple(migrations)
         self.schemas = _in_order_of_references(_schemas(self.models))
         self.resources = MappingProxyType({schema_of(model).resource: model for model in self.models})
 
     @cached_property
     def schema_fingerprint(self) -> str:
         """A digest, equal on two nodes if they store alike and judge commands alike."""
-        declared = {schema.name: schema.fingerprint() for schema in self.schemas}
-        return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(len(self.migrations), form_of(self.schemas))
+
+    @property
+    def schema(self) -> str:
+        """What a node says of its models to its peers: they may differ, for the log says which are in force."""
+        return f"{DECLARED}{len(self.migrations)}.{self.schema_fingerprint}" if self.models else ""
+
+    def transaction(self, *, optimistic: bool = False, request_id: str | None = None) -> Transaction:
+        """``async with app.transaction():`` carries out what is awaited of the models in it together, or not at all.
+
+        It is proposed as one entry when the block ends; an exception that leaves the block proposes nothing. Until then
+        nothing has changed: reads see the state from before, and objects at hand get their new values at the end, but
+        for the ids of new objects, which are there at once. A refusal is raised at the end of the block, of several
+        operations as :class:`~quorate.models.errors.InTransaction`.
+
+        ``optimistic``: every object that is changed must be as it was read (``VersionMismatch`` otherwise);
+        :meth:`Transaction.check` asks that of an object which is not changed. With a ``request_id`` the same
+        transaction, tried again, is applied once: for one that creates objects their ids must be the same then.
+        """
+        return Transaction(self.models, optimistic=optimistic, request_id=request_id)
+
+    def acting_as(self, actor: str | None) -> AbstractContextManager[None]:
+        """``with app.acting_as("ann"):`` says who makes the changes in the block, for events and histories."""
+        return acting_as(actor)
 
     def __repr__(self) -> str:
         return f"App(models=[{', '.join(model.__name__ for model in self.models)}], title={self.title!r})"
@@ -84,7 +126,8 @@ def _schemas(models: tuple[type[Model], ...]) -> list[ModelSchema]:
                 )
     for schema in schemas:
         for column in schema.columns:
-            if column.references is not None and column.references.target not in schemas:
+            target = None if column.references is None else column.references.target
+            if column.references is not None and target is not None and target not in schemas:
                 raise ConfigError(
                     f"{schema.name}.{column.name}: its foreign key's model {column.references.model} is not in the App"
                 )
@@ -92,14 +135,15 @@ def _schemas(models: tuple[type[Model], ...]) -> list[ModelSchema]:
 
 
 def _in_order_of_references(schemas: list[ModelSchema]) -> tuple[ModelSchema, ...]:
-    """Targets of foreign keys first. A class must exist to be referred to, so there is no cycle."""
+    """Targets of foreign keys first. A class must exist to be referred to by another, so there is no cycle."""
     ordered: dict[str, ModelSchema] = {}
     by_name = {schema.name: schema for schema in schemas}
 
     def add(schema: ModelSchema) -> None:
         for column in schema.columns:
-            if column.references is not None and column.references.model not in ordered:
-                add(by_name[column.references.model])
+            references = column.references
+            if references is not None and references.model not in (schema.name, *ordered):
+                add(by_name[references.model])
         ordered[schema.name] = schema
 
     for schema in schemas:

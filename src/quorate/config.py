@@ -81,6 +81,18 @@ TIMINGS_MS: dict[Preset, tuple[int, int, int]] = {
 """(heartbeat interval, shortest and longest election timeout) of each preset, in milliseconds."""
 
 
+def _trusted(value: object) -> object:
+    if value == "byzantine":
+        raise ValueError(
+            "cannot be 'byzantine': nodes may crash, be slow or be cut off, but those of one cluster trust each other"
+        )
+    return value
+
+
+FaultTolerance = Annotated[Literal["crash"], BeforeValidator(_trusted)]
+"""What nodes may do without harm: stop at any moment, and come back with what they had stored."""
+
+
 class RaftConfig(BaseModel):
     """One node of one cluster.
 
@@ -123,6 +135,8 @@ class RaftConfig(BaseModel):
     """... or when the last cut is so long ago."""
     segment_bytes: int = Field(default=16 * MIB, ge=4096)
     """The size of one file of the log."""
+    fault_tolerance: FaultTolerance = "crash"
+    """Which failures are survived: crashes, not nodes that lie."""
     join: bool = False
     """Begin as nobody: wait until a member of the cluster adds this node. Without data of its own only."""
 
@@ -216,10 +230,14 @@ class NodeConfig(BaseSettings):
     """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
     snapshot_threshold: int = Field(default=10_000, ge=1)
     """See :attr:`RaftConfig.snapshot_threshold`."""
+    fault_tolerance: FaultTolerance = "crash"
+    """See :attr:`RaftConfig.fault_tolerance`."""
     forward_writes: bool = False
     """Pass a write on to the leader instead of redirecting the client."""
     lease_reads: bool = False
     """See :attr:`RaftConfig.lease_reads`."""
+    admin_sql: bool = False
+    """Serve ``POST /admin/sql``: whoever reaches the port may read all but hidden fields, in SQL."""
     max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
     resp_port: int | None = Field(default=None, ge=1, le=65535)
@@ -230,6 +248,8 @@ class NodeConfig(BaseSettings):
     """Bytes of keys and values beyond which commands that take more are refused; 0: no bound."""
     notify_keyspace_events: Annotated[str, AfterValidator(_checked_events)] = ""
     """Which changes of keys this node tells its subscribers of, by Redis' letters; none by default."""
+    statistics_seconds: float = Field(default=0, ge=0, le=86_400)
+    """Write a block of statistics into the log this often; 0: never."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
 
     @classmethod

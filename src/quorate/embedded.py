@@ -1,18 +1,26 @@
-"""The node that programs embed: the engine's, with the key-value store in it if that is wanted."""
+"""The node that programs embed: the engine's, with an app's models and the key-value store in it if they are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from quorate.app import App
 from quorate.config import RaftConfig
 from quorate.errors import ConfigError
-from quorate.kv.machine import MACHINE, KvMachine
+from quorate.kv.machine import MACHINE as KV
+from quorate.kv.machine import KvMachine
 from quorate.kv.store.kv import Kv
 from quorate.kv.store.store import Store
 from quorate.machine.contract import Machine
 from quorate.machine.sqlite import SqliteState
+from quorate.models.declaring import Declaring
+from quorate.models.machine import MACHINE as MODELS
+from quorate.models.machine import ModelsMachine
+from quorate.models.objects.binding import Binding
+from quorate.models.upkeep import Upkeep
 from quorate.node import node as engine
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.writer import GroupCommitWriter, WriterFactory
@@ -20,16 +28,17 @@ from quorate.transport.contract import Transport
 
 
 class Node(engine.Node):
-    """One member of a cluster: ``async with Node(config, machine=…, kv=True) as node``.
+    """One member of a cluster: ``async with Node(config, app=…) as node``; or ``machine=…``, ``kv=True``, or several.
 
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
-    (name → machine) several share the log. With ``kv`` there is a key-value store, too: :attr:`kv`. All nodes of a
-    cluster are given the same.
+    (name → machine) several share the log. With an ``app`` its models are kept here, and what the program asks of them
+    is done by this node; see :meth:`using` for several nodes in one process. With ``kv`` there is a key-value store,
+    too: :attr:`kv`. All nodes of a cluster are given the same.
 
     ``transport``, ``file_system``, ``rng``, ``wall_clock_us``, ``open_state`` and ``make_writer`` are ports; by default
     the node listens for its peers on its own address, and uses the real disk. ``state_file_system`` is where SQLite's
     file is, if that is another. Peers whose ``schema`` differs are refused: give it a digest of what the machines
-    understand, if that can differ between nodes.
+    understand, if that can differ between nodes; by default it is the app's.
     """
 
     def __init__(
@@ -38,6 +47,7 @@ class Node(engine.Node):
         machine: Machine | None = None,
         *,
         machines: Mapping[str, Machine] | None = None,
+        app: App | None = None,
         kv: bool = False,
         transport: Transport | None = None,
         file_system: FileSystem | None = None,
@@ -52,8 +62,11 @@ class Node(engine.Node):
             raise ConfigError("give a node either machine or machines")
         named = dict(machines or {}) if machine is None else {engine.DEFAULT_MACHINE: machine}
         keys = KvMachine(wall_clock_us) if kv else None
-        if keys is not None and named.setdefault(MACHINE, keys) is not keys:
-            raise ConfigError(f"with kv=True the name {MACHINE!r} belongs to the key-value store")
+        if keys is not None and named.setdefault(KV, keys) is not keys:
+            raise ConfigError(f"with kv=True the name {KV!r} belongs to the key-value store")
+        models = ModelsMachine(app.schemas, migrations=app.migrations) if app is not None and app.models else None
+        if models is not None and named.setdefault(MODELS, models) is not models:
+            raise ConfigError(f"with an app the name {MODELS!r} belongs to its models")
         super().__init__(
             config,
             machines=named,
@@ -62,12 +75,25 @@ class Node(engine.Node):
             state_file_system=state_file_system,
             rng=rng,
             wall_clock_us=wall_clock_us,
-            schema=schema,
+            schema=schema or (app.schema if app is not None else ""),
             open_state=open_state,
             make_writer=make_writer,
         )
         self._machine = machine
         self._store = None if keys is None else Store(self, keys, wall_clock_us)
+        self.app = app
+        """What was given as ``app``."""
+        self.models = models
+        """The state machine of its models, for :class:`quorate.web.site.Site`."""
+        self.upkeep = None
+        """What is done for the models beside the requests."""
+        self._binding = None
+        self._declaring = None
+        if app is not None and models is not None:
+            self._declaring = Declaring(models, self._schema)
+            self.upkeep = Upkeep(app.schemas, models)
+            self._binding = Binding(app.models, models, self, f"node {config.node_id}", self.upkeep.local)
+        self._now_us = wall_clock_us
 
     @property
     def kv(self) -> Kv:
@@ -76,13 +102,42 @@ class Node(engine.Node):
             raise ConfigError("this node has no key-value store: make it with kv=True")
         return self._store.kv
 
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Inside the block, and in tasks that are started there, the app's models are asked of this node.
+
+        That need only be said if several nodes with the same models run in the process. Raises :class:`ConfigError` if
+        this node has none.
+        """
+        if self._binding is None:
+            raise ConfigError("this node has no models: make it with app=…")
+        with self._binding.chosen():
+            yield
+
     async def start(self) -> None:
         """As :meth:`quorate.node.node.Node.start`."""
         await super().start()
-        if self._store is not None and not self._stopped.is_set():
+        if self._stopped.is_set():
+            return
+        if self._store is not None:
             self._store.begin()
+        if self._binding is not None and self.upkeep is not None:
+            try:
+                self.upkeep.open(self.config.data_dir)
+            except BaseException:
+                await self.stop(hand_over=False)
+                raise
+            if self._declaring is not None:
+                self._declaring.begin(self)
+            self.upkeep.begin(self, lambda: self.is_leader, self._now_us)
+            self._binding.begin()
 
     async def _close(self, *, graceful: bool) -> None:
+        if self._binding is not None and self.upkeep is not None:
+            self._binding.end()
+            await self.upkeep.end()
+        if self._declaring is not None:
+            await self._declaring.end()
         if self._store is not None:
             await self._store.end()  # the group has stopped, and so all that is under way ends
         await super()._close(graceful=graceful)

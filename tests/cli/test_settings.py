@@ -119,3 +119,19 @@ def test_which_variables_are_no_settings() -> None:
         "QUORATE_SERVICE_HOST is set, but is no setting",
         "quorate_prot is set, but is no setting; did you mean QUORATE_PORT?",
     ]
+
+
+def test_lies_of_nodes_are_not_survived_and_nobody_is_told_otherwise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A1.32."""
+    nodes = {"node_id": 1, "cluster_nodes": ("127.0.0.1:8080",), "data_dir": tmp_path}
+    assert build(RaftConfig, fault_tolerance="crash", **nodes).fault_tolerance == "crash"
+    with pytest.raises(ConfigError, match=r"^fault_tolerance cannot be 'byzantine': nodes may crash"):
+        build(RaftConfig, fault_tolerance="byzantine", **nodes)
+    monkeypatch.setenv("QUORATE_FAULT_TOLERANCE", "byzantine")
+    status, _, said = outcome(capsys, "node", "--node-id", "1")
+    assert status != 0
+    assert "QUORATE_FAULT_TOLERANCE cannot be 'byzantine'" in said
+    monkeypatch.setenv("QUORATE_FAULT_TOLERANCE", "omission")
+    assert "QUORATE_FAULT_TOLERANCE must be 'crash', not 'omission'" in outcome(capsys, "node", "--node-id", "1")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from quorate.machine.outcome import Applied, decode_outcome, encode_outcome
 from quorate.machine.sqlite import SqliteState
 from quorate.models.commands import Change, Command, Operation, encode_command
 from quorate.models.machine import ModelsMachine
+from quorate.models.migrations import Migration
 from quorate.models.model import Model, schema_of
 from quorate.models.ports import Consistency
 from quorate.models.rest.http import RequestError, Response
@@ -33,9 +34,9 @@ def context_of(index: int) -> ApplyContext:
 class Replica:
     """One machine on one file."""
 
-    def __init__(self, path: Path, models: Iterable[type[Model]]) -> None:
+    def __init__(self, path: Path, models: Iterable[type[Model]], *, migrations: Sequence[Migration] = ()) -> None:
         self.state = SqliteState(path)
-        self.machine = ModelsMachine(App(models=models).schemas)
+        self.machine = ModelsMachine(App(models=models).schemas, migrations=migrations)
         self.index = 0
         try:
             self.machine.open(self.state)
@@ -81,6 +82,10 @@ class LocalEngine:
         self.barriers: list[str] = []
         self._sessions: dict[str, bytes] = {}
 
+    @property
+    def applied_index(self) -> int:
+        return self.replica.index
+
     async def propose(
         self, command: bytes, *, machine: str, request_id: str | None = None, timeout: float | None = None
     ) -> Applied:
@@ -101,6 +106,9 @@ class LocalEngine:
         if isinstance(outcome, CommandFailed):
             raise outcome
         return Applied(index, 1, outcome)
+
+    def flush(self) -> None:
+        self.replica.state.commit()
 
     async def read_barrier(self, *, consistency: Consistency, timeout: float | None = None) -> None:
         self.barriers.append(consistency)

@@ -71,10 +71,10 @@ def connection() -> apsw.Connection:
 @given(thing=THINGS)
 def test_an_object_survives_the_database_and_json(connection: apsw.Connection, thing: Everything) -> None:
     row = SCHEMA.encode(thing)
-    marks = ", ".join("?" * (len(row) + 1))
+    marks = ", ".join("?" * (len(row) + 2))
     connection.execute("DELETE FROM model_everything")
-    stored = connection.execute(f"INSERT INTO model_everything VALUES ({marks}) RETURNING *", (*row, 7)).fetchone()
-    assert stored == (*row, 7)
+    stored = connection.execute(f"INSERT INTO model_everything VALUES ({marks}) RETURNING *", (*row, 7, 7)).fetchone()
+    assert stored == (*row, 7, 7)
     assert SCHEMA.load(row) == thing
     shown = SCHEMA.object_json(row)
     back = Everything.model_validate_json(shown)

@@ -1,4 +1,4 @@
-"""Declarations change between two starts: what a node may do by itself, and what it must refuse."""
+"""Declarations change between two starts: what is just declared, and what is refused without a migration."""
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ def model(name: str = "Item", /, **fields: object) -> type[Model]:
     return made
 
 
-def run(path: Path, *models: type[Model]) -> list[tuple[object, ...]]:
+def run(path: Path, *models: type[Model], declare: bool = True) -> list[tuple[object, ...]]:
+    """The items, after a start with these models that puts them in force."""
     replica = Replica(path, models)
     try:
+        wanted = replica.machine.declarations.wanted
+        if declare and wanted is not None:
+            replica.command(wanted)
         if not replica.machine.tables["Item"].count:
             replica.apply(Create("Item", ("id", "name"), [(KEY, "Oak")]))
         return replica.rows()["Item"]
@@ -46,11 +50,46 @@ def indexes(path: Path, item: type[Model]) -> set[str]:
     return found
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(params=[True, False], ids=["declared", "undeclared"])
+def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A file with an item. In the log of an embedded machine there may be no declaration."""
     path = tmp_path / "db"
-    run(path, model())
+    run(path, model(), declare=request.param)
     return path
+
+
+def test_what_is_added_comes_with_the_declaration_and_not_before(path: Path) -> None:
+    wider = model(colour=(str, "red"))
+    assert run(path, wider, declare=False) == [(KEY, "Oak")]
+    replica = Replica(path, [wider])
+    assert replica.machine.is_waiting
+    replica.apply(Create("Item", ("id", "name"), [(UUID(int=2).bytes, "Elm")]))
+    wanted = replica.machine.declarations.wanted
+    assert wanted is not None
+    replica.command(wanted)
+    assert not replica.machine.is_waiting
+    assert replica.machine.declarations.wanted is None
+    assert [row[2] for row in replica.rows()["Item"]] == ["red", "red"]
+    replica.close()
+    assert run(path, wider, declare=False)[0] == (KEY, "Oak", "red")
+
+
+def test_a_default_may_change_and_what_is_stored_keeps_the_one_it_got(path: Path) -> None:
+    run(path, model(colour=(str, "red")))
+    assert run(path, model(colour=(str, "blue"))) == [(KEY, "Oak", "red")]
+
+
+def test_a_field_that_is_hidden_from_now_on_needs_no_migration(path: Path) -> None:
+    assert run(path, model(name=(str, field(expose=False)))) == [(KEY, "Oak")]
+
+
+def test_an_added_field_may_have_a_history_which_begins_with_it(path: Path) -> None:
+    run(path, model(), model("Other", note=(str, field(default="", audited=True))))
+    assert run(
+        path,
+        model(note=(str, field(default="n", audited=True))),
+        model("Other", note=(str, field(default="", audited=True))),
+    ) == [(KEY, "Oak", "n")]
 
 
 def test_a_field_with_a_default_is_added(path: Path) -> None:
@@ -92,9 +131,12 @@ def test_a_model_is_added(path: Path) -> None:
     [
         ({"colour": (str, field())}, r"Item\.colour: a field added to stored data needs a default"),
         ({"code": (str, field(default="a", unique=True))}, r"Item\.code: a unique field or foreign key added"),
-        ({"name": (int, field())}, r"Item\.name: type was str when the data was stored and is now int"),
+        (
+            {"name": (int, field())},
+            r"name: type was str when the data was stored and is now int: ChangeType\('Item', 'name',",
+        ),
         ({"name": (str | None, field())}, r"Item\.name: nullable was False"),
-        ({"name": (str, field(unique=True))}, r"Item\.name: unique was False"),
+        ({"name": (str, field(unique=True))}, r"unique was False .* now True: ChangeField\('Item', 'name'\) would"),
         ({"name": (str, field(immutable=True))}, r"Item\.name: immutable was False"),
         ({"id": (UUID, field()), "name": (str, field(primary_key=True))}, r"Item\.id: primary_key was True"),
     ],
@@ -109,12 +151,14 @@ def test_an_incompatible_change_is_refused_and_changes_nothing(
 
 def test_a_field_that_is_no_longer_declared_is_refused(path: Path) -> None:
     narrower = create_model("Item", __base__=Model, id=(UUID, field(primary_key=True)))
-    with pytest.raises(ConfigError, match=r"Item\.name: stored in the data directory but no longer declared"):
+    with pytest.raises(ConfigError, match=r"no longer declared: RemoveField\('Item', 'name'\) would"):
         Replica(path, [narrower])
 
 
 def test_a_model_that_is_no_longer_declared_is_refused(path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds the model Item, which the app does not declare"):
+    with pytest.raises(
+        ConfigError, match=r"holds the model Item, which the app does not declare: RemoveModel\('Item'\)"
+    ):
         Replica(path, [model("Other")])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from quorate import App
 from quorate.config import NodeConfig
 from quorate.web.server import NodeServer
 
-from .support import APP, StartCluster, client_of, free_ports
+from .support import APP, StartCluster, client_of, free_ports, serves_models, until
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
             if len(servers) > count // 2:
                 for server in servers[: 2 if apps else None]:
                     await server.node.wait_for_leader()
+                    await until(partial(serves_models, server))
             return servers
 
         yield start

@@ -49,6 +49,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+def serves_models(server: NodeServer) -> bool:
+    """Whether what its app declares is in force, which takes an entry of the log."""
+    return server._models is None or server._models.declarations.are_served
+
+
 StartCluster = Callable[..., Awaitable[list[NodeServer]]]
 
 

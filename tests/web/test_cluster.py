@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from quorate import App
+from quorate.config import NodeConfig
+from quorate.models.errors import SchemaBehind
 from quorate.transport.handshake import PREFACE
 from quorate.web.server import NodeServer
 
@@ -88,14 +91,45 @@ async def test_garbage_on_the_port_hurts_only_its_own_connection(start_cluster: 
         assert (await client.get("/health")).status_code == 200
 
 
-async def test_a_node_with_other_models_is_refused_by_its_peers(
+async def test_a_node_that_does_not_know_what_is_declared_stops_and_says_so(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    first, second = await start_cluster(3, running=2)
+    address = next(peer for peer in first.config.peers if peer.startswith("3@"))
+    peers = tuple(f"{server.config.node_id}@{server.config.address}" for server in (first, second))
+    config = NodeConfig(node_id=3, port=int(address.rpartition(":")[2]), peers=peers, data_dir=tmp_path / "3")
+    other = NodeServer(config, App(models=[Shelf]))
+    await other.start()
+    with pytest.raises(SchemaBehind, match="upgrade this node"):
+        await other.wait_stopped()
+    await other.stop()
+    async with client_of(first, follow_redirects=True) as client:
+        assert (await client.post("/api/shelves", json={"name": "a"})).status_code == 201
+
+
+async def test_a_node_without_models_is_refused_by_its_peers(
     start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second, other = await start_cluster(3, apps=[APP, APP, App(models=[Shelf])])
+    first, second, other = await start_cluster(3, apps=[APP, APP, App()])
     async with client_of(first, follow_redirects=True) as client, client_of(other) as outsider:
         for number in range(3):
             assert (await client.post("/api/shelves", json={"name": f"{number}"})).status_code == 201
         assert (await outsider.get("/status")).json()["applied_index"] == 0
+        assert (await outsider.get("/status")).json()["schema"] is None
         assert (await outsider.get("/health")).status_code == 503
     assert first.node.leader in (first.node.node_id, second.node.node_id)
     assert "all nodes must declare the same models" in caplog.text
+
+
+async def test_the_status_tells_what_is_declared_and_in_force(start_cluster: StartCluster) -> None:
+    (server,) = await start_cluster(1)
+    async with client_of(server) as client:
+        schema = (await client.get("/status")).json()["schema"]
+    fingerprint = APP.schema_fingerprint
+    assert schema == {
+        "version": 0,
+        "fingerprint": fingerprint,
+        "cluster_version": 0,
+        "cluster_fingerprint": fingerprint,
+        "matches": True,
+    }

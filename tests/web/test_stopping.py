@@ -40,7 +40,7 @@ async def test_a_write_under_way_is_answered_before_the_server_stops(start_clust
     (server,) = await start_cluster(1)
     async with client_of(server) as client:
         writes = [asyncio.ensure_future(client.post("/api/books", json={"title": f"{n}"})) for n in range(20)]
-        await until(lambda: server.node.status.applied_index >= 2)
+        await until(lambda: server.node.status.applied_index >= 3)
         await server.stop()
         ended = await asyncio.gather(*writes, return_exceptions=True)
     answered = [answer.status_code for answer in ended if isinstance(answer, httpx.Response)]

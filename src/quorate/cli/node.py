@@ -49,6 +49,9 @@ def node(
     lease_reads: Annotated[
         bool | None, typer.Option("--lease-reads", help="Strong reads on the leader's lease: trusts the clocks.")
     ] = None,
+    admin_sql: Annotated[
+        bool | None, typer.Option("--admin-sql", help="Serve POST /admin/sql: reads of the models, in SQL.")
+    ] = None,
     snapshot_threshold: Annotated[
         int | None, typer.Option(help="Cut the log when so many applied entries could be. [default: 10000]")
     ] = None,
@@ -62,6 +65,9 @@ def node(
     ] = None,
     notify_keyspace_events: Annotated[
         str | None, typer.Option(help="Changes of keys to tell subscribers of, by Redis' letters (KEA: all).")
+    ] = None,
+    statistics_seconds: Annotated[
+        float | None, typer.Option(help="Write statistics into the log this often. [default: 0, never]")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,

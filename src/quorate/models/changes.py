@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import apsw
 
@@ -43,14 +44,14 @@ class Changes:
                 return self._update(table, current, operation.columns, operation.values, cause)
             case MergePatch():
                 current = self._current(table, operation.key, operation.expected)
-                row = merged_row(table.schema, current.row, json.loads(operation.document))
+                row = merged_row(table.schema, current.row, json.loads(operation.document), whole=operation.whole)
                 return self._replace_row(table, current, row, cause)
             case Call():
                 current = self._current(table, operation.key, operation.expected)
                 row = called_row(table.schema, current.row, operation.event, operation.arguments, cause.context)
                 return self._replace_row(table, current, row, cause, operation.event)
             case Delete():
-                self._delete(table, self._current(table, operation.key, operation.expected), cause, CASCADE_MAX)
+                self._delete(table, self._current(table, operation.key, operation.expected), cause)
                 return None
             case Check():
                 return self._current(table, operation.key, operation.expected).version
@@ -133,15 +134,56 @@ class Changes:
 
     # -- deleting ----------------------------------------------------------------------------------------
 
-    def _delete(self, table: Table, current: Stored, cause: Cause, allowance: int) -> int:
-        """Delete an object, and before it what refers to it, as that declares; returns what is left of the allowance.
+    def _delete(self, table: Table, current: Stored, cause: Cause) -> None:
+        """Delete an object, and before it what refers to it, as that declares.
 
-        What refers to the object and restricts is found by SQLite, as the last.
+        Depth first, so that nothing is deleted while something refers to it; a chain may be as long as
+        :data:`CASCADE_MAX`. Only a model that refers to itself can close a circle. What refers to an object and
+        restricts is found by SQLite, as the last.
         """
+        root, left = current.row[table.schema.key_position], CASCADE_MAX
+        path = [_Deletion(table, current.row, self._following(table.schema, root))]
+        begun = {(table.schema.name, root)}
+        while path:
+            deletion = path[-1]
+            follower = next(deletion.followers, None)
+            if follower is None:
+                path.pop()
+                self._delete_one(deletion.table, deletion.row, cause)
+                continue
+            other, column, key = follower
+            if (other.schema.name, key) in begun:
+                other.detach(deletion.key, column.name, key)
+                continue
+            left -= 1
+            if left < 0:
+                shown = table.schema.show_key(root)
+                raise Conflict(table.schema.name, f"{other.schema.name}.{column.name}", "too_many", shown)
+            stored = other.stored(key)
+            assert stored is not None, "only what is in begun can have gone meanwhile"
+            if column.references is not None and column.references.on_delete == "cascade":
+                begun.add((other.schema.name, key))
+                path.append(_Deletion(other, stored.row, self._following(other.schema, key)))
+            else:
+                self._update(other, stored, (column.name,), (None,), cause)
+
+    def _following(self, schema: ModelSchema, key: SqlValue) -> Iterator[tuple[Table, Column, SqlValue]]:
+        """What has to follow a deletion, in an order that is the same however the models are declared."""
+        referring = [
+            (other, column)
+            for other in self._tables.values()
+            for column in other.schema.columns
+            if column.references is not None
+            and column.references.model == schema.name
+            and column.references.on_delete != "restrict"
+        ]
+        for other, column in sorted(referring, key=lambda each: (each[0].schema.name, each[1].name)):
+            for found in other.referring(column.name, key, CASCADE_MAX + 1):
+                yield other, column, found
+
+    def _delete_one(self, table: Table, row: Row, cause: Cause) -> None:
         schema = table.schema
-        key = current.row[schema.key_position]
-        for other, column in self._referring(schema):
-            allowance = self._follow(table, key, other, column, cause, allowance)
+        key = row[schema.key_position]
         try:
             table.delete(key)
         except apsw.ConstraintError:
@@ -150,37 +192,19 @@ class Changes:
         self._events.deleted(cause, schema.name, key)
         history = self._histories.get(schema.name)
         if history is not None:
-            history.deleted(cause, version, current.row)
-        return allowance
+            history.deleted(cause, version, row)
 
-    def _referring(self, schema: ModelSchema) -> list[tuple[Table, Column]]:
-        """Who has to follow a deletion, in an order that is the same however the models are declared."""
-        found = [
-            (other, column)
-            for other in self._tables.values()
-            for column in other.schema.columns
-            if column.references is not None
-            and column.references.model == schema.name
-            and column.references.on_delete != "restrict"
-        ]
-        return sorted(found, key=lambda each: (each[0].schema.name, each[1].name))
 
-    def _follow(self, table: Table, key: SqlValue, other: Table, column: Column, cause: Cause, allowance: int) -> int:
-        assert column.references is not None
-        keys = other.referring(column.name, key, allowance + 1)
-        if len(keys) > allowance:
-            shown = table.schema.show_key(key)
-            raise Conflict(table.schema.name, f"{other.schema.name}.{column.name}", "too_many", shown)
-        allowance -= len(keys)
-        for referring in keys:
-            stored = other.stored(referring)
-            if stored is None:  # deleted meanwhile, by another way to the same object
-                continue
-            if column.references.on_delete == "cascade":
-                allowance = self._delete(other, stored, cause, allowance)
-            else:
-                self._update(other, stored, (column.name,), (None,), cause)
-        return allowance
+class _Deletion(NamedTuple):
+    """An object that is about to be deleted, and what has to go before it."""
+
+    table: Table
+    row: Row
+    followers: Iterator[tuple[Table, Column, SqlValue]]
+
+    @property
+    def key(self) -> SqlValue:
+        return self.row[self.table.schema.key_position]
 
 
 def _complete(schema: ModelSchema, columns: tuple[str, ...], rows: Sequence[Row]) -> Sequence[Row]:

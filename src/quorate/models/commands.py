@@ -50,13 +50,15 @@ class Patch(msgspec.Struct, frozen=True, array_like=True, tag="patch"):
 class MergePatch(msgspec.Struct, frozen=True, array_like=True, tag="merge"):
     """Merge a JSON document into the object (RFC 7396) and check the whole. Result: the stored row and its version.
 
-    For changes whose outcome depends on the rest of the object: nested values, and models with rules.
+    For changes whose outcome depends on the rest of the object: nested values, and models with rules. ``whole``: the
+    document's members take the place of the fields, objects in them too.
     """
 
     model: str
     key: Value
     document: str
     expected: int | None = None
+    whole: bool = False
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
@@ -102,11 +104,24 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag="change"):
     schema: int = 0
 
 
+class Declare(msgspec.Struct, frozen=True, array_like=True, tag="declare"):
+    """From here on the models are declared so: see :mod:`quorate.models.store.evolution`. Result: ``None``.
+
+    ``version`` is the number of the app's migrations, ``models`` the JSON of its form, and ``fingerprint`` a digest of
+    both. Refused unless ``follows`` is the fingerprint that was declared before; empty if there was none.
+    """
+
+    version: int
+    fingerprint: str
+    models: str
+    follows: str
+
+
 class Retain(msgspec.Struct, frozen=True, array_like=True, tag="retain"):
     """Delete some of the history whose retention is over. Result: how many entries."""
 
 
-Command = Change | Retain
+Command = Change | Declare | Retain
 
 encode_command = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Command)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, ForwardRef
 from uuid import UUID
 
-from annotated_types import Ge, MinLen
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
@@ -14,19 +15,21 @@ from pydantic_core import PydanticUndefined, SchemaError
 
 from quorate.errors import ConfigError
 from quorate.models.annotations import SUPPORTED, can_be_key, codec_of, misplaced_constraint, value_type
-from quorate.models.calls import event_methods
-from quorate.models.fields import Attributes
+from quorate.models.attributes import check_attributes, checked_groups
+from quorate.models.domain_events import event_methods
+from quorate.models.fields import Attributes, FieldGroups
 from quorate.models.model import Model, schema_of
 from quorate.models.names import RESOURCE, resource_name, table_name
 from quorate.models.store.columns import KEY_TEXT, TEXT, Codec, SqlValue, Unstorable
 from quorate.models.store.schema import NO_DEFAULT, Column, ForeignKey, ModelSchema
-from quorate.models.validators import constraint
+from quorate.models.validators import Form, constraints
 
-_FIXED_CONFIG = ("extra", "allow_inf_nan", "ser_json_bytes", "val_json_bytes", "validate_default", "defer_build")
-_ON_DELETE = ("restrict", "cascade", "set_null")
+_FIXED_CONFIG = (
+    "extra", "allow_inf_nan", "ser_json_bytes", "val_json_bytes", "validate_default", "defer_build", "ignored_types",
+)  # fmt: skip
 
 
-def compile_model(model: type[Model], resource: str | None) -> ModelSchema:
+def compile_model(model: type[Model], resource: str | None, unique_together: FieldGroups) -> ModelSchema:
     """Check the declaration of ``model``, finish its pydantic schema and describe it for the store."""
     name = model.__name__
     _check_class(model)
@@ -37,16 +40,22 @@ def compile_model(model: type[Model], resource: str | None) -> ModelSchema:
     for field_name, info in model.model_fields.items():
         _add_constraints(f"{name}.{field_name}", info)
     _build(model)
-    columns = tuple(_column(model, field_name, info) for field_name, info in model.model_fields.items())
+    columns = _with_self_references(
+        name, tuple(_column(model, field_name, info) for field_name, info in model.model_fields.items())
+    )
     _check_columns(name, columns)
+    attributes = {field_name: Attributes.of(info) for field_name, info in model.model_fields.items()}
     return ModelSchema(
         name=name,
         resource=resource,
         table=table_name(name),
         model=model,
-        columns=columns,
+        columns=tuple(column for column in columns if not attributes[column.name].is_local),
         has_rules=_has_rules(model),
         events=event_methods(model),
+        unique_together=checked_groups(name, columns, attributes, unique_together),
+        local_columns=tuple(column for column in columns if attributes[column.name].is_local),
+        memory_only=frozenset(field_name for field_name, each in attributes.items() if each.memory_only),
     )
 
 
@@ -84,15 +93,22 @@ def _add_constraints(where: str, info: FieldInfo) -> None:
         raise ConfigError(f"{where}: {misplaced} means nothing for the type {_type_name(bare)}")
     for rule in attributes.validate:
         try:
-            added = constraint(rule, bare)
+            added = constraints(rule, bare)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
-        for kind, attribute in ((Ge, "ge"), (MinLen, "min_length")):
-            if isinstance(added, kind) and any(isinstance(item, kind) for item in info.metadata):
+        for attribute in _limits(added):
+            if attribute in _limits(info.metadata):
                 raise ConfigError(f"{where}: validate={rule!r} and {attribute} limit the same thing, give one")
-        info.metadata.append(added)
+        info.metadata.extend(added)
+    info.metadata.sort(key=lambda item: isinstance(item, Form))  # pydantic's own do not reach a None behind them
     if attributes.primary_key and bare is UUID and info.default is PydanticUndefined:
         info.default, info.validate_default = None, False
+
+
+def _limits(metadata: Sequence[object]) -> list[str]:
+    """The names of the limits among some constraints."""
+    names = ("ge", "le", "min_length", "max_length", "pattern")
+    return [name for name in names if any(getattr(item, name, None) is not None for item in metadata)]
 
 
 def _build(model: type[Model]) -> None:
@@ -136,6 +152,7 @@ def _column(model: type[Model], name: str, info: FieldInfo) -> Column:
         for flag in ("unique", "indexed"):
             if getattr(attributes, flag):
                 raise ConfigError(f"{where}: {flag} needs a single value, this one is kept as JSON")
+    check_attributes(where, attributes, nullable=nullable, has_default=info.default is not PydanticUndefined)
     if attributes.primary_key:
         if not can_be_key(codec) or nullable:
             raise ConfigError(f"{where}: a primary key is of type UUID, str or int and never None")
@@ -176,10 +193,10 @@ def _default(where: str, info: FieldInfo, codec: Codec) -> SqlValue | Any:
 
 def _references(where: str, attributes: Attributes, codec: Codec) -> ForeignKey | None:
     target = attributes.foreign_key
-    if attributes.on_delete not in _ON_DELETE:
-        raise ConfigError(f"{where}: on_delete={attributes.on_delete!r} should be one of {', '.join(_ON_DELETE)}")
     if target is None:
         return None
+    if target == "self":
+        return ForeignKey(model="", table="", column="", on_delete=attributes.on_delete, target=None)
     if not isinstance(target, type) or not issubclass(target, Model) or target is Model:
         raise ConfigError(f"{where}: foreign_key={_type_name(target)} is not a model")
     schema = schema_of(target)
@@ -187,7 +204,30 @@ def _references(where: str, attributes: Attributes, codec: Codec) -> ForeignKey 
         raise ConfigError(
             f"{where}: its type is {codec.name}, but the primary key of {schema.name} is {schema.key.codec.name}"
         )
-    return ForeignKey(target=schema, on_delete=attributes.on_delete)
+    return ForeignKey(
+        model=schema.name,
+        table=schema.table,
+        column=schema.key.name,
+        on_delete=attributes.on_delete,
+        target=schema,
+    )
+
+
+def _with_self_references(name: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns, those that refer to the model itself completed by its name and its key."""
+    key = next((column for column in columns if column.primary_key), None)
+    completed = []
+    for column in columns:
+        references = column.references
+        if references is not None and references.target is None and key is not None:
+            if key.codec.name != column.codec.name:
+                raise ConfigError(
+                    f"{name}.{column.name}: its type is {column.codec.name}, but the primary key is {key.codec.name}"
+                )
+            own = replace(references, model=name, table=table_name(name), column=key.name)
+            column = replace(column, references=own)
+        completed.append(column)
+    return tuple(completed)
 
 
 def _check_columns(name: str, columns: tuple[Column, ...]) -> None:

@@ -11,8 +11,11 @@
         ├── Invalid          the object breaks a rule of its model
         ├── RuleBroken       an event's method says no, or would leave what breaks a rule
         └── InTransaction    one of these, and which operation it was
+    NotApplied
+    └── NotInForce           this node's app declares what is not in force yet
     StorageFailed
-    └── SchemaBehind         the log holds something that this node's declarations do not know
+    ├── SchemaBehind         the log holds something that this node's declarations do not know
+    └── SchemaAhead          ... something that takes the code of an earlier version of the app
 
 A refusal's ``args`` are plain data: a retry gets it rebuilt from them (see :mod:`quorate.machine.outcome`).
 """
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from quorate.errors import CommandFailed, StorageFailed
+from quorate.errors import CommandFailed, NotApplied, StorageFailed
 
 
 class SchemaBehind(StorageFailed):
@@ -29,6 +32,22 @@ class SchemaBehind(StorageFailed):
 
     Skipping it would let this node's state drift from the others', so the node must stop and be
     started again with the current declarations.
+    """
+
+
+class NotInForce(NotApplied):
+    """The node runs another version of the app than the cluster, and waits for the other nodes to do so, too."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"what this node's app declares (version {version} of its schema) is not in force yet")
+        self.version = version
+
+
+class SchemaAhead(StorageFailed):
+    """A command was made by an earlier version of the app, and only its code could tell what the command does.
+
+    Before the new version is declared (:mod:`quorate.models.store.evolution`) the other nodes run that code, so this
+    node must not guess.
     """
 
 
@@ -52,9 +71,11 @@ class NotFound(ModelRefusal):
 class Conflict(ModelRefusal):
     """The change contradicts another object.
 
-    ``reason`` is ``unique`` (``field`` already has this ``value`` elsewhere), ``foreign_key`` (``field``
-    names an object that does not exist) or ``referenced`` (``field``, given as ``Model.field``, still refers
-    to the object with the id ``value``). ``row`` counts from 0 in a bulk command and is ``None`` otherwise.
+    ``reason`` is ``unique`` (``field`` already has this ``value`` elsewhere), ``unique_together`` (several fields have
+    theirs), ``foreign_key`` (``field`` names an object that does not exist), ``referenced`` (``field``, given as
+    ``Model.field``, still refers to the object with the id ``value``) or ``too_many`` (by ``field``, more would follow
+    it than one deletion may delete). ``value`` is empty for a field that does not leave the server. ``row`` counts
+    from 0 in a bulk command and is ``None`` otherwise.
     """
 
     def __init__(self, model: str, field: str, reason: str, value: str, row: int | None = None) -> None:
@@ -64,8 +85,12 @@ class Conflict(ModelRefusal):
     def __str__(self) -> str:
         if self.reason == "referenced":
             return f"{self.field} still refers to the {self.model} {self.value}"
+        if self.reason == "too_many":
+            return f"too many objects would follow the {self.model} {self.value}: {self.field}"
         if self.reason == "foreign_key":
-            return f"{self.model}.{self.field} refers to {self.value}, which does not exist"
+            return f"{self.model}.{self.field} refers to {self.value or 'something'}, which does not exist"
+        if not self.value or self.reason == "unique_together":
+            return f"another {self.model} has the same {self.field}" + (f": {self.value}" if self.value else "")
         return f"another {self.model} has the {self.field} {self.value!r}"
 
 

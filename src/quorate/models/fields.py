@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 OnDelete = Literal["restrict", "cascade", "set_null"]
+FieldGroups = Sequence[Sequence[str]]
+"""Names of fields that belong together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,14 @@ class Attributes:
     retention: timedelta | None = None
     consistent_read: bool = False
     expose: bool = True
+    replicate: bool = True
+    memory_only: bool = False
+    auto_persist: bool | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether each node has values of its own."""
+        return self.memory_only or not self.replicate
 
     @staticmethod
     def of(info: FieldInfo) -> Attributes:
@@ -48,13 +58,16 @@ def field(
     unique: bool = False,
     indexed: bool = False,
     immutable: bool = False,
-    foreign_key: type | None = None,
+    foreign_key: type | Literal["self"] | None = None,
     on_delete: OnDelete = "restrict",
     audited: bool = False,
     track_history: bool = False,
     retention: timedelta | None = None,
     consistent_read: bool = False,
     expose: bool = True,
+    replicate: bool = True,
+    memory_only: bool = False,
+    auto_persist: bool | None = None,
     validate: str | Sequence[str] = (),
     gt: int | float | Decimal | str | None = None,
     ge: int | float | Decimal | str | None = None,
@@ -78,14 +91,19 @@ def field(
     - ``unique``: no two objects have the same value (409). ``None`` equals nothing, not even ``None``.
     - ``indexed``: kept in an index. Unique fields and foreign keys are indexed anyway.
     - ``immutable``: may not change after creation (422); sending the same value again is fine.
-    - ``foreign_key``: the model whose primary key this value is (409 if there is no such object).
+    - ``foreign_key``: the model whose primary key this value is (409 if there is no such object), ``"self"`` for the
+      one that is being declared.
       ``on_delete``: an object that is referred to cannot be deleted (``restrict``, 409), or takes those along that
       refer to it (``cascade``), or leaves them without (``set_null``).
     - ``track_history``: the values that it had are kept. ``audited``: who changed it, when, from what to what.
       ``retention``: for how long, for ever if it is not given.
     - ``expose=False``: never leaves the server. ``consistent_read``: a read that returns it is strong unless the
       caller asks otherwise.
-    - ``validate``: named validators, such as ``"non_empty"`` or ``["non_empty", "min_value(0.01)"]``.
+    - ``replicate=False``: each node keeps the values that were written at it, in a file of its own.
+      ``memory_only=True``: the same, until the node stops. ``auto_persist`` says the rest by its name: whatever is not
+      ``memory_only`` is on disk before its write is acknowledged.
+    - ``validate``: named validators, such as ``"non_empty"`` or ``["length(2,40)", "regex(^[a-z]+$)"]``: see
+      :mod:`quorate.models.validators`.
     - all others: pydantic's constraints. A limit on a Decimal is best given as a string: ``ge="0.01"``.
     """
     constraints = {
@@ -118,6 +136,9 @@ def field(
             retention=retention,
             consistent_read=consistent_read,
             expose=expose,
+            replicate=replicate,
+            memory_only=memory_only,
+            auto_persist=auto_persist,
             validate=(validate,) if isinstance(validate, str) else tuple(validate),
         )
     )

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import apsw
 import msgspec
 
-from quorate.errors import StorageError
+from quorate.errors import CommandFailed, StorageError
 from quorate.machine.contract import ApplyContext, DiskStateMachine
 from quorate.machine.sqlite import SqliteState
 from quorate.models.changes import Changes
-from quorate.models.commands import Change, Create, Delete, Operation, Patch, Replace, Retain, decode_command
+from quorate.models.commands import (
+    Call,
+    Change,
+    Create,
+    Declare,
+    Delete,
+    Operation,
+    Patch,
+    Replace,
+    Retain,
+    decode_command,
+)
+from quorate.models.declared import Declarations
 from quorate.models.errors import InTransaction, ModelRefusal, SchemaBehind
+from quorate.models.migrations import Migration
+from quorate.models.query.running import Queries
 from quorate.models.store.events import Cause, EventLog
-from quorate.models.store.evolution import RECORDS_TABLE, open_tables
+from quorate.models.store.evolution import RECORDS_TABLE
 from quorate.models.store.history import History
 from quorate.models.store.schema import ModelSchema
 from quorate.models.store.tables import Table
+
+if TYPE_CHECKING:
+    from quorate.models.feeds import Feed
 
 MACHINE = "models"
 """The machine's name: under it the router finds it and the file keeps its applied index."""
@@ -40,32 +58,55 @@ class ModelsMachine(DiskStateMachine):
     must stop.
     """
 
-    local_tables = frozenset({RECORDS_TABLE})  # an index may be declared on some nodes before the others
+    local_tables = frozenset({RECORDS_TABLE})  # says in the words of this file what is declared in those of the log
 
-    def __init__(self, schemas: Sequence[ModelSchema], *, events_kept: int = EVENTS_KEPT) -> None:
+    def __init__(
+        self,
+        schemas: Sequence[ModelSchema],
+        *,
+        migrations: Sequence[Migration] = (),
+        events_kept: int = EVENTS_KEPT,
+    ) -> None:
         """``schemas`` come in the order of their references, targets first (:attr:`quorate.app.App.schemas`)."""
-        self._schemas = tuple(schemas)
+        self.declarations = Declarations(schemas, migrations)
         self._events_kept = events_kept
         self.tables: dict[str, Table] = {}
         self.histories: dict[str, History] = {}
         """Of the models whose changes are kept."""
         self.after_apply: Callable[[], None] = _nothing
         """Told behind each command that may have changed something."""
+        self.queries = Queries()
+        """Reads that may take long."""
+        self.after_open: Callable[[], None] = _nothing
+        """Told, on any thread, when a state has been opened."""
+        self.after_close: Callable[[], None] = _nothing
+        """Told, on any thread, when it must not be looked at any more."""
+        self.feed: Feed | None = None
+        """What those have in common who follow the changes here: see :meth:`Feed.of`."""
 
     def open(self, state: SqliteState) -> None:
         connection = state.connection
         try:
             with state.savepoint():
-                open_tables(connection, self._schemas)
+                self.declarations.open(connection)
                 self.events = EventLog(connection, self._events_kept)
-                self.histories = {
-                    schema.name: History(connection, schema) for schema in self._schemas if schema.has_history
-                }
+                self._open_tables(connection)
             self._state = state
-            self.tables = {schema.name: Table(connection, schema) for schema in self._schemas}
-            self._changes = Changes(self.tables, self.events, self.histories)
+            self.queries.open(state)
         except apsw.Error as error:
             raise StorageError(f"the tables in {state.path} cannot be opened: {error}") from error
+        self.after_open()
+
+    def _open_tables(self, connection: apsw.Connection) -> None:
+        """Have what is in force, which may be earlier declarations than those of the app."""
+        schemas = self.declarations.schemas
+        self.histories = {schema.name: History(connection, schema) for schema in schemas if schema.has_history}
+        self.tables = {schema.name: Table(connection, schema) for schema in schemas}
+        self._changes = Changes(self.tables, self.events, self.histories)
+
+    def close(self) -> None:
+        self.after_close()
+        self.queries.close()
 
     def apply(self, command: bytes, context: ApplyContext) -> object:
         try:
@@ -75,16 +116,41 @@ class ModelsMachine(DiskStateMachine):
         match decoded:
             case Change():
                 result: object = self._change(decoded, context)
+            case Declare():
+                self._declare(decoded)
+                result = None
             case Retain():
                 result = self._retain(context)
         self.after_apply()
         return result
 
+    # -- declarations ------------------------------------------------------------------------------------
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what the app declares is not in force: then the tables are not those that its models have."""
+        return not self.declarations.are_stored
+
+    def _declare(self, command: Declare) -> None:
+        connection = self._state.connection
+        try:
+            with self._state.savepoint():
+                self.declarations.declare(connection, command)
+                self._open_tables(connection)
+        except CommandFailed:
+            self.declarations.reload(connection)
+            raise
+        self.after_close()
+        self.after_open()
+
     # -- changes -----------------------------------------------------------------------------------------
 
     def _change(self, change: Change, context: ApplyContext) -> list[object]:
+        change = self.declarations.upgraded(self._state.connection, change)
         for operation in change.operations:
             self._check_known(operation, context)
+        if self.is_waiting:
+            change = self.declarations.translated(change)
         cause = Cause(context, change.actor)
         if len(change.operations) == 1 and _refuses_first(change.operations[0]):
             return [self._changes.perform(change.operations[0], cause)]
@@ -121,6 +187,8 @@ class ModelsMachine(DiskStateMachine):
                     raise SchemaBehind(
                         f"entry {context.index} names {operation.model}.{name}, which is not declared here"
                     )
+        if isinstance(operation, Call) and operation.event not in table.schema.events:
+            self.declarations.refuse_event(table.schema, operation.event)
 
     # -- retention ---------------------------------------------------------------------------------------
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import cast
 
 from quorate.models.commands import Change, Operation, encode_command
-from quorate.models.machine import MACHINE
+from quorate.models.errors import NotInForce
+from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.ports import Engine
 
 
 class Submitter:
     """Proposes changes as the requests of one node."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, machine: ModelsMachine) -> None:
         self._engine = engine
+        self._declarations = machine.declarations
 
     async def one(self, operation: Operation, *, actor: str | None = None, request_id: str | None = None) -> object:
         """The operation's result. Raises what :meth:`Engine.propose` raises."""
@@ -24,7 +26,12 @@ class Submitter:
     async def all(
         self, operations: Sequence[Operation], *, actor: str | None = None, request_id: str | None = None
     ) -> list[object]:
-        """The results of the operations, of which all are carried out or none."""
-        change = Change(list(operations), actor)
+        """The results of the operations, of which all are carried out or none.
+
+        Raises :class:`NotInForce` too.
+        """
+        if not self._declarations.are_served:
+            raise NotInForce(self._declarations.version)
+        change = Change(list(operations), actor, self._declarations.version)
         applied = await self._engine.propose(encode_command(change), machine=MACHINE, request_id=request_id)
         return cast("list[object]", applied.result)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from quorate.errors import StorageError
+from quorate.errors import ReadUnavailable, StorageError
 from quorate.machine.capture import Capture
 from quorate.machine.router import Router
 from quorate.raft.entry import Entry
@@ -173,6 +173,13 @@ class Applier:
         if not self._stopped and not self.suspended:
             with self._failing_loudly():
                 self._router.flush()
+
+    def flush(self) -> None:
+        """Commit what was applied to the SQLite file. Raises :class:`ReadUnavailable` where that cannot be done now."""
+        if self._router.unflushed and not self._paused:  # pausing has flushed
+            self._flush()
+        if self._stopped or self.suspended:
+            raise ReadUnavailable("the node is stopping, or its state is being replaced by a snapshot")
 
     def _cancel_timer(self) -> None:
         if self._flush_timer is not None:

@@ -107,6 +107,10 @@ class Group:
         """The term, and the leader's session with this node in it, of the latest that came."""
         self._durable_awaited: tuple[int, asyncio.Future[None]] | None = None
         self._failing_loudly = _FailingLoudly(self.fail)
+        self.entries_received = 0
+        """Log entries that came from leaders; one that came twice counts twice."""
+        self.entries_sent = 0
+        """Log entries that were sent to followers, to each of them."""
         self.stopped = False
         self.on_snapshot_wanted: Callable[[SnapshotWanted], None] | None = None
         """Told of peers that need a snapshot."""
@@ -164,6 +168,7 @@ class Group:
     def received(self, peer: int, message: Message) -> None:
         """A peer's consensus message arrived."""
         if isinstance(message, AppendEntries):
+            self.entries_received += len(message.entries)
             with self.failing_loudly():
                 self._notice_kind(message.term, message.session, is_witness=message.witness)
         self._input(self.core.step, peer, message)
@@ -266,6 +271,8 @@ class Group:
             by_peer: dict[int, list[WireMessage]] = {}
             for envelope in output.messages:
                 by_peer.setdefault(envelope.peer, []).append(envelope.message)
+                if isinstance(envelope.message, AppendEntries):
+                    self.entries_sent += len(envelope.message.entries)
             for peer, messages in by_peer.items():
                 self._send(peer, messages)
         self._notice_changes()

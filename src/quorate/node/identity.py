@@ -8,11 +8,14 @@ from quorate._version import __version__
 from quorate.config import RaftConfig
 from quorate.transport.contract import Identity
 
+DECLARED = "declared "
+"""How a schema begins that is put in force by the log."""
+
 
 def identity_of(config: RaftConfig, rng: Random, *, schema: str = "") -> Identity:
     """The node's identity for one process start: a new incarnation with each call.
 
-    Nodes of another ``schema`` are refused: the same log would give them another state.
+    Nodes of another ``schema`` are refused, for the same log would give them another state; see :func:`are_compatible`.
     """
     return Identity(
         cluster_id=config.cluster_id,
@@ -22,3 +25,12 @@ def identity_of(config: RaftConfig, rng: Random, *, schema: str = "") -> Identit
         software=f"quorate {__version__}",
         schema=schema,
     )
+
+
+def are_compatible(schema: str, other: str) -> bool:
+    """Whether nodes of these schemas may talk to each other.
+
+    Those that begin with :data:`DECLARED` may: the log says which of them is in force, every node applies by that one,
+    and those that do not know it stop.
+    """
+    return schema == other or (schema.startswith(DECLARED) and other.startswith(DECLARED))

@@ -352,6 +352,25 @@ class Node:
         return self._peers.addresses.get(self.leader) if self.leader is not None else None
 
     @property
+    def applied_index(self) -> int:
+        """Up to here this node's state machines have applied the log."""
+        return self._group.applied_index if self._group is not None else 0
+
+    @property
+    def peer_schemas(self) -> dict[int, str]:
+        """What the nodes that are connected have said of their schemas."""
+        return {peer: schema for peer, schema in self._peers.schemas.items() if peer in self._peers.connected_ids}
+
+    def address_of(self, node_id: int) -> str | None:
+        """Where a node is reached."""
+        return self._peers.addresses.get(node_id)
+
+    @property
+    def replications(self) -> tuple[int, int]:
+        """How many log entries came from leaders, and how many were sent to followers, since this node started."""
+        return (self._group.entries_received, self._group.entries_sent) if self._group is not None else (0, 0)
+
+    @property
     def machine(self) -> Any:
         """The state machine given as ``machine``; see :meth:`read` for how old its state may be."""
         return self._machine
@@ -458,6 +477,16 @@ class Node:
             raise ReadUnavailable("the node is not running")
         if self.is_witness:
             raise ReadUnavailable("this node is a witness: it holds no data")
+
+    def flush(self) -> None:
+        """What is applied here by now is found by other connections to the state's file, too.
+
+        For reads that take too long for the event loop: behind :meth:`read_barrier`, and before anything is awaited.
+        Raises :class:`ReadUnavailable` while that cannot be.
+        """
+        if self._group is None or self._stopped.is_set():
+            raise ReadUnavailable("the node is not running")
+        self._group.applier.flush()
 
     async def transfer_leadership(self, to: int | None = None, *, timeout: float | None = None) -> int:
         """Have ``to``, or whoever is fittest, lead; can be asked of any node. Returns the new leader's id.

@@ -13,6 +13,7 @@ from quorate.node.calls import Farewell, LeaderAnswer, LeaderCall, LeaderCalls
 from quorate.node.events import EventStream, PeerConnected, PeerDisconnected
 from quorate.node.forwarding import ForwardMessage
 from quorate.node.group import GROUP
+from quorate.node.identity import are_compatible
 from quorate.node.running import Running
 from quorate.node.snapshots.messages import SnapshotMessage
 from quorate.raft.messages import Message
@@ -51,6 +52,8 @@ class Peers:
         self.other_cluster_at: dict[str, str] = {}
         """The dialled addresses where a node of another cluster answers; with what it says."""
         self.connected_ids: set[int] = set()
+        self.schemas: dict[int, str] = {}
+        """What each node that presented itself has said of its schema."""
         self.running: Running | None = None
         """What arrives is for these, as soon as they are there."""
         self.stopping = False
@@ -101,7 +104,7 @@ class Peers:
         """A node presents itself; returns the refusal, if it is to be refused."""
         if self.stopping:
             return Refusal("the node is stopping")
-        if introduction.schema != self._schema:
+        if not are_compatible(self._schema, introduction.schema):
             return Refusal(f"node {introduction.node_id} at {introduction.address} {_OTHER_SCHEMA}")
         if self.running is not None:
             refusal = self.running.membership.roster.introduce(introduction)
@@ -110,6 +113,7 @@ class Peers:
             if refusal is None:
                 self.met[introduction.node_id] = KnownPeer(address=introduction.address, store=introduction.store)
         if refusal is None:
+            self.schemas[introduction.node_id] = introduction.schema
             self.other_cluster_at.pop(introduction.dialled or "", None)
             self._on_introduced()
         return refusal

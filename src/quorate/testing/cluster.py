@@ -19,6 +19,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+from quorate.app import App
 from quorate.config import RaftConfig, build
 from quorate.embedded import Node
 from quorate.errors import ConfigError, ReadUnavailable
@@ -91,7 +92,8 @@ class TestCluster:
     """``async with TestCluster(3, machine=Counter) as cluster``: nodes 1 to ``size``, all running.
 
     ``machine`` makes each node's state machine: a class, or anything to call without arguments. ``machines`` does
-    the same for several by name. With ``kv`` each has a key-value store, too. ``settings`` go to every
+    the same for several by name. With an ``app`` each keeps its models (see :meth:`Node.using`), with ``kv`` each has
+    a key-value store. ``settings`` go to every
     :class:`~quorate.config.RaftConfig`. ``file_system`` makes a member's disk. With a ``seed`` the nodes draw the same
     random numbers each time (which does not make runs alike: threads and timers have their say, too). ``started`` names
     the nodes to start at first; all by default. With ``learn_ids`` each is told its own id only, and the others'
@@ -108,6 +110,7 @@ class TestCluster:
         machine: Callable[[], Machine] | None = None,
         *,
         machines: Callable[[], Mapping[str, Machine]] | None = None,
+        app: App | None = None,
         kv: bool = False,
         tcp: bool = False,
         directory: Path | None = None,
@@ -124,6 +127,7 @@ class TestCluster:
         """Where the nodes talk, unless over TCP: for faults beyond :meth:`partition_network`."""
         self._machine = machine
         self._make_machines = machines
+        self._app = app
         self._kv = kv
         self._tcp = tcp
         self._directory = directory
@@ -232,7 +236,12 @@ class TestCluster:
         rng = Random(f"{self._seed}.{node_id}.{member.starts}")
         config = self.config(node_id)
         machines = self._machines()
-        on_disk = self._kv or any(isinstance(machine, DiskStateMachine) for machine in machines.values())
+        schema = self._app.schema if self._app is not None else ""
+        on_disk = (
+            self._kv
+            or self._app is not None
+            or any(isinstance(machine, DiskStateMachine) for machine in machines.values())
+        )
         if on_disk:
             # SQLite knows nothing of our file system: its file is a real one, whatever the log is written to.
             (config.data_dir / "groups" / str(GROUP)).mkdir(parents=True, exist_ok=True)
@@ -240,8 +249,9 @@ class TestCluster:
             config,
             machine=machines[DEFAULT_MACHINE] if self._make_machines is None and machines else None,
             machines=machines if self._make_machines is not None else None,
+            app=self._app,
             kv=self._kv,
-            transport=await self._make_transport(member, identity_of(config, rng), rng),
+            transport=await self._make_transport(member, identity_of(config, rng, schema=schema), rng),
             file_system=member.file_system,
             state_file_system=RealFileSystem() if on_disk else None,
             rng=rng,

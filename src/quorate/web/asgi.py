@@ -1,15 +1,23 @@
-"""The few ASGI pieces that the hot paths need: reading a bounded body, sending a whole response."""
+"""The few ASGI pieces that the hot paths need: reading a bounded body, sending a response whole or bit by bit."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+
+from quorate.models.rest.http import Chunks
+from quorate.web.whole_response import send_whole
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+STALLED_SECONDS_MAX = 30.0
+"""A client that takes nothing of a streamed response for so long has gone, as far as we are concerned."""
 
 
 class BodyTooLarge(Exception):
@@ -54,6 +62,8 @@ async def _read_rest(receive: Receive, bytes_max: int) -> bytes:
 
 async def send_response(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
     """Send a complete response; adds its length."""
+    if await send_whole(send, status, headers, body):
+        return
     await send(
         {
             "type": "http.response.start",
@@ -62,3 +72,42 @@ async def send_response(send: Send, status: int, headers: RawHeaders, body: byte
         }
     )
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_stream(
+    scope: Scope, receive: Receive, send: Send, status: int, headers: RawHeaders, chunks: Chunks
+) -> None:
+    """Send a response piece by piece, until its end, or until the client has gone or takes no more of it.
+
+    ``chunks`` is closed in any case. What it raises leaves the response incomplete, which the client can tell, for
+    uvicorn closes the connection then; so does :class:`TimeoutError`.
+    """
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        serving = asyncio.ensure_future(_send_chunks(send, chunks))
+        try:
+            await asyncio.wait([serving, gone], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
+        if not serving.cancelled():
+            serving.result()
+    finally:
+        gone.cancel()
+        await chunks.aclose()
+
+
+async def _send_chunks(send: Send, chunks: Chunks) -> None:
+    async for chunk in chunks:
+        async with asyncio.timeout(STALLED_SECONDS_MAX):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
@@ -31,10 +34,13 @@ _PAGE = """<!doctype html>
 """
 
 
-def docs_routes(app: App) -> list[Route | Mount]:
-    """The routes of both. The description is made once: declarations do not change while a program runs."""
-    description = describe(app.schemas, title=app.title, version=__version__)
-    description["paths"] = {**description["paths"], **OPERATIONS}
+def docs_routes(app: App, more: Mapping[str, Any]) -> list[Route | Mount]:
+    """The routes of both; ``more`` paths than all nodes have are described, too.
+
+    The description is made once: declarations do not change while a program runs.
+    """
+    description = describe(app.schemas, title=app.title, version=__version__, read_consistency=app.read_consistency)
+    description["paths"] = {**description["paths"], **OPERATIONS, **more}
     page = _PAGE.format(title=app.title)
 
     async def openapi(request: Request) -> Response:

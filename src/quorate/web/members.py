@@ -74,15 +74,11 @@ class MembersPages:
         """What is served, by path and method."""
         members, one = "/cluster/members", "/cluster/members/{id:int}"
         return [
-            Route(members, _guarded(self._list), methods=["GET"]),
-            Route(members, _guarded(self._add), methods=["POST"]),
-            Route(one, _guarded(self._get), methods=["GET"]),
-            Route(one, _guarded(self._update), methods=["PATCH"]),
-            Route(one, _guarded(self._remove), methods=["DELETE"]),
-            Route(f"{one}/promote", _guarded(self._promote), methods=["POST"]),
-            Route(f"{one}/demote", _guarded(self._demote), methods=["POST"]),
-            Route("/cluster/leader", _guarded(self._leader), methods=["GET"]),
-            Route("/cluster/leader", _guarded(self._transfer), methods=["POST"]),
+            _route(members, GET=self._list, POST=self._add),
+            _route(one, GET=self._get, PATCH=self._update, DELETE=self._remove),
+            _route(f"{one}/promote", POST=self._promote),
+            _route(f"{one}/demote", POST=self._demote),
+            _route("/cluster/leader", GET=self._leader, POST=self._transfer),
         ]
 
     # -- looking -----------------------------------------------------------------------------------------
@@ -226,6 +222,16 @@ async def _read(request: Request, kind: type[B], *, may_be_empty: bool = False) 
 
 
 _CLOSE = (b"connection", b"close")
+
+
+def _route(path: str, **handlers: Handler) -> Route:
+    """One for all methods of a path, so that a refusal of another one can name them."""
+    guarded = {method: _guarded(handler) for method, handler in handlers.items()}
+
+    async def serve(request: Request) -> Response:
+        return await guarded["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, serve, methods=list(handlers))
 
 
 def _guarded(handler: Handler) -> Handler:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from quorate.web.admin_sql import SqlQuestion
 from quorate.web.members import MemberChange, NewLeader, NewMember
 
 
@@ -21,7 +22,12 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "description": "The ETag of GET /cluster/members: change nothing if the configuration is another one by now.",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'},
+}
+_BAD_BODY = {
+    400: "The body is not valid JSON.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
 }
 _UNCERTAIN = {
     503: "There is no leader, or nobody took the leadership over. Nothing was changed.",
@@ -29,6 +35,7 @@ _UNCERTAIN = {
 }
 _CHANGE = {
     409: "Another change is under way, or this one cannot be made now.",
+    400: "If-Match is no ETag, or the body is not valid JSON.",
     412: "The configuration is not the one in If-Match any more.",
     422: "The change would make no cluster, or the request is not valid.",
     **_UNCERTAIN,
@@ -40,7 +47,8 @@ def _change_operation(summary: str, name: str, body: type[BaseModel] | None = No
     if body is not None:
         schema = {"schema": body.model_json_schema()}
         more["requestBody"] = {"required": True, "content": {"application/json": schema}}
-        return _operation(summary, name, _CHANGE, parameters=parameters, **more)
+        errors = _BAD_BODY | _CHANGE | ({} if more.get("status") else {404: "There is no such member."})
+        return _operation(summary, name, errors, parameters=parameters, **more)
     return _operation(summary, name, _CHANGE | {404: "There is no such member."}, parameters=parameters, **more)
 
 
@@ -89,8 +97,29 @@ OPERATIONS: dict[str, Any] = {
         "post": _operation(
             "Hand the leadership over, to the fittest if no node is named",
             "transfer_leadership",
-            {409: "That node cannot lead.", 422: "The request is not valid.", **_UNCERTAIN},
+            {**_BAD_BODY, 409: "That node cannot lead.", 422: "The request is not valid.", **_UNCERTAIN},
             requestBody={"content": {"application/json": {"schema": NewLeader.model_json_schema()}}},
         ),
     },
 }
+SQL_OPERATION: dict[str, Any] = {
+    "/admin/sql": {
+        "post": {
+            **_operation(
+                "Ask for rows in SQL that only reads",
+                "admin_sql",
+                {
+                    **_BAD_BODY,
+                    422: "The statement is wrong, is not allowed, or took too long.",
+                    503: "The read could not be confirmed, or too many wait.",
+                },
+                requestBody={
+                    "required": True,
+                    "content": {"application/json": {"schema": SqlQuestion.model_json_schema()}},
+                },
+            ),
+            "tags": ["node"],
+        }
+    }
+}
+"""Where the setting ``admin_sql`` has it served."""

@@ -16,10 +16,13 @@ from quorate.app import App
 from quorate.config import NodeConfig
 from quorate.kv.machine import MACHINE as KV
 from quorate.machine.contract import DiskStateMachine, StateMachine
+from quorate.models.declaring import Declaring
 from quorate.models.machine import MACHINE as MODELS
 from quorate.models.machine import ModelsMachine
+from quorate.models.objects.binding import Binding
+from quorate.models.upkeep import Upkeep
 from quorate.node.identity import identity_of
-from quorate.node.node import DRAIN_SECONDS_MAX, Node
+from quorate.node.node import DRAIN_SECONDS_MAX, Node, wall_clock_us
 from quorate.node.wire import WIRE_CODEC
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
@@ -58,14 +61,21 @@ class NodeServer:
         machines: dict[str, StateMachine | DiskStateMachine] = {KV: self._redis.machine}
         self._models: ModelsMachine | None = None
         if self._app.models:
-            self._models = machines[MODELS] = ModelsMachine(self._app.schemas)
+            self._models = machines[MODELS] = ModelsMachine(self._app.schemas, migrations=self._app.migrations)
         raft_config = config.raft_config()
         rng = Random()
-        schema = self._app.schema_fingerprint
+        schema = self._app.schema
         self._transport = TcpTransport(identity_of(raft_config, rng, schema=schema), WIRE_CODEC, rng=rng)
         self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
+        self._declaring = None if self._models is None else Declaring(self._models, schema)
+        self._upkeep = None if self._models is None else Upkeep(self._app.schemas, self._models)
+        self._binding: Binding | None = None
+        if self._models is not None and self._upkeep is not None:
+            name = f"node {config.node_id}"
+            self._binding = Binding(self._app.models, self._models, self.node, name, self._upkeep.local)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._site: Site | None = None
 
     async def start(self) -> None:
@@ -74,10 +84,19 @@ class NodeServer:
         try:
             self._redis.bind()
             await self.node.start()
+            if self._upkeep is not None:
+                self._upkeep.open(self.config.data_dir)
         except BaseException:
             listener.close()
             await self._redis.close()
+            await self.node.stop(hand_over=False)
             raise
+        if self._upkeep is not None:
+            self._upkeep.begin(self.node, lambda: self.node.is_leader, wall_clock_us)
+        if self._declaring is not None:
+            self._declaring.begin(self.node)
+        if self._binding is not None:
+            self._binding.begin()
         clients_max = client_connections_max(raise_open_files_max()) // 2
         await self._redis.open(self.node, clients_max)
         site = self._site = Site(
@@ -86,6 +105,8 @@ class NodeServer:
             self._models,
             max_body_bytes=self.config.max_body_bytes,
             forward_writes=self.config.forward_writes,
+            local=None if self._upkeep is None else self._upkeep.local,
+            admin_sql=self.config.admin_sql,
         )
         self._server = _Server(
             uvicorn.Config(
@@ -101,7 +122,10 @@ class NodeServer:
                 timeout_graceful_shutdown=2 * int(DRAIN_SECONDS_MAX),
             )
         )
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
+        loop = asyncio.get_running_loop()
+        if self.config.statistics_seconds:
+            self._telling = loop.create_task(site.statistics.tell(self.config.statistics_seconds))
+        self._serving = loop.create_task(self._server.serve(sockets=[listener]))
 
     def _front_door(self, connections_max: int) -> partial[FrontDoor]:
         return partial(
@@ -128,7 +152,7 @@ class NodeServer:
     async def _send_clients_away(self, server: _Server, serving: asyncio.Task[None], deadline: float) -> None:
         """Close the port, then each connection behind the answer that it waits for."""
         if self._site is not None:
-            self._site.closing = True
+            self._site.send_away()
         for listener in getattr(server, "servers", ()):
             listener.close()
         # Who uses a connection all the time learns from an answer that it ends. If it were closed under a request
@@ -139,12 +163,22 @@ class NodeServer:
 
     async def stop_at_once(self) -> None:
         """Stop without handing over. What clients wait for is answered as far as its outcome is known. Idempotent."""
+        if self._binding is not None:
+            self._binding.end()
+        if self._declaring is not None:
+            await self._declaring.end()
+        if self._telling is not None:
+            self._telling.cancel()
         await self.node.stop(hand_over=False)
         await self._redis.close()
         if self._server is not None and self._serving is not None:
+            if self._site is not None:
+                self._site.send_away()
             self._server.should_exit = True
             await asyncio.wait([self._serving], timeout=LAST_WORDS_SECONDS)
             self._server.force_exit = True
             await asyncio.wait([self._serving], timeout=LAST_WORDS_SECONDS)
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
+        if self._upkeep is not None:
+            await self._upkeep.end()

@@ -14,20 +14,44 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from quorate.app import App
-from quorate.errors import NotLeader, QuorateError, StorageFailed
+from quorate.embedded import Node as EmbeddedNode
+from quorate.errors import ConfigError, NotLeader, QuorateError, StorageFailed
+from quorate.models.local import LocalStore
 from quorate.models.machine import ModelsMachine
+from quorate.models.rest.event_pages import PATH as EVENTS
+from quorate.models.rest.event_pages import EventPages
+from quorate.models.rest.http import Stream
 from quorate.models.rest.resource import ModelResource
+from quorate.models.rest.serving import Served
+from quorate.models.rest.transactions import PATH as TRANSACTION
+from quorate.models.rest.transactions import TransactionResource
+from quorate.models.rest.watching import PATH as WATCH
+from quorate.models.rest.watching import Watching
 from quorate.node.node import Node
-from quorate.web.asgi import BodyIncomplete, BodyTooLarge, Message, Receive, Scope, Send, read_body, send_response
+from quorate.web.admin_sql import AdminSql
+from quorate.web.asgi import (
+    BodyIncomplete,
+    BodyTooLarge,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_response,
+    send_stream,
+)
 from quorate.web.docs import docs_routes
+from quorate.web.elsewhere import Elsewhere
 from quorate.web.members import MembersPages
+from quorate.web.openapi import SQL_OPERATION
 from quorate.web.problems import Problem, problem_of
 from quorate.web.status import StatusPages
 
 log = logging.getLogger(__name__)
 
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_PREFIX = "/api/"
 
 
 class Site:
@@ -41,40 +65,89 @@ class Site:
         *,
         max_body_bytes: int,
         forward_writes: bool = False,
+        local: LocalStore | None = None,
+        admin_sql: bool = False,
+        prefix: str = "/api",
+        redirects: bool = True,
     ) -> None:
+        """``prefix`` is the whole path below which the models are, wherever the application is mounted.
+
+        ``redirects``: the nodes serve HTTP where their peers reach them, so clients can be sent to another one.
+        """
         self._node = node
+        self._redirects = redirects
+        self._prefix = f"{prefix}/"
         self._max_body_bytes = max_body_bytes
         self._forward_writes = forward_writes
-        self._resources = {
-            schema.resource: ModelResource(schema, machine, node) for schema in app.schemas if machine is not None
-        }
-        self.closing = False
-        """Whether clients are asked to take their connections elsewhere: set while the node is stopping."""
-        pages = StatusPages(node, app)
+        self._resources: dict[str, ModelResource | TransactionResource | EventPages | Watching] = {}
+        self._watching: Watching | None = None
+        self._elsewhere = None if machine is None else Elsewhere(node, machine, app.schema)
+        if machine is not None:
+            self._watching = watching = Watching(machine, node, app.schemas)
+            self._resources[WATCH] = watching
+            self._resources[EVENTS] = EventPages(machine, node, app.schemas, prefix=prefix)
+            served = Served(app.read_consistency, local or LocalStore())
+            self._resources[TRANSACTION] = TransactionResource(app.schemas, machine, node, served)
+            for schema in app.schemas:
+                self._resources[schema.resource] = ModelResource(
+                    schema, machine, node, watching=watching, served=served, prefix=prefix
+                )
+        self._closing = False
+        sql = AdminSql(node, machine, app) if admin_sql and machine is not None else None
+        pages = StatusPages(node, app, machine)
+        self.statistics = pages.statistics
+        """What went through this node."""
         self._pages = Starlette(
             routes=[
                 Route("/", _to_docs),
                 Route("/status", pages.status),
                 Route("/health", pages.health),
                 *MembersPages(node).routes(),
-                *docs_routes(app),
+                *docs_routes(app, SQL_OPERATION if sql is not None else {}),
+                *(sql.routes() if sql is not None else ()),
             ],
             exception_handlers={HTTPException: _http_problem},
         )
         self._pages.router.redirect_slashes = False
 
+    @classmethod
+    def of(cls, node: EmbeddedNode, *, prefix: str = "/api", max_body_bytes: int = MAX_BODY_BYTES) -> Site:
+        """The application for a node of a program of one's own, such as ``api.mount("/api", Site.of(node))``.
+
+        Mounted at another path, the models' whole path is to be given as ``prefix``. Every node takes writes, and
+        passes them on to the leader. Raises :class:`~quorate.errors.ConfigError` if the node has no app.
+        """
+        if node.app is None:
+            raise ConfigError("this node has no models: make it with app=…")
+        return cls(
+            node,
+            node.app,
+            node.models,
+            max_body_bytes=max_body_bytes,
+            forward_writes=True,
+            local=None if node.upkeep is None else node.upkeep.local,
+            prefix=prefix.rstrip("/"),
+            redirects=False,
+        )
+
+    def send_away(self) -> None:
+        """The node is stopping: clients are asked to take their connections elsewhere, and streams end."""
+        self._closing = True
+        if self._watching is not None:
+            self._watching.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        if self.closing:
+        if self._closing:
             send = _closing(send)
         path: str = scope["raw_path"].decode("ascii", "replace")
-        if not path.startswith(_PREFIX):
+        if not path.startswith(self._prefix):
             await self._pages(scope, receive, send)
             return
         try:
-            await self._serve_model(path[len(_PREFIX) :], scope, receive, send)
+            await self._serve_model(path[len(self._prefix) :], scope, receive, send)
         except StorageFailed as error:
             self._node.fail(error)
             await problem_of(error).send(send)
@@ -98,24 +171,52 @@ class Site:
             await Problem(404, f"there is no resource {name!r} here").send(send)
             return
         method: str = scope["method"]
+        writes = method in WRITES
+        if self._elsewhere is not None and self._elsewhere.is_needed(writes=writes):
+            address = await self._elsewhere.address(writes=writes)
+            if address is not None and self._redirects:
+                await _redirect_to(address, scope, send, f"the node at {address} serves what is in force")
+                return
         body = b""
-        if method in WRITES:
-            if not (self._node.is_leader or self._forward_writes):
-                raise NotLeader(self._node.leader)
+        if writes:
+            local = resource.local if method == "PATCH" and isinstance(resource, ModelResource) else None
+            if local is None:
+                self._check_takes_writes()
             body = await read_body(scope, receive, self._max_body_bytes)
+            if local is not None and not local.is_all_of(body):
+                self._check_takes_writes()
         response = await resource.handle(method, tail, scope["query_string"], scope["headers"], body)
-        await send_response(send, response.status, response.headers, response.body)
+        if isinstance(response, Stream):
+            await self._stream(response, scope, receive, send)
+        else:
+            await send_response(send, response.status, response.headers, response.body)
+
+    def _check_takes_writes(self) -> None:
+        if not (self._node.is_leader or self._forward_writes):
+            raise NotLeader(self._node.leader)
+
+    async def _stream(self, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send_stream(scope, receive, send, stream.status, stream.headers, stream.chunks)
+        except StorageFailed:
+            raise
+        except (QuorateError, TimeoutError) as error:  # it is too late for a problem: uvicorn closes the connection
+            log.warning("%s was not answered to its end: %s", scope["path"], error or "the client took no more of it")
 
     async def _redirect(self, error: NotLeader, scope: Scope, send: Send) -> None:
         """Send the client to the leader, with the same method and body (RFC 9110 §15.4.8)."""
         address = self._node.leader_address
-        if address is None or self._node.is_leader:
+        if address is None or self._node.is_leader or not self._redirects:
             await problem_of(error).send(send)
             return
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        location = b"http://" + address.encode() + scope["raw_path"] + query
-        headers = [(b"location", location), (b"x-raft-leader", b"%d" % (self._node.leader or 0))]
-        await Problem(307, f"node {self._node.leader} at {address} takes writes", headers=headers).send(send)
+        leader = (b"x-raft-leader", b"%d" % (self._node.leader or 0))
+        await _redirect_to(address, scope, send, f"node {self._node.leader} at {address} takes writes", leader)
+
+
+async def _redirect_to(address: str, scope: Scope, send: Send, detail: str, *headers: tuple[bytes, bytes]) -> None:
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    location = b"http://" + address.encode() + scope["raw_path"] + query
+    await Problem(307, detail, headers=[(b"location", location), *headers]).send(send)
 
 
 def _closing(send: Send) -> Send:

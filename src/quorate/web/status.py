@@ -12,9 +12,11 @@ from starlette.responses import Response
 from quorate._version import __version__
 from quorate.app import App
 from quorate.errors import NodeStopped, ReadUnavailable
+from quorate.models.machine import ModelsMachine
 from quorate.node.node import Node
 from quorate.web.answers import JSONLine
 from quorate.web.problems import Problem, problem_of
+from quorate.web.statistics import Statistics
 
 HEALTH_SECONDS_MAX = 1.0
 
@@ -22,9 +24,11 @@ HEALTH_SECONDS_MAX = 1.0
 class StatusPages:
     """Reports on one node. Storage is durable: an acknowledged write was fsynced by a majority."""
 
-    def __init__(self, node: Node, app: App) -> None:
+    def __init__(self, node: Node, app: App, machine: ModelsMachine | None = None) -> None:
+        self.statistics = Statistics(node, machine, app.schemas)
         self._node = node
         self._app = app
+        self._machine = machine
         self._started = time.monotonic()
 
     def report(self) -> dict[str, Any]:
@@ -33,12 +37,29 @@ class StatusPages:
         report["cluster_id"] = self._node.config.cluster_id
         report["storage_profile"] = "durable"
         report["schema_fingerprint"] = self._app.schema_fingerprint
+        report["schema"] = self._schema()
         report["uptime_seconds"] = round(time.monotonic() - self._started, 1)
         report["version"] = __version__
+        report["statistics"] = self.statistics.report()
         return report
+
+    def _schema(self) -> dict[str, Any] | None:
+        """What the app declares, and what is in force; ``None`` without models."""
+        if self._machine is None:
+            return None
+        declarations = self._machine.declarations
+        version, fingerprint = declarations.in_force
+        return {
+            "version": declarations.version,
+            "fingerprint": declarations.fingerprint,
+            "cluster_version": version if fingerprint else None,
+            "cluster_fingerprint": fingerprint or None,
+            "matches": declarations.are_in_force,
+        }
 
     async def status(self, request: Request) -> Response:
         """``GET /status``: always 200, also while the node is joining or has lost its leader."""
+        await self.statistics.count()
         return JSONLine(self.report())
 
     async def health(self, request: Request) -> Response:

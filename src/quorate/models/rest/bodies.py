@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 from annotated_types import Len
-from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, create_model
+from pydantic import FailFast, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from quorate.models.errors import Invalid
@@ -39,6 +40,11 @@ class MergeDocument:
     text: str
     members: dict[str, Any]
 
+    def without(self, names: Container[str]) -> MergeDocument:
+        """The document without these members."""
+        members = {name: value for name, value in self.members.items() if name not in names}
+        return MergeDocument(json.dumps(members), members)
+
 
 class BodyReader:
     """Reads the bodies of one model's requests. All methods raise :class:`RequestError`."""
@@ -48,7 +54,7 @@ class BodyReader:
         self._object = schema.model.__pydantic_validator__
         rows = Annotated[list[schema.model], Len(0, BULK_ROWS_MAX), FailFast()]  # type: ignore[name-defined]
         self._array = TypeAdapter(rows).validator
-        self._patch = _patch_model(schema).__pydantic_validator__
+        self._patch = schema.patch_model.__pydantic_validator__
         # Only what is kept as JSON can take in a NaN or a member named twice inside a value.
         self._is_flat = not schema.json_names
 
@@ -149,7 +155,7 @@ class BodyReader:
     def _refuse(self, body: bytes, error: ValidationError, *, array: bool = False, name: str = "") -> NoReturn:
         parse_strictly(body)
         findings = []
-        for field, reason, message in plain_errors(error):
+        for field, reason, message in plain_errors(error, self._schema.hidden_names):
             if reason == "json_invalid":
                 raise RequestError(400, message) from None
             row, _, field = field.partition(".") if array else ("", "", field)
@@ -174,19 +180,6 @@ def parse_object(body: bytes) -> dict[str, Any]:
         message = "Input should be an object"
         raise RequestError(422, message, errors=[finding("", "model_type", message)])
     return document
-
-
-def _patch_model(schema: ModelSchema) -> type[BaseModel]:
-    """The model with every field optional. Given fields are checked as ever."""
-    fields: dict[str, Any] = {}
-    for name, info in schema.model.model_fields.items():
-        annotation: Any = info.annotation
-        for item in info.metadata:
-            annotation = Annotated[annotation, item]
-        fields[name] = (annotation, Field(default=None, validate_default=False))
-    config = ConfigDict(**{**schema.model.model_config, "defer_build": False})
-    model: type[BaseModel] = create_model(f"{schema.name}Patch", __config__=config, **fields)
-    return model
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from quorate.errors import QuorateError
 from quorate.models.errors import (
@@ -30,6 +30,24 @@ class Response(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+
+class Chunks(Protocol):
+    """The bits of an answer, such as an asynchronous generator makes them."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def aclose(self) -> Awaitable[None]:
+        """No more are wanted. Called in any case, even if none was."""
+        ...
+
+
+class Stream(NamedTuple):
+    """An answer that comes bit by bit, each of which is waited for until the client takes it."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    chunks: Chunks
 
 
 class RequestError(QuorateError):

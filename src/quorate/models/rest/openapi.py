@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from quorate.models.query.fields import QueryFields
 from quorate.models.rest.bodies import BULK_ROWS_MAX
-from quorate.models.rest.json_schemas import REF, Json, component_schemas
-from quorate.models.rest.params import IDEMPOTENCY_KEY_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
+from quorate.models.rest.json_schemas import REF, Json, arguments_name, component_schemas
+from quorate.models.rest.list_parameters import (
+    aggregate_parameters,
+    filter_parameters,
+    list_parameters,
+    some_fields,
+)
+from quorate.models.rest.openapi_past import item_paths, shared_paths, with_as_of
+from quorate.models.rest.params import IDEMPOTENCY_KEY_CHARACTERS_MAX
+from quorate.models.rest.serving import Served
+from quorate.models.rest.transaction_schemas import transaction_schemas
+from quorate.models.rest.transactions import PATH
 from quorate.models.store.schema import ModelSchema
+from quorate.node.reads import Consistency
 
 _WRITE_ERRORS = {
     307: "This node does not lead; the leader is in Location and X-Raft-Leader.",
@@ -45,6 +57,7 @@ PROBLEM: Json = {
                 "required": ["field", "reason", "message"],
                 "properties": {
                     "row": {"type": "integer", "description": "Position in a bulk request, from 0."},
+                    "operation": {"type": "integer", "description": "Position in a transaction, from 0."},
                     "field": {"type": "string", "description": "Dotted path; empty for the object as a whole."},
                     "reason": {"type": "string"},
                     "message": {"type": "string"},
@@ -55,15 +68,27 @@ PROBLEM: Json = {
 }
 
 
-def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix: str = "/api") -> Json:
+def describe(
+    schemas: Iterable[ModelSchema],
+    *,
+    title: str,
+    version: str,
+    prefix: str = "/api",
+    read_consistency: Consistency = "strong",
+) -> Json:
     """A complete document. The web layer may add paths of its own to ``paths``."""
-    listed = list(schemas)
+    listed, served = list(schemas), Served(read_consistency)
     components: Json = {"Problem": PROBLEM, **component_schemas(listed)}
     paths: Json = {}
     for schema in listed:
+        components[f"{schema.name}Fields"] = some_fields(components[schema.name], schema.name)
         stored_key = components[schema.name]["properties"][schema.key.name]
         key = {name: value for name, value in stored_key.items() if name != "title"}
-        paths.update(_Operations(schema, key).paths(f"{prefix}/{schema.resource}"))
+        paths.update(_Operations(schema, key, served).paths(f"{prefix}/{schema.resource}"))
+    if listed:
+        components["Transaction"], components["TransactionResults"] = transaction_schemas(listed)
+        paths[f"{prefix}/{PATH}"] = {"post": _transaction()}
+        paths.update(shared_paths(prefix, [schema.resource for schema in listed]))
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -75,10 +100,13 @@ def describe(schemas: Iterable[ModelSchema], *, title: str, version: str, prefix
 class _Operations:
     """The operations of one model."""
 
-    def __init__(self, schema: ModelSchema, key: Json) -> None:
+    def __init__(self, schema: ModelSchema, key: Json, served: Served) -> None:
         self._schema = schema
+        self._consistency = served.consistency_of(schema, schema.exposed_names)
+        self._consistency_of_key = served.consistency_of(schema, (schema.key.name,))
         self._key = key
         self._name = schema.name
+        self._fields = QueryFields(schema)
         self._one = _ref(schema.name)
         self._many = {"type": "array", "items": self._one}
         self._given = _ref(f"{schema.name}Create")
@@ -89,12 +117,15 @@ class _Operations:
             path: {"get": self._list(), "post": self._create()},
             f"{path}/_bulk": {"post": self._create_many()},
             f"{path}/count": {"get": self._count()},
+            f"{path}/_aggregate": {"get": self._aggregate()},
             f"{path}/random-id": {"get": self._random_id()},
             f"{path}/{{id}}": {
                 "parameters": [{"name": "id", "in": "path", "required": True, "schema": self._key}],
-                "get": self._get(),
+                "get": with_as_of(self._get(), self._schema),
                 **self._changes(),
             },
+            **self._events(path),
+            **item_paths(self._schema, path, self._key),
         }
 
     def _operation(self, verb: str, summary: str, responses: Json, parameters: list[Json], **more: Any) -> Json:
@@ -108,19 +139,20 @@ class _Operations:
         }
 
     def _read(self, verb: str, summary: str, responses: Json, *parameters: Json) -> Json:
-        return self._operation(verb, summary, responses, [*parameters, _CONSISTENCY])
+        default = self._consistency_of_key if verb in ("count", "random_id") else self._consistency
+        return self._operation(verb, summary, responses, [*parameters, _consistency(default)])
 
     def _write(self, verb: str, summary: str, responses: Json, **more: Any) -> Json:
         return self._operation(verb, summary, responses, [_IDEMPOTENCY_KEY], **more)
 
     def _list(self) -> Json:
         headers = {"X-Total-Count": {"schema": {"type": "integer"}}, "Link": {"schema": {"type": "string"}}}
+        some = {"type": "array", "items": _ref(f"{self._name}Fields")}
         return self._read(
             "list",
-            f"List {self._schema.resource} in the order of their ids",
-            _answers(200, self._many, _READ_ERRORS, headers),
-            _query("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
-            _query("offset", {"type": "integer", "minimum": 0, "maximum": OFFSET_MAX, "default": 0}),
+            f"List {self._schema.resource}, in the order of their ids unless another is asked for",
+            _answers(200, some, _READ_ERRORS, headers),
+            *list_parameters(self._fields),
         )
 
     def _create(self) -> Json:
@@ -143,7 +175,19 @@ class _Operations:
 
     def _count(self) -> Json:
         count = _object({"count": {"type": "integer", "minimum": 0}})
-        return self._read("count", f"Count the {self._schema.resource}", _answers(200, count, _READ_ERRORS))
+        summary = f"Count the {self._schema.resource}"
+        return self._read(
+            "count", summary, _answers(200, count, _READ_ERRORS), *filter_parameters(self._fields, ("consistency",))
+        )
+
+    def _aggregate(self) -> Json:
+        groups = {"type": "array", "items": {"type": "object"}}
+        return self._read(
+            "aggregate",
+            f"Count {self._schema.resource} by groups, add them up, find the least and the greatest",
+            _answers(200, groups, _READ_ERRORS, {"Link": {"schema": {"type": "string"}}}),
+            *aggregate_parameters(self._fields),
+        )
 
     def _random_id(self) -> Json:
         errors = _READ_ERRORS | {404: f"There is no {self._name} yet."}
@@ -167,23 +211,58 @@ class _Operations:
             "delete": self._write("delete", f"Delete a {self._name}", deleted),
         }
 
+    def _events(self, path: str) -> Json:
+        """A path for each event."""
+        errors = _WRITE_ERRORS | _NOT_FOUND
+        errors[409] = f"The event refuses, or would leave a {self._name} that breaks a rule. {errors[409]}"
+        return {
+            f"{path}/{{id}}/{method.path}": {
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": self._key}],
+                "post": self._write(
+                    f"call_{method.name}",
+                    method.summary or f"Have a {self._name} take the event {method.name}",
+                    _answers(200, self._one, errors),
+                    requestBody=_body(_ref(arguments_name(self._schema, method))),
+                ),
+            }
+            for method in self._schema.events.values()
+        }
 
-_CONSISTENCY: Json = {
-    "name": "consistency",
-    "in": "query",
-    "description": "strong: sees every write acknowledged before; eventually: this node's state as it is.",
-    "schema": {"enum": ["strong", "eventually"], "default": "strong"},
-}
+
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "A retry with the same key and body is applied once and gets the same answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX},
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 
 
-def _query(name: str, schema: Json) -> Json:
-    return {"name": name, "in": "query", "schema": schema}
+def _transaction() -> Json:
+    errors = _WRITE_ERRORS | _NOT_FOUND
+    errors[409] = f"{errors[409]} None of the operations has any effect."
+    errors[412] = "An object is not of the version that its operation gives."
+    return {
+        "operationId": "transaction",
+        "summary": "Carry out several operations, on objects of any models, or none",
+        "tags": ["transactions"],
+        "parameters": [_IDEMPOTENCY_KEY],
+        "requestBody": _body(_ref("Transaction")),
+        "responses": _answers(200, _ref("TransactionResults"), errors),
+    }
+
+
+def _consistency(default: Consistency) -> Json:
+    return {
+        "name": "consistency",
+        "in": "query",
+        "description": "strong: sees every write acknowledged before; eventually: this node's state as it is.",
+        "schema": {"enum": ["strong", "eventually"], "default": default},
+    }
 
 
 def _ref(name: str) -> Json:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from collections.abc import Container, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import parse_qsl
 
+from quorate.models.rest.events_json import EPOCH
 from quorate.models.rest.http import Headers, RequestError, finding
+from quorate.models.store.events import Moment
 from quorate.node.reads import Consistency
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
-OFFSET_MAX = (1 << 63) - 1
+PARAMETERS_MAX = 64
+OFFSET_MAX = SEQUENCE_MAX = (1 << 63) - 1
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 ACTOR_CHARACTERS_MAX = 255
 ETAGS_MAX = 32
@@ -18,45 +23,83 @@ NO_VERSION = -1
 """Stands for an ETag that is none of ours: no object is of this version."""
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
+_TIMESTAMP = re.compile(  # in a query a + that is not percent-encoded means a space
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+)
 _PRINTABLE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ETAG = re.compile(rb'(?:W/)?"([!\x23-\x7e]*)"')
 
 
-class Page(NamedTuple):
-    """What a list request asks for."""
+def read_consistency(query: bytes, default: Consistency = "strong") -> Consistency:
+    """The only parameter of the other reads."""
+    return consistency_of(_values(query, ("consistency",)), default) if query else default
 
+
+class EventsWanted(NamedTuple):
+    """What is asked for of the changes behind number ``after``; from the oldest on, or from now on, if it is not given.
+
+    ``resource`` is one of those that are known.
+    """
+
+    after: int | None
     limit: int
-    offset: int
+    resource: str | None
     consistency: Consistency
 
-    def link(self, path: str, *, count: int, total: int) -> bytes:
-        """The ``Link`` header (RFC 8288) to the pages around this one, which holds ``count`` objects."""
-        links = []
-        if count > 0 and self.offset + count < total:
-            links.append((self.offset + count, "next"))
-        if self.offset > 0:
-            links.append((max(0, self.offset - self.limit), "prev"))
-        shared: dict[str, Any] = {"limit": self.limit}
-        if self.consistency != "strong":
-            shared["consistency"] = self.consistency
-        return ", ".join(
-            f'<{path}?{urlencode(shared | {"offset": offset})}>; rel="{relation}"' for offset, relation in links
-        ).encode()
 
-
-def read_page(query: bytes) -> Page:
-    """``limit``, ``offset`` and ``consistency`` of a list request."""
-    values = _values(query, ("limit", "offset", "consistency"))
-    return Page(
-        _number(values, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
-        _number(values, "offset", 0, 0, OFFSET_MAX),
-        _consistency(values),
+def read_events(query: bytes, resources: Container[str]) -> EventsWanted:
+    """``after``, ``limit``, ``resource`` and ``consistency`` of a request for events."""
+    values = _values(query, ("after", "limit", "resource", "consistency"))
+    resource = values.get("resource")
+    if resource is not None and resource not in resources:
+        raise invalid("resource", "enum", "Query parameter should be the name of a resource")
+    return EventsWanted(
+        _after(values), number(values, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX), resource, consistency_of(values)
     )
 
 
-def read_consistency(query: bytes) -> Consistency:
-    """The only parameter of the other reads. A read is strong unless it says otherwise."""
-    return _consistency(_values(query, ("consistency",))) if query else "strong"
+def read_history(query: bytes) -> EventsWanted:
+    """``after``, ``limit`` and ``consistency`` of a request for an object's history."""
+    values = _values(query, ("after", "limit", "consistency"))
+    limit = number(values, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
+    return EventsWanted(_after(values) or 0, limit, None, consistency_of(values))
+
+
+def read_watch(query: bytes, headers: Headers) -> EventsWanted:
+    """``after`` and ``consistency`` of a request to watch. A client that comes back says ``Last-Event-ID`` instead."""
+    values = _values(query, ("after", "consistency"))
+    for name, value in headers:
+        if name == b"last-event-id" and value:
+            text = value.decode("latin-1")
+            if not _NUMBER.fullmatch(text) or int(text) > SEQUENCE_MAX:
+                raise RequestError(400, "Last-Event-ID should be the id of an event of this stream, a number")
+            values["after"] = text
+    return EventsWanted(_after(values), LIMIT_DEFAULT, None, consistency_of(values))
+
+
+def _after(values: dict[str, str]) -> int | None:
+    return number(values, "after", 0, 0, SEQUENCE_MAX) if "after" in values else None
+
+
+def names_as_of(query: bytes) -> bool:
+    """Whether the object is asked for as it was."""
+    return query.startswith(b"as_of=") or b"&as_of=" in query
+
+
+def read_as_of(query: bytes) -> tuple[Moment, Consistency]:
+    """``as_of``, an RFC 3339 timestamp or the index of a log entry, and ``consistency``."""
+    values = _values(query, ("as_of", "consistency"))
+    text = values["as_of"]
+    if _NUMBER.fullmatch(text) and int(text) <= SEQUENCE_MAX:
+        return Moment("entry_index", int(text)), consistency_of(values)
+    match = _TIMESTAMP.fullmatch(text)
+    try:
+        if match is not None:
+            when = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper().replace(' ', '+')}")
+            return Moment("time_us", (when - EPOCH) // timedelta(microseconds=1)), consistency_of(values)
+    except ValueError:
+        pass
+    raise invalid("as_of", "moment", "Query parameter should be a timestamp of RFC 3339 or the index of a log entry")
 
 
 def refuse_parameters(query: bytes) -> None:
@@ -138,43 +181,53 @@ def etag(version: int) -> tuple[bytes, bytes]:
     return (b"etag", b'"%d"' % version)
 
 
-def _values(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
+def parameters(query: bytes) -> dict[str, str]:
+    """All of them, each of which may be given once."""
+    if query.count(b"&") >= PARAMETERS_MAX:
+        raise RequestError(422, f"the query string has more than {PARAMETERS_MAX} parameters")
     try:
-        pairs = parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, max_num_fields=32, encoding="utf-8", errors="strict"
-        )
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict")
     except ValueError:
-        raise RequestError(422, "the query string cannot be read") from None
+        raise RequestError(422, "the query string is not percent-encoded UTF-8") from None
     values: dict[str, str] = {}
     for name, value in pairs:
-        if name not in known:
-            allowed = f"known here: {', '.join(known)}" if known else "this request has none"
-            raise _invalid(name, "unknown_parameter", f"Unknown query parameter; {allowed}")
         if name in values:
-            raise _invalid(name, "repeated_parameter", "Query parameter should be given once")
+            raise invalid(name, "repeated_parameter", "Query parameter should be given once")
         values[name] = value
     return values
 
 
-def _number(values: dict[str, str], name: str, default: int, low: int, high: int) -> int:
+def _values(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
+    values = parameters(query)
+    for name in values:
+        if name not in known:
+            allowed = f"known here: {', '.join(known)}" if known else "this request has none"
+            raise invalid(name, "unknown_parameter", f"Unknown query parameter; {allowed}")
+    return values
+
+
+def number(values: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    """A parameter that is a whole number."""
     text = values.get(name)
     if text is None:
         return default
-    number = int(text) if _NUMBER.fullmatch(text) else -1
-    if not low <= number <= high:
-        raise _invalid(name, "range", f"Query parameter should be a whole number from {low} to {high}")
-    return number
+    value = int(text) if _NUMBER.fullmatch(text) else -1
+    if not low <= value <= high:
+        raise invalid(name, "range", f"Query parameter should be a whole number from {low} to {high}")
+    return value
 
 
-def _consistency(values: dict[str, str]) -> Consistency:
-    text = values.get("consistency", "strong")
+def consistency_of(values: Mapping[str, str], default: Consistency = "strong") -> Consistency:
+    """How fresh a read is to be."""
+    text = values.get("consistency", default)
     if text == "strong":
         return "strong"
     if text == "eventually":
         return "eventually"
-    raise _invalid("consistency", "enum", "Query parameter should be 'strong' or 'eventually'")
+    raise invalid("consistency", "enum", "Query parameter should be 'strong' or 'eventually'")
 
 
-def _invalid(name: str, reason: str, message: str) -> RequestError:
+def invalid(name: str, reason: str, message: str) -> RequestError:
+    """The refusal of one parameter."""
     # The name comes from the client and goes into the answer, so its length is bounded.
     return RequestError(422, f"query parameter {name[:64]!r}: {message}", errors=[finding(name[:64], reason, message)])

@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 from quorate.models.changes import changed_immutable
 from quorate.models.commands import Call, Create, Delete, MergePatch, Operation, Patch, Replace
-from quorate.models.errors import Immutable, NotFound
+from quorate.models.errors import Immutable, NotFound, VersionMismatch
+from quorate.models.local import LocalFields, Members
 from quorate.models.machine import ModelsMachine
 from quorate.models.ports import Engine
 from quorate.models.rest import params
 from quorate.models.rest.bodies import BodyReader, FieldChanges, MergeDocument
 from quorate.models.rest.http import JSON_TYPE, Headers, RequestError, Response
 from quorate.models.rest.params import WriteHead
+from quorate.models.rest.serving import Served
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import EventMethod, ModelSchema, Row
 from quorate.models.store.tables import Table
@@ -26,11 +28,14 @@ MERGE_PATCH_TYPE = b"application/merge-patch+json"
 class Writing:
     """Checks what is to be written, and proposes it."""
 
-    def __init__(self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str) -> None:
+    def __init__(
+        self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str, served: Served | None = None
+    ) -> None:
+        self._local = (served or Served()).local_fields(schema)
         self.schema = schema
         self._machine = machine
         self._engine = engine
-        self._submitter = Submitter(engine)
+        self._submitter = Submitter(engine, machine)
         self._path = path
         self._bodies = BodyReader(schema)
 
@@ -38,7 +43,9 @@ class Writing:
         """``POST /``."""
         head = self._check(query, headers)
         row = self._bodies.object_row(body)
+        local = {} if self._local is None else self._local.in_object(body)
         version, (row,) = await self._insert([row], head)
+        row = await self._with_local(row, local)
         location = f"{self._path}/{quote(self.schema.show_key(row[self.schema.key_position]), safe='')}"
         answer = [JSON_TYPE, (b"location", location.encode()), params.etag(version)]
         return Response(201, answer, self.schema.object_json(row))
@@ -47,8 +54,12 @@ class Writing:
         """``POST /_bulk``."""
         head = self._check(query, headers)
         rows = self._bodies.array_rows(body)
+        local = [] if self._local is None else self._local.in_array(body)
         if rows:
             _, rows = await self._insert(rows, head)
+        if self._local is not None:
+            await self._local.keep(self._table, zip(rows, local, strict=True))
+            rows = [self._local.with_values(row, values) for row, values in zip(rows, local, strict=True)]
         return Response(201, [JSON_TYPE], self.schema.array_json(rows))
 
     async def _insert(self, rows: list[Row], head: WriteHead) -> tuple[int, list[Row]]:
@@ -63,22 +74,39 @@ class Writing:
         head = self._check(query, headers)
         columns = self.schema.names_without_key
         values = self.schema.without_key(self._bodies.replacement_row(body, key))
+        local = {} if self._local is None else self._local.in_replacement(body, key)
         if head.request_id is None:
             await self._check_change(key, columns, values)
-        return await self._stored(Replace(self.schema.name, key, columns, values, head.expected), head)
+        return await self._stored(Replace(self.schema.name, key, columns, values, head.expected), head, local)
 
     async def change(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         """``PATCH /{id}``."""
         head = self._check(query, headers, MERGE_PATCH_TYPE)
         patch = self._bodies.patch(body, key)
-        name = self.schema.name
+        name, local = self.schema.name, {}
+        if self._local is not None and (given := self._local.in_change(body)):
+            if self._local.is_all_of(body):
+                return await self._change_here(self._local, key, given, head)
+            local = self._local.merged(self._table, await self._current(key), given)
+            if isinstance(patch, MergeDocument):
+                patch = patch.without(given)
         if isinstance(patch, FieldChanges):
             if head.request_id is None:
                 await self._check_change(key, patch.columns, patch.values)
-            return await self._stored(Patch(name, key, patch.columns, patch.values, head.expected), head)
+            return await self._stored(Patch(name, key, patch.columns, patch.values, head.expected), head, local)
         if head.request_id is None:
             await self._check_merge(key, patch)
-        return await self._stored(MergePatch(name, key, patch.text, head.expected), head)
+        return await self._stored(MergePatch(name, key, patch.text, head.expected), head, local)
+
+    async def _change_here(self, fields: LocalFields, key: SqlValue, given: Members, head: WriteHead) -> Response:
+        """A change that concerns this node alone."""
+        await self._engine.read_barrier(consistency="eventually")
+        await self._current(key)
+        stored = self._table.stored(key)
+        if stored is None or head.expected not in (None, stored.version):
+            raise VersionMismatch(self.schema.name, self.schema.show_key(key), stored.version if stored else None)
+        row = await fields.change(self._engine, lambda: self._table, stored.row, given)
+        return Response(200, [JSON_TYPE, params.etag(stored.version)], self.schema.object_json(row))
 
     async def delete(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         """``DELETE /{id}``."""
@@ -101,9 +129,21 @@ class Writing:
 
         return call
 
-    async def _stored(self, operation: Operation, head: WriteHead) -> Response:
+    async def _stored(
+        self, operation: Operation, head: WriteHead, local: dict[str, SqlValue] | None = None
+    ) -> Response:
         row, version = cast("tuple[Row, int]", await self._submit(operation, head))
+        row = await self._with_local(tuple(row), local or {})
         return Response(200, [JSON_TYPE, params.etag(version)], self.schema.object_json(row))
+
+    async def _with_local(self, row: Row, values: dict[str, SqlValue]) -> Row:
+        """The row as this node shows it, once it has kept what is for it alone."""
+        if self._local is None:
+            return row
+        whole = self._local.with_values(self._local.whole(self._table, row), values)
+        if values:
+            await self._local.keep(self._table, [(row, values)])
+        return whole
 
     async def _submit(self, operation: Operation, head: WriteHead) -> object:
         return await self._submitter.one(operation, actor=head.actor, request_id=head.request_id)

@@ -6,6 +6,8 @@ zeros at either end. A negative one (``0``) has the complement of both, and an e
 
 from __future__ import annotations
 
+import re
+
 DIGITS_MAX = 200  # bounds what the plain form of 1E+999999 would take
 
 _NEGATIVE, _ZERO, _POSITIVE = "0", "1", "2"
@@ -13,6 +15,7 @@ _EXPONENT_OF_ONE = 500
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 _END = ":"
 """Behind the digits of a negative number: of two that begin alike, the longer one is less."""
+_SORTABLE = re.compile(r"0[0-9]{4,}:|1|2[0-9]{4,}", re.ASCII)
 
 
 def sortable(plain: str) -> str:
@@ -30,6 +33,22 @@ def sortable(plain: str) -> str:
         exponent = -1 - (len(fraction) - len(fraction.lstrip("0")))
     text = f"{exponent + _EXPONENT_OF_ONE:03d}{digits}"
     return f"{_NEGATIVE}{text.translate(_COMPLEMENT)}{_END}" if negative else _POSITIVE + text
+
+
+def is_sortable(text: str) -> bool:
+    """Whether it is the stored form of a number."""
+    return _SORTABLE.fullmatch(text) is not None
+
+
+def scaled(stored: str) -> tuple[int, int]:
+    """The number as (digits, exponent): digits · 10^exponent."""
+    first = stored[0]
+    if first == _POSITIVE:
+        return int(stored[4:]), int(stored[1:4]) - _EXPONENT_OF_ONE - len(stored) + 5
+    if first == _ZERO:
+        return 0, 0
+    digits = stored[1:-1].translate(_COMPLEMENT)
+    return -int(digits[3:]), int(digits[:3]) - _EXPONENT_OF_ONE - len(digits) + 4
 
 
 def plain(stored: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apsw
 import msgspec
@@ -41,10 +41,21 @@ _PRUNE = f"DELETE FROM {EVENTS_TABLE} WHERE sequence + count - 1 <= ?1 AND seque
 # The row that holds the first of them may begin before it.
 _FROM = f"""
 SELECT * FROM {EVENTS_TABLE}
-WHERE sequence >= ifnull((SELECT max(sequence) FROM {EVENTS_TABLE} WHERE sequence <= ?1), 0) ORDER BY sequence
+WHERE sequence >= ifnull((SELECT max(sequence) FROM {EVENTS_TABLE} WHERE sequence <= ?1), 0)
 """
+_RANGE = f"{_FROM} AND sequence <= ?2 ORDER BY sequence"
+_RANGE_OF_MODEL = f"{_FROM} AND sequence <= ?2 AND model = ?3 ORDER BY sequence"
+_CREATED_AT = f"""
+SELECT model, sum(count) FROM {EVENTS_TABLE}
+WHERE sequence > ? AND sequence <= ? AND kind = 'created' AND origin = ? GROUP BY model
+"""
+_AT = f"{_FROM} ORDER BY sequence LIMIT 1"
 
 PRUNE_EVERY = 1024
+LOOKED_AT_MAX = 2_000
+"""So many events are looked at for one page, whether they are of the model that is asked for or not."""
+PAGE_BYTES_MAX = 256 * 1024
+"""A page of events ends behind the one with which their data comes to this."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -82,6 +93,22 @@ class Event(NamedTuple):
     values: Row
 
 
+class Moment(NamedTuple):
+    """A point in the log, by the log's time or by the index of an entry; that entry is included."""
+
+    name: Literal["time_us", "entry_index"]
+    value: int
+
+
+class Page(NamedTuple):
+    """Events in order. All those up to the number ``end`` that were asked for are there, or were in earlier pages."""
+
+    events: list[Event]
+    end: int
+    size: int
+    """About so many bytes."""
+
+
 class EventLog:
     """The table. Of ``kept`` events at least the newest are there, of those before none for long."""
 
@@ -91,7 +118,6 @@ class EventLog:
         connection.execute(SCHEMA)
         self.last: int = connection.execute(_LAST).get or 0
         """The sequence number of the last change."""
-        self._pruned_at = self.last // PRUNE_EVERY
 
     @property
     def first(self) -> int:
@@ -131,20 +157,49 @@ class EventLog:
             ),
         )
         self.last += count
-        if self.last // PRUNE_EVERY != self._pruned_at:
-            self._pruned_at = self.last // PRUNE_EVERY
+        if self.last // PRUNE_EVERY != (first - 1) // PRUNE_EVERY:
             self._connection.execute(_PRUNE, (self.last - self._kept,))
 
-    def after(self, sequence: int, limit: int) -> list[Event]:
-        """The events behind ``sequence``, in order, ``limit`` at most."""
+    def after(self, sequence: int, limit: int, model: str | None = None) -> Page:
+        """The events behind ``sequence``, of one model if one is named; ``limit`` at most, and bounded in bytes.
+
+        The page may be empty before the log ends: see :attr:`Page.end`.
+        """
+        if sequence >= self.last:
+            return Page([], sequence, 0)
+        end = min(self.last, sequence + LOOKED_AT_MAX)
+        sql, bindings = (_RANGE, ()) if model is None else (_RANGE_OF_MODEL, (model,))
         events: list[Event] = []
-        for row in self._connection.execute(_FROM, (sequence + 1,)):
+        size = 0
+        for row in self._connection.execute(sql, (sequence + 1, end, *bindings)):
+            each_bytes = len(row[-1]) // row[1]
             for event in _events_of(row):
-                if event.sequence > sequence:
-                    events.append(event)
-                    if len(events) == limit:
-                        return events
-        return events
+                if event.sequence <= sequence:
+                    continue
+                events.append(event)
+                size += each_bytes
+                if len(events) == limit or size >= PAGE_BYTES_MAX:
+                    return Page(events, event.sequence, size)
+        return Page(events, max(end, events[-1].sequence if events else 0), size)
+
+    def created_at(self, origin: int, after: int) -> tuple[dict[str, int], int]:
+        """How many objects of each model were created by requests to one node, behind the number ``after``.
+
+        Looks at some of the events only; returns up to where, too.
+        """
+        end = max(after, min(self.last, after + LOOKED_AT_MAX))
+        found: list[Any] = self._connection.execute(_CREATED_AT, (after, end, origin)).fetchall()
+        return dict(found), end
+
+    def is_at_or_before(self, sequence: int, moment: Moment) -> bool:
+        """Whether the change with this number certainly happened by then: it did, or, if it is not kept, the oldest."""
+        row = self._connection.execute(_AT, (sequence,)).fetchone()
+        return row is not None and (row[2] if moment.name == "entry_index" else row[4]) <= moment.value
+
+    def has_passed(self, time_us: int) -> bool:
+        """Whether something that changed at this time, by the log's, or later is here."""
+        row = self._connection.execute(_AT, (self.last,)).fetchone()
+        return row is not None and bool(row[4] >= time_us)
 
 
 def _events_of(row: Any) -> Iterator[Event]:

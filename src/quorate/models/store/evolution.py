@@ -1,113 +1,175 @@
-"""The declarations recorded in the file, and what may change between two starts.
+"""The form that the tables of a file have, and the way from it to that which an app declares.
 
-Every node applies the same log, possibly under an older or a newer declaration than its peers. So only those
-changes are made by just starting with a new declaration which no outcome of a command depends on: a new
-model, a new field that old commands need not mention, an index. Whatever would make two nodes judge one
-command differently is refused here.
+A file changes its form at one place in the log only, where a ``Declare`` stands (:mod:`quorate.models.commands`), so
+all nodes apply every command to tables of the same form. Until then a node whose app declares more waits. What it
+declares must be within reach, or it is refused at the start: a field with a default, an index, an event or a model may
+just be added; anything else is a migration (:mod:`quorate.models.migrations`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import apsw
 
 from quorate.errors import ConfigError, StorageError
-from quorate.models.store.schema import Column, ModelSchema, NoDefault
-from quorate.models.store.tables import column_sql, create_index_sql, create_table_sql, index_name, quoted
+from quorate.models.migrations import Migration
+from quorate.models.store.forms import Form, Record, former_schema
+from quorate.models.store.schema import ModelSchema
+from quorate.models.store.tables import create_group_sql, create_index_sql, create_table_sql, index_name
 
 RECORDS_TABLE = "quorate_models"
 RECORDS = (
     f"CREATE TABLE IF NOT EXISTS {RECORDS_TABLE} "
     "(name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT, WITHOUT ROWID"
 )
-_FREE = ("indexed",)  # may differ between nodes without changing what a command does
+_FREE = ("name", "default", "exposed", "was", "open")
+"""What a declaration says of a field that may change without anything becoming of what is stored."""
 
 
-def open_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
-    """Create, extend or check the tables of ``schemas``, which are in the order of their references.
+# -- the form of a file -------------------------------------------------------------------------------------
 
-    Raises :class:`~quorate.errors.ConfigError` if the file holds something that the declarations do not fit, and
-    :class:`~quorate.errors.StorageError` if what it says of them cannot be read.
+
+def read_form(connection: apsw.Connection) -> Form:
+    """The form of the tables in the file; empty if there are none.
+
+    Raises :class:`~quorate.errors.StorageError` if what the file says of them cannot be read.
     """
+    connection.execute(RECORDS)
+    records: list[Any] = connection.execute(f"SELECT name, fingerprint FROM {RECORDS_TABLE}").fetchall()
     try:
-        _open_tables(connection, schemas)
-    except (ValueError, KeyError, TypeError) as error:  # SQLite has no checksums: a record that decayed gets this far
+        form: Form = {name: json.loads(text) for name, text in records}
+        for name, record in form.items():
+            record.setdefault("unique_together", [])
+            former_schema(name, form)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # SQLite has no checksums
         raise StorageError(
             f"the declarations recorded in {connection.filename} cannot be read ({error!r}): the file is damaged. "
             "Remove it: the state is made anew from the log"
         ) from error
+    return form
 
 
-def _open_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
-    connection.execute(RECORDS)
-    records: list[Any] = connection.execute("SELECT name, fingerprint FROM quorate_models").fetchall()
-    recorded: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in records}
-    forgotten = sorted(recorded.keys() - {schema.name for schema in schemas})
-    if forgotten:
-        raise ConfigError(f"the data directory holds the model {forgotten[0]}, which the app does not declare")
+def write_form(connection: apsw.Connection, form: Form) -> None:
+    """Record it as that of the tables."""
+    connection.execute(f"DELETE FROM {RECORDS_TABLE}")
+    rows = [(name, json.dumps(record)) for name, record in form.items()]
+    connection.executemany(f"INSERT INTO {RECORDS_TABLE} VALUES (?, ?)", rows)
+
+
+def create_tables(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
+    """Make the tables of ``schemas``, and what makes their values unique."""
     for schema in schemas:
-        fingerprint = schema.fingerprint()
-        before = recorded.get(schema.name)
-        if before == fingerprint:
-            continue
-        if before is None:
-            connection.execute(create_table_sql(schema))
-            for column in schema.columns:
-                _create_index(connection, schema, column)
+        connection.execute(create_table_sql(schema))
+        for group in schema.unique_together:
+            connection.execute(create_group_sql(schema.table, group))
+    adjust_indexes(connection, schemas)
+
+
+def adjust_indexes(connection: apsw.Connection, schemas: Sequence[ModelSchema]) -> None:
+    """Make and drop indexes, until each field has the one that it is declared with.
+
+    Those that keep values unique belong to the form; of the others each node has those that its app declares.
+    """
+    for schema in schemas:
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+        there = {name for (name,) in connection.execute(sql, (schema.table,))}
+        for column in schema.columns:
+            wanted, name = create_index_sql(schema, column), index_name(schema.table, column.name)
+            if wanted and name.strip('"') not in there:
+                connection.execute(wanted)
+            elif not wanted and name.strip('"') in there:
+                connection.execute(f"DROP INDEX {name}")
+
+
+# -- what is within reach -------------------------------------------------------------------------------------
+
+
+class Draft:
+    """The form that migrations lead to. ``names`` are those of the models that were there before, by theirs now."""
+
+    def __init__(self, before: Form, migrations: Sequence[Migration]) -> None:
+        """Raises :class:`ConfigError` for a migration that has nothing to change."""
+        self.form = deepcopy(before)
+        for name, record in self.form.items():
+            record["was"] = name
+            for column in record["columns"]:
+                column["was"] = column["name"]
+        for migration in migrations:
+            migration.declare(self.form)
+        self.names = {name: record["was"] for name, record in self.form.items()}
+
+    def is_changed(self, model: str) -> bool:
+        """Whether a migration concerns the model."""
+        return "changed" in self.form[model]
+
+    def former_names(self, model: str) -> dict[str, str]:
+        """What the fields of a model were called, as far as their values have stayed what they were."""
+        columns = self.form[model]["columns"]
+        return {column["name"]: column["was"] for column in columns if column["was"] is not None}
+
+
+def check_reachable(before: Form, after: Form, migrations: Sequence[Migration]) -> Draft:
+    """Raises :class:`ConfigError` unless ``migrations``, and what needs none, lead from one form to the other."""
+    draft = Draft(before, migrations)
+    for name, record in draft.form.items():
+        if name not in after:
+            raise ConfigError(
+                f"the data directory holds the model {name}, which the app does not declare: "
+                f"RemoveModel({name!r}) would remove it, RenameModel({name!r}, …) give it another name"
+            )
+        _check_model(name, record, after[name])
+    return draft
+
+
+def _check_model(name: str, before: Record, after: Record) -> None:
+    if before["table"] != after["table"]:
+        raise ConfigError(f"{name}: stored in the table {before['table']}, not in {after['table']}")
+    declared = {column["name"]: column for column in after["columns"]}
+    stored = {column["name"]: column for column in before["columns"]}
+    for field in sorted(stored.keys() - declared.keys()):
+        raise ConfigError(
+            f"{name}.{field}: stored in the data directory but no longer declared: "
+            f"RemoveField({name!r}, {field!r}) would remove it, RenameField({name!r}, {field!r}, …) rename it"
+        )
+    for field, column in declared.items():
+        if field in stored:
+            _check_column(f"{name}.{field}", f"{name!r}, {field!r}", stored[field], column)
         else:
-            _extend(connection, schema, before)
-        connection.execute(
-            "INSERT INTO quorate_models VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint",
-            (schema.name, json.dumps(fingerprint)),
+            _check_new(f"{name}.{field}", f"{name!r}, {field!r}", column)
+    groups, wanted = before["unique_together"], after["unique_together"]
+    if groups != wanted and "open" not in before:
+        raise ConfigError(
+            f"{name}: unique_together was {groups} when the data was stored and is now {wanted}: "
+            f"ChangeModel({name!r}) would change it"
         )
 
 
-def _extend(connection: apsw.Connection, schema: ModelSchema, before: dict[str, Any]) -> None:
-    old = {column["name"]: column for column in before["columns"]}
-    _refuse_incompatible(schema, before, old)
-    for column in schema.columns:
-        if column.name not in old:
-            connection.execute(f"ALTER TABLE {quoted(schema.table)} ADD COLUMN {column_sql(column)}")
-            _create_index(connection, schema, column)
-        elif old[column.name]["indexed"] != column.indexed:
-            if column.indexed:
-                _create_index(connection, schema, column)
-            else:
-                connection.execute(f"DROP INDEX IF EXISTS {index_name(schema.table, column.name)}")
-
-
-def _create_index(connection: apsw.Connection, schema: ModelSchema, column: Column) -> None:
-    sql = create_index_sql(schema.table, column)
-    if sql:
-        connection.execute(sql)
-
-
-def _refuse_incompatible(schema: ModelSchema, before: dict[str, Any], old: dict[str, dict[str, Any]]) -> None:
-    if before["table"] != schema.table:
-        raise ConfigError(f"{schema.name}: stored in the table {before['table']}, not in {schema.table}")
-    for name in old:
-        if name not in schema.by_name:
-            raise ConfigError(f"{schema.name}.{name}: stored in the data directory but no longer declared")
-    for column in schema.columns:
-        where = f"{schema.name}.{column.name}"
-        if column.name not in old:
-            _check_new(where, column)
+def _check_column(where: str, arguments: str, before: Record, after: Record) -> None:
+    for attribute, value in after.items():
+        stored = before.get(attribute)
+        is_open = "open" in before and (attribute != "type" or stored is None) and attribute != "primary_key"
+        is_new = attribute not in before and not value  # an earlier Quorate did not know of it
+        if stored == value or attribute in _FREE or is_open or is_new:
             continue
-        for attribute, value in column.fingerprint().items():
-            stored = old[column.name][attribute]
-            if stored != value and attribute not in _FREE:
-                raise ConfigError(
-                    f"{where}: {attribute} was {stored} when the data was stored and is now {value}; "
-                    "this is not a change that a node can make by itself"
-                )
+        remedy = f"ChangeField({arguments})"
+        if attribute == "type":
+            remedy = f"ChangeType({arguments}, convert=…)"
+        elif attribute == "primary_key":
+            remedy = "no migration"
+        raise ConfigError(
+            f"{where}: {attribute} was {stored} when the data was stored and is now {value}: {remedy} would change it"
+        )
 
 
-def _check_new(where: str, column: Column) -> None:
-    if isinstance(column.default, NoDefault):
-        raise ConfigError(f"{where}: a field added to stored data needs a default")
-    if column.default is not None and (column.references is not None or column.unique):
-        raise ConfigError(f"{where}: a unique field or foreign key added to stored data needs default=None")
+def _check_new(where: str, arguments: str, column: Record) -> None:
+    if not column["default"]:
+        raise ConfigError(f"{where}: a field added to stored data needs a default, or AddField({arguments}, value=…)")
+    if column["default"] != [None] and (column["references"] is not None or column["unique"]):
+        raise ConfigError(
+            f"{where}: a unique field or foreign key added to stored data needs default=None, "
+            f"or AddField({arguments}, value=…)"
+        )

@@ -19,6 +19,8 @@ from quorate.models.store.schema import Column, ModelSchema, Row
 from quorate.models.store.tables import quoted
 
 RETENTIONS_TABLE = "quorate_retentions"
+READ_BYTES_MAX = 256 * 1024
+"""Reading ends behind the entry with which they come to this."""
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS {RETENTIONS_TABLE} (
     model TEXT NOT NULL,
@@ -92,12 +94,13 @@ class History:
         columns = "sequence, key, entry_index, time_us, origin, actor, kind, name, changes"
         self._insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         self._of_key = f"SELECT {columns} FROM {table} WHERE key = ? AND sequence > ? ORDER BY sequence LIMIT ?"
-        self._until = f"SELECT {columns} FROM {table} WHERE key = ? AND sequence <= ? ORDER BY sequence"
-        self._sequence_at_time = f"SELECT max(sequence) FROM {table} WHERE key = ? AND time_us <= ?"
-        self._sequence_at_index = f"SELECT max(sequence) FROM {table} WHERE key = ? AND entry_index <= ?"
+        self._back = f"SELECT {columns} FROM {table} WHERE key = ? AND sequence <= ? ORDER BY sequence DESC LIMIT ?"
         self._count = f"SELECT count(*) FROM {table} WHERE key = ?"
+        # The times are in the order of the sequence, so nothing old is behind the first that is not.
         self._old = (
-            f"SELECT sequence, kind, changes FROM {table} WHERE sequence > ? AND time_us < ? ORDER BY sequence LIMIT ?"
+            "SELECT sequence, kind, changes "
+            f"FROM (SELECT * FROM {table} WHERE sequence > ?1 ORDER BY sequence LIMIT ?3) "
+            "WHERE time_us < ?2 ORDER BY sequence"
         )
         self._rewrite = f"UPDATE {table} SET changes = ? WHERE sequence = ?"
         self._delete = f"DELETE FROM {table} WHERE sequence = ?"
@@ -140,8 +143,22 @@ class History:
     # -- reading -----------------------------------------------------------------------------------------
 
     def of(self, key: SqlValue, after: int, limit: int) -> list[Entry]:
-        """The entries of one object behind the sequence number ``after``, in order."""
-        return [_entry(row) for row in self._connection.execute(self._of_key, (key, after, limit))]
+        """The entries of one object behind the sequence number ``after``, in order; some of them, bounded in bytes."""
+        return self._read(self._of_key, (key, after, limit))
+
+    def back(self, key: SqlValue, sequence: int, limit: int) -> list[Entry]:
+        """The entries of one object up to number ``sequence``, the last one first; some of them, likewise."""
+        return self._read(self._back, (key, sequence, limit))
+
+    def _read(self, sql: str, bindings: tuple[SqlValue, ...]) -> list[Entry]:
+        entries: list[Entry] = []
+        bytes_left = READ_BYTES_MAX
+        for row in self._connection.execute(sql, bindings):
+            entries.append(_entry(row))
+            bytes_left -= len(row[-1])
+            if bytes_left <= 0:
+                break
+        return entries
 
     def count(self, key: SqlValue) -> int:
         """How many entries an object has."""

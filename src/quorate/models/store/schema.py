@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from quorate.models.errors import Invalid
+from quorate.models.patches import patch_model
 from quorate.models.store.columns import (
     IDENTIFIER,
     INT64_MAX,
@@ -48,22 +49,14 @@ NO_DEFAULT = NoDefault()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A column whose values are primary keys of ``target``."""
+    """A column whose values are primary keys of a ``model``: ``column`` of its ``table``."""
 
-    target: ModelSchema
+    model: str
+    table: str
+    column: str
     on_delete: str
-
-    @property
-    def model(self) -> str:
-        return self.target.name
-
-    @property
-    def table(self) -> str:
-        return self.target.table
-
-    @property
-    def column(self) -> str:
-        return self.target.key.name
+    target: ModelSchema | None
+    """The model's schema; ``None`` if it is the column's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +83,10 @@ class Column:
         """Whether changes of it are kept."""
         return self.tracked or self.audited
 
+    @property
+    def has_default(self) -> bool:
+        return not isinstance(self.default, NoDefault)
+
     def fingerprint(self) -> dict[str, object]:
         """What of the column the rows in the file and the outcome of commands depend on."""
         references = self.references
@@ -105,6 +102,7 @@ class Column:
             "tracked": self.tracked,
             "audited": self.audited,
             "retention_us": self.retention_us,
+            "exposed": self.exposed,  # for a refusal does not say what is in a hidden field
         }
 
 
@@ -140,6 +138,12 @@ class ModelSchema:
     has_rules: bool
     events: Mapping[str, EventMethod] = field(default_factory=dict)
     """The methods that are events, by their names."""
+    unique_together: tuple[tuple[str, ...], ...] = ()
+    """Fields of which no two objects have the same values, unless one of them is ``None``."""
+    local_columns: tuple[Column, ...] = ()
+    """The fields that each node has values of its own for: see :mod:`quorate.models.local`."""
+    memory_only: frozenset[str] = frozenset()
+    """Those of them that are forgotten when the node stops."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -211,12 +215,18 @@ class ModelSchema:
         """The fields that are kept as JSON."""
         return tuple(column.name for column in self.columns if column.codec.is_json)
 
+    @cached_property
+    def patch_model(self) -> type[BaseModel]:
+        """The model with every field optional: checks what is given for some fields."""
+        return patch_model(self.name, self.model)
+
     def fingerprint(self) -> dict[str, object]:
         """Plain data that is equal for declarations that store and refuse alike."""
         return {
             "table": self.table,
             "columns": [column.fingerprint() for column in self.columns],
             "events": sorted(self.events),
+            "unique_together": sorted(map(list, self.unique_together)),
         }
 
     # -- object to row -----------------------------------------------------------------------------------
@@ -254,18 +264,37 @@ class ModelSchema:
                 errors.append((name, error.reason, error.message))
         return Invalid.of(self.name, errors, row)
 
+    # -- local values ------------------------------------------------------------------------------------
+
+    @cached_property
+    def all_columns(self) -> tuple[Column, ...]:
+        """Those of the table, and then the local ones."""
+        return (*self.columns, *self.local_columns)
+
+    @cached_property
+    def local_defaults(self) -> Row:
+        """What is in a local field that was not written here."""
+        return tuple(column.default for column in self.local_columns)  # type: ignore[misc] # each of them has one
+
+    def whole(self, row: Row) -> Row:
+        """The row with its local values: the defaults, if it has none."""
+        return (*row, *self.local_defaults) if len(row) == len(self.columns) else row
+
     # -- row to object -----------------------------------------------------------------------------------
 
     @cached_property
     def _loaders(self) -> tuple[tuple[str, Loader], ...]:
         fields = self.model.model_fields
-        return tuple((column.name, loader_of(fields[column.name], column.codec)) for column in self.columns)
+        return tuple((column.name, loader_of(fields[column.name], column.codec)) for column in self.all_columns)
 
     def load(self, row: Row) -> Model:
-        """The object of a row. It is not checked again: what is stored was, by the rules of its time."""
+        """The object of a row. It is not checked again: what is stored was, by the rules of its time.
+
+        The row may go on with the values of ``local_columns``, which have their defaults otherwise.
+        """
         values: dict[str, Any] = {
             name: value if value is None or load is None else load(value)
-            for (name, load), value in zip(self._loaders, row, strict=True)
+            for (name, load), value in zip(self._loaders, self.whole(row), strict=True)
         }
         return self.model.model_construct(**values)
 
@@ -273,8 +302,14 @@ class ModelSchema:
 
     @cached_property
     def exposed_names(self) -> tuple[str, ...]:
-        """The fields that clients get to see."""
-        return tuple(column.name for column in self.columns if column.exposed)
+        """The fields that clients get to see, as they are declared."""
+        exposed = {column.name for column in self.all_columns if column.exposed}
+        return tuple(name for name in self.model.model_fields if name in exposed)
+
+    @cached_property
+    def hidden_names(self) -> frozenset[str]:
+        """The fields that never leave the server."""
+        return frozenset(column.name for column in self.all_columns if not column.exposed)
 
     @cached_property
     def _exposed(self) -> Documents:
@@ -324,12 +359,15 @@ class Documents:
     """Makes JSON of some fields of rows."""
 
     def __init__(self, schema: ModelSchema, names: Sequence[str]) -> None:
-        positions = {name: at for at, name in enumerate(schema.names)}
-        self._parts = [(positions[name], schema.by_name[name].codec.show) for name in names]
+        positions = {column.name: (at, column.codec.show) for at, column in enumerate(schema.all_columns)}
+        self._parts = [positions[name] for name in names]
+        self._whole = schema.whole if schema.local_columns else None
         self._document = msgspec.defstruct(schema.name, [(name, Any) for name in names])
 
     def _documents(self, rows: Iterable[Row]) -> list[msgspec.Struct]:
         document, parts = self._document, self._parts
+        if self._whole is not None:
+            rows = map(self._whole, rows)
         return [
             document(*[value if (value := row[at]) is None or show is None else show(value) for at, show in parts])
             for row in rows

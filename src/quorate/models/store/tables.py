@@ -13,6 +13,8 @@ from quorate.models.store.schema import Column, ModelSchema, NoDefault, Row
 
 VERSION = "_version"
 """The column of the object's version; a field's name does not begin like this."""
+CREATED = "_created"
+"""The column of its first version, which tells it from an earlier object with the same primary key."""
 
 
 class Stored(NamedTuple):
@@ -51,7 +53,8 @@ def column_sql(column: Column) -> str:
 def create_table_sql(schema: ModelSchema) -> str:
     """A rowid table: its secondary indexes stay small, and a random rowid finds a random object."""
     definitions = ", ".join(column_sql(column) for column in schema.columns)
-    return f"CREATE TABLE {quoted(schema.table)} ({definitions}, {VERSION} INTEGER NOT NULL) STRICT"
+    own = f"{VERSION} INTEGER NOT NULL, {CREATED} INTEGER NOT NULL"
+    return f"CREATE TABLE {quoted(schema.table)} ({definitions}, {own}) STRICT"
 
 
 def index_name(table: str, column: str) -> str:
@@ -59,12 +62,22 @@ def index_name(table: str, column: str) -> str:
     return quoted(f"{table}__{column}")
 
 
-def create_index_sql(table: str, column: Column) -> str:
-    """The index that the column's attributes ask for; empty if they ask for none."""
+def create_index_sql(schema: ModelSchema, column: Column) -> str:
+    """The index that the column's attributes ask for; empty if they ask for none.
+
+    Behind the column comes the primary key, which makes every order total: see :mod:`quorate.models.query.ordering`.
+    """
     if not (column.unique or column.indexed):
         return ""
-    kind = "UNIQUE INDEX" if column.unique else "INDEX"
-    return f"CREATE {kind} {index_name(table, column.name)} ON {quoted(table)} ({quoted(column.name)})"
+    kind, key = ("UNIQUE INDEX", "") if column.unique else ("INDEX", f", {quoted(schema.key.name)}")
+    name = index_name(schema.table, column.name)
+    return f"CREATE {kind} {name} ON {quoted(schema.table)} ({quoted(column.name)}{key})"
+
+
+def create_group_sql(table: str, group: Sequence[str]) -> str:
+    """The index on fields that are unique together."""
+    columns = ", ".join(map(quoted, group))
+    return f"CREATE UNIQUE INDEX {index_name(table, ','.join(group))} ON {quoted(table)} ({columns})"
 
 
 class Table:
@@ -81,6 +94,7 @@ class Table:
         columns = ", ".join(map(quoted, schema.names))
         self._stored = f"SELECT {columns}, {VERSION} FROM {name} WHERE {key} = ?"
         self._exists = f"SELECT 1 FROM {name} WHERE {key} = ?"
+        self._created = f"SELECT {CREATED} FROM {name} WHERE {key} = ?"
         self._page = f"SELECT {columns} FROM {name} ORDER BY {key} LIMIT ? OFFSET ?"
         self._delete = f"DELETE FROM {name} WHERE {key} = ?"
         self._rowids = f"SELECT (SELECT min(_rowid_) FROM {name}), (SELECT max(_rowid_) FROM {name})"
@@ -93,12 +107,12 @@ class Table:
 
     def insert(self, columns: tuple[str, ...], row: Row, version: int) -> None:
         """A new object. All changes raise :class:`apsw.ConstraintError` for what would break a constraint."""
-        self._execute(self._insert_sql(columns), (*row, version))
+        self._execute(self._insert_sql(columns), (*row, version, version))
         self.count += 1
 
     def insert_many(self, columns: tuple[str, ...], rows: Sequence[Row], first_version: int) -> None:
         """New objects, each one version on. Stops at the first row that is refused; the caller undoes those before."""
-        versioned = [(*row, version) for version, row in enumerate(rows, first_version)]
+        versioned = [(*row, version, version) for version, row in enumerate(rows, first_version)]
         self.connection.executemany(self._insert_sql(columns), versioned)
         self.count += len(rows)
 
@@ -111,6 +125,14 @@ class Table:
             self._updates[columns] = sql
         self._execute(sql, (*values, version, key))
 
+    def detach(self, key: SqlValue, column: str, own_key: SqlValue) -> None:
+        """The object ``own_key``, which is about to be deleted, refers to ``key`` no more, but to itself."""
+        self._execute(
+            f"UPDATE {quoted(self.schema.table)} SET {quoted(column)} = ? "
+            f"WHERE {quoted(self.schema.key.name)} = ? AND {quoted(column)} = ?",
+            (own_key, own_key, key),
+        )
+
     def delete(self, key: SqlValue) -> None:
         """An object that is there is no more."""
         self._execute(self._delete, (key,))
@@ -119,7 +141,7 @@ class Table:
     def _insert_sql(self, columns: tuple[str, ...]) -> str:
         sql = self._inserts.get(columns)
         if sql is None:
-            names, marks = ", ".join(map(quoted, (*columns, VERSION))), ", ".join("?" * (len(columns) + 1))
+            names, marks = ", ".join(map(quoted, (*columns, VERSION, CREATED))), ", ".join("?" * (len(columns) + 2))
             sql = f"INSERT INTO {quoted(self.schema.table)} ({names}) VALUES ({marks})"
             self._inserts[columns] = sql
         return sql
@@ -139,34 +161,27 @@ class Table:
     def exists(self, key: SqlValue) -> bool:
         return self._execute(self._exists, (key,)).fetchone() is not None
 
+    def created(self, key: SqlValue) -> int | None:
+        """The first version of the object with this key."""
+        found: int | None = self._execute(self._created, (key,)).get
+        return found
+
     def referring(self, column: str, key: SqlValue, limit: int) -> list[SqlValue]:
         """The keys of objects that have ``key`` in this column, in their order, ``limit`` at most."""
         own = quoted(self.schema.key.name)
         sql = f"SELECT {own} FROM {quoted(self.schema.table)} WHERE {quoted(column)} = ? ORDER BY {own} LIMIT ?"
         return [found for (found,) in self._execute(sql, (key, limit))]
 
-    def page(self, limit: int, offset: int, bytes_max: int | None = None) -> list[Row]:
-        """Rows in the order of their primary keys.
+    def page(self, limit: int, offset: int) -> list[Row]:
+        """Rows in the order of their primary keys."""
+        return self._execute(self._page, (limit, offset)).fetchall()
 
-        The page ends early, behind its first row at the soonest, where texts and blobs come to ``bytes_max``.
-        """
-        cursor = self._execute(self._page, (limit, offset))
-        if bytes_max is None:
-            return cursor.fetchall()
-        rows: list[Row] = []
-        for row in cursor:
-            rows.append(row)
-            bytes_max -= sum([len(value) for value in row if isinstance(value, str | bytes)])
-            if bytes_max <= 0:
-                break
-        return rows
-
-    def find(self, column: str, value: SqlValue) -> SqlValue:
-        """The key of an object with this value, the smallest if there are several; ``None`` if there is none."""
+    def find(self, columns: Sequence[str], values: Row) -> SqlValue:
+        """The key of an object with these values, the smallest if there are several; ``None`` if there is none."""
         key = quoted(self.schema.key.name)
+        having = " AND ".join(f"{quoted(column)} = ?" for column in columns)
         found: SqlValue = self._execute(
-            f"SELECT {key} FROM {quoted(self.schema.table)} WHERE {quoted(column)} = ? ORDER BY {key} LIMIT 1",
-            (value,),
+            f"SELECT {key} FROM {quoted(self.schema.table)} WHERE {having} ORDER BY {key} LIMIT 1", values
         ).get
         return found
 

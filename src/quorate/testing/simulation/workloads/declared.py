@@ -11,6 +11,8 @@ from quorate import App, Model, field
 from quorate.machine.outcome import Applied
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.model import schema_of
+from quorate.models.query.running import Queries
+from quorate.models.rest.http import Response
 from quorate.models.rest.resource import ModelResource
 from quorate.models.store.tables import Table
 from quorate.node.reads import Consistency
@@ -61,6 +63,10 @@ def _here() -> Process:
 class _Here:
     """The engine, and the machine, of the node that serves the request. One set of resources serves all nodes."""
 
+    @property
+    def applied_index(self) -> int:
+        return _here().node.applied_index
+
     async def propose(
         self, command: bytes, *, machine: str, request_id: str | None = None, timeout: float | None = None
     ) -> Applied:
@@ -68,6 +74,9 @@ class _Here:
 
     async def read_barrier(self, *, consistency: Consistency, timeout: float | None = None) -> None:
         await _here().node.read_barrier(consistency=consistency, timeout=timeout)
+
+    def flush(self) -> None:
+        _here().node.flush()
 
 
 class _MachineHere(ModelsMachine):
@@ -81,6 +90,16 @@ class _MachineHere(ModelsMachine):
 
     @tables.setter
     def tables(self, value: dict[str, Table]) -> None:
+        """Nothing is kept here."""
+
+    @property
+    def queries(self) -> Queries:
+        machine = _here().machines[MACHINE]
+        assert isinstance(machine, ModelsMachine)
+        return machine.queries
+
+    @queries.setter
+    def queries(self, value: Queries) -> None:
         """Nothing is kept here."""
 
 
@@ -105,6 +124,7 @@ async def ask(
         headers.append((b"idempotency-key", request_id.encode()))
     data = b"" if body is None else json.dumps(body).encode()
     response = await RESOURCES[model].handle(method, tail, query.encode(), headers, data)
+    assert isinstance(response, Response)  # nothing here asks for a stream
     return json.loads(response.body) if response.body else None
 
 

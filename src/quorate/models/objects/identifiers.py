@@ -1,0 +1,12 @@
+"""Ids for objects that are to be referred to before they are in the log."""
+
+from __future__ import annotations
+
+import time
+from secrets import randbits
+
+
+def uuid7() -> int:
+    """A new UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, and 74 of chance."""
+    milliseconds = time.time_ns() // 1_000_000
+    return (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | randbits(12) << 64 | 0b10 << 62 | randbits(62)
