@@ -12,11 +12,12 @@ from .support import StartCluster
 
 SEED = 1
 EXAMPLES = 10
-SECONDS_MAX = 30
+SECONDS_MAX = 15
 NOT_ASKED = r"^/cluster|_watch$"
 """Would change the members under the test's feet; never ends."""
-NOT_CHECKED = "positive_data_acceptance"
-"""No schema says which name is taken, that a limit of a Decimal holds for its text as well, or which versions are."""
+NOT_CHECKED = "positive_data_acceptance,use_after_free"
+"""No schema says which name is taken, that a limit of a Decimal holds for its text as well, or which versions are; and
+the history of what was deleted is still there."""
 
 
 @pytest.mark.timeout(120)

@@ -210,3 +210,10 @@ def test_the_time_is_that_of_the_log() -> None:
     text = documents.document(event)["timestamp"]
     assert datetime.fromisoformat(text) == datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=UTC)
     assert datetime.fromisoformat(text).utcoffset() == timedelta(0)
+
+
+async def test_behind_the_last_event_there_is_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path / "db", Product) as (products,):
+        await products.send("POST", "", {"name": "Oak", "price": "1"})
+        for after in (1, 2, 2**63 - 1):
+            assert await events(pages_of(products), f"after={after}") == []
