@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from quorate.errors import NodeStopped
 from quorate.models.errors import NotInForce
 from quorate.models.machine import ModelsMachine
 from quorate.node.node import Node
@@ -26,7 +27,10 @@ class Elsewhere:
         return not (self._declarations.are_served if writes else self._declarations.are_stored)
 
     async def address(self, *, writes: bool) -> str | None:
-        """Who is to be asked instead; ``None`` if this node serves by now. Raises :class:`NotInForce`."""
+        """Who is to be asked instead; ``None`` if this node serves by now.
+
+        Raises :class:`NotInForce`, and :class:`~quorate.errors.NodeStopped` when the node is about to stop.
+        """
         ends = asyncio.get_running_loop().time() + WAIT_SECONDS_MAX
         while self.is_needed(writes=writes):
             serving = sorted(peer for peer, schema in self._node.peer_schemas.items() if schema != self._schema)
@@ -36,5 +40,7 @@ class Elsewhere:
                 return self._node.address_of(serving[0])
             if asyncio.get_running_loop().time() > ends:
                 raise NotInForce(self._declarations.version)
+            if self._node.is_draining:
+                raise NodeStopped("the node is about to stop")
             await asyncio.sleep(POLL_SECONDS)
         return None
