@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime
+from pydantic.fields import FieldInfo
 
 from quorate.models.store import columns
 from quorate.models.store.columns import Codec
@@ -35,6 +36,14 @@ SUPPORTED = (
     "str, int, bool, float, Decimal, UUID, bytes, datetime, date, Enum and Literal of str or int, and "
     "list, tuple, dict, union, TypedDict or pydantic model of those, kept as JSON"
 )
+
+
+def annotated(info: FieldInfo) -> Any:
+    """The annotation of a field with its constraints."""
+    annotation: Any = info.annotation
+    for item in info.metadata:
+        annotation = Annotated[annotation, item]
+    return annotation
 
 
 def value_type(annotation: Any) -> tuple[Any, bool]:

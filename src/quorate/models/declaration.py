@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, ForwardRef
+from typing import Any, ForwardRef
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
 from quorate.errors import ConfigError
-from quorate.models.annotations import SUPPORTED, can_be_key, codec_of, misplaced_constraint, value_type
+from quorate.models.annotations import SUPPORTED, annotated, can_be_key, codec_of, misplaced_constraint, value_type
 from quorate.models.attributes import check_attributes, checked_groups
 from quorate.models.domain_events import event_methods
 from quorate.models.fields import Attributes, FieldGroups
@@ -133,12 +133,9 @@ def _try_field(where: str, info: FieldInfo) -> None:
 
 
 def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
-    annotation: Any = info.annotation
-    for item in info.metadata:
-        annotation = Annotated[annotation, item]
     bare, _ = value_type(info.annotation)
     own_config = isinstance(bare, type) and issubclass(bare, BaseModel)
-    return TypeAdapter(annotation, config=None if own_config else Model.model_config | {"defer_build": False})
+    return TypeAdapter(annotated(info), config=None if own_config else Model.model_config | {"defer_build": False})
 
 
 def _column(model: type[Model], name: str, info: FieldInfo) -> Column:

@@ -57,14 +57,16 @@ class Declarations:
         self.are_awaited = False
         """Whether somebody sees to it that what the app declares comes into force."""
         self._stored: Form = self.form
+        self.are_stored = True
+        """Whether the tables are in the form that the app declares: each request asks."""
         self.schemas = self._own
         """Those in force."""
         self._upgrades: dict[int, Upgrade] = {}
 
-    @property
-    def are_stored(self) -> bool:
-        """Whether the tables are in the form that the app declares."""
-        return self._stored == self.form
+    def _go_by(self, form: Form) -> None:
+        """The tables are in this form."""
+        self._stored = form
+        self.are_stored = form == self.form
 
     @property
     def are_in_force(self) -> bool:
@@ -85,7 +87,7 @@ class Declarations:
         :class:`~quorate.errors.StorageError` for a file that is damaged.
         """
         connection.execute(_SCHEMA)
-        self._stored = read_form(connection)
+        self._go_by(read_form(connection))
         self._read_in_force(connection)
         if self.in_force[0] > self.version:
             raise ConfigError(
@@ -121,7 +123,7 @@ class Declarations:
         connection.execute(f"DROP TABLE IF EXISTS {RETENTIONS_TABLE}")
         create_tables(connection, schemas)
         write_form(connection, form)
-        self._stored = form
+        self._go_by(form)
 
     def _arrange(self, connection: apsw.Connection) -> None:
         own = {schema.name: schema for schema in self._own}
@@ -199,11 +201,11 @@ class Declarations:
             message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS_MAX]
             raise CommandFailed(f"a migration failed: {message}") from error
         write_form(connection, form)
-        self._stored = form
+        self._go_by(form)
 
     def reload(self, connection: apsw.Connection) -> None:
         """What is in force is again what the file says: a declaration was undone."""
-        self._stored = read_form(connection)
+        self._go_by(read_form(connection))
         self._read_in_force(connection)
         self._arrange(connection)
 

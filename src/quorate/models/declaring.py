@@ -16,7 +16,9 @@ from quorate.models.ports import Engine
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
-"""How often is looked whether there is something to declare."""
+"""How often is looked whether what is to be declared can be by now."""
+IDLE_SECONDS = 1.0
+"""How often, where nothing is: only a snapshot of another state could change that."""
 LEAD_SECONDS_MAX = 3.0
 """So long this node leads those that run another app, which serve while it cannot."""
 REFUSED_SECONDS = 10.0
@@ -70,7 +72,7 @@ class Declaring:
         told: list[int] = []
         lead_until = 0.0
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(IDLE_SECONDS if declarations.are_in_force else LOOK_SECONDS)
             if declarations.are_in_force or not node.is_leader:
                 continue
             wanted = declarations.wanted

@@ -11,20 +11,16 @@ the model's fields have them in Python; a field that is kept as JSON comes as th
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from quorate.errors import ConfigError
 from quorate.models.names import table_name
-from quorate.models.store import decimals
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.forms import Form, Record
+from quorate.models.store.loading import plain_loader
 from quorate.models.store.schema import Column
 
 
@@ -36,23 +32,9 @@ class Stored(NamedTuple):
 
     def meaning(self) -> Any:
         """The value as Python has it."""
-        value: Any = self.value
-        if value is None:
-            return None
-        if self.type.startswith("decimal"):
-            return Decimal(decimals.plain(value))
-        read = _READERS.get(self.type)
-        return value if read is None else read(value)
+        load = plain_loader(self.type)
+        return self.value if self.value is None or load is None else load(self.value)
 
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "bool": bool,
-    "uuid": lambda value: UUID(bytes=value),
-    "datetime": datetime.fromisoformat,
-    "datetime_naive": datetime.fromisoformat,
-    "date": date.fromisoformat,
-    "json": json.loads,
-}
 
 Fields = dict[str, Any]
 """Values of some fields of an object: :class:`Stored` as long as no migration has touched them."""
