@@ -47,8 +47,8 @@ format: $(STAMP)  ## Let ruff format the code and put imports in order
 	@$(VENV)/bin/ruff check --fix-only --quiet .
 	@$(VENV)/bin/ruff format .
 
-bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on
-	@$(VENV)/bin/quorate bench crud $(BENCH_ARGS)
+bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on (RESULTS=FILE: the table goes there)
+	@$(VENV)/bin/quorate bench crud --markdown $(or $(RESULTS),build/bench-crud.md) $(BENCH_ARGS)
 
 bench-kv: $(STAMP)  ## Measure keys and values on three nodes, three of etcd and a Redis (RESULTS=FILE: the table goes there); as root, installs these first
 	@.ci/packages bench

@@ -21,7 +21,7 @@ BELOW_OPS = {
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "config": {*FOUNDATIONS, "raft", "config_mistakes"},
+    "config": {*FOUNDATIONS, "raft", "config_mistakes", "storage.settings"},
     "config_mistakes": {"errors"},
     "records": {*FOUNDATIONS, "raft"},
     "raft": {"errors"},

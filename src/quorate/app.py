@@ -16,7 +16,7 @@ from quorate.models.migrations import Migration
 from quorate.models.model import Model, schema_of
 from quorate.models.objects.binding import acting_as
 from quorate.models.objects.transaction import Transaction
-from quorate.models.store.forms import fingerprint_of, form_of
+from quorate.models.store.forms import fingerprint_of, form_of, rules_of
 from quorate.models.store.schema import ModelSchema
 from quorate.node.identity import DECLARED
 from quorate.node.reads import Consistency
@@ -52,7 +52,7 @@ class App:
     @cached_property
     def schema_fingerprint(self) -> str:
         """A digest, equal on two nodes if they store alike and judge commands alike."""
-        return fingerprint_of(len(self.migrations), form_of(self.schemas))
+        return fingerprint_of(len(self.migrations), form_of(self.schemas), rules_of(self.schemas))
 
     @property
     def schema(self) -> str:

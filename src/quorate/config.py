@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -26,11 +26,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from quorate.config_mistakes import PREFIX, flag, unknown_variables, variable, wrong_settings
+from quorate.config_mistakes import ALIASES, PREFIX, check_fixed, flag, unknown_variables, variable, wrong_settings
 from quorate.errors import ConfigError
 from quorate.raft.config import MIB, CoreConfig
+from quorate.storage.settings import PROFILES, StorageProfile, StorageSettings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -93,7 +95,37 @@ FaultTolerance = Annotated[Literal["crash"], BeforeValidator(_trusted)]
 """What nodes may do without harm: stop at any moment, and come back with what they had stored."""
 
 
-class RaftConfig(BaseModel):
+class StorageConfig(BaseModel):
+    """How a node stores its log: a profile, and over it each setting alone that is given. See docs/storage.md."""
+
+    storage_profile: StorageProfile = StorageProfile.DURABLE
+    """What a write is worth once it is acknowledged: see :data:`~quorate.storage.settings.PROFILES`."""
+    enable_binary: bool | None = None
+    """See :class:`~quorate.storage.settings.StorageSettings` for this and the rest."""
+    fsync_on_append: bool | None = None
+    flush_interval_ms: int | None = Field(default=None, ge=1, le=60_000)
+    buffer_size: int | None = Field(default=None, ge=4096, le=1024 * MIB)
+    max_events_buffer: int | None = Field(default=None, ge=1, le=10_000_000)
+    event_max_batch: int | None = Field(default=None, ge=1, le=1_000_000)
+    opt_persist: bool | None = None
+    snapshot_threshold: int | None = Field(default=None, ge=1)
+    snapshot_interval_ms: int | None = Field(default=None, ge=100)
+
+    @model_validator(mode="after")
+    def _check_storage(self) -> Self:
+        _ = self.storage
+        return self
+
+    @property
+    def storage(self) -> StorageSettings:
+        """What all of this amounts to. Raises :class:`ConfigError` for settings that contradict each other."""
+        given = {each.name: getattr(self, each.name) for each in fields(StorageSettings)}
+        return replace(
+            PROFILES[self.storage_profile], **{name: value for name, value in given.items() if value is not None}
+        )
+
+
+class RaftConfig(StorageConfig):
     """One node of one cluster.
 
     ``cluster_nodes`` names every member, this node included, as ``id@host:port``; or without any ids, and then
@@ -125,14 +157,10 @@ class RaftConfig(BaseModel):
     """How long a proposal may stay without an outcome before it is called unknown."""
     lease_reads: bool = False
     """Strong reads on the leader's lease: faster, but only as right as the nodes' clocks run alike."""
-    snapshot_threshold: int = Field(default=10_000, ge=1)
-    """The log is cut when this many applied entries could be, beyond those kept for peers that lag."""
     snapshot_trailing_entries: int = Field(default=10_000, ge=0)
     """Applied entries kept in the log, so that a peer that lags a little needs no snapshot."""
     snapshot_bytes: int = Field(default=64 * MIB, ge=4096)
     """The log is also cut when it has grown to this size, then without regard to those that lag."""
-    snapshot_interval_ms: int = Field(default=300_000, ge=100)
-    """... or when the last cut is so long ago."""
     segment_bytes: int = Field(default=16 * MIB, ge=4096)
     """The size of one file of the log."""
     fault_tolerance: FaultTolerance = "crash"
@@ -205,8 +233,22 @@ def _in_lower_case(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class NodeConfig(BaseSettings):
-    """What ``quorate node`` is told. Precedence: flags, then ``QUORATE_…`` variables, then the file."""
+class _OtherVariables(PydanticBaseSettingsSource):
+    """Settings by the names of :data:`ALIASES`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return os.environ.get(ALIASES.get(field_name, "")), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        check_fixed(os.environ)
+        return {name: os.environ[alias] for name, alias in ALIASES.items() if alias in os.environ}
+
+
+class NodeConfig(BaseSettings, StorageConfig):
+    """What ``quorate node`` is told.
+
+    Precedence: flags, then ``QUORATE_…`` variables, then those in :data:`ALIASES`, then the file.
+    """
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, env_prefix=PREFIX, env_parse_enums=True, enable_decoding=False
@@ -228,8 +270,6 @@ class NodeConfig(BaseSettings):
     """The timings: see :data:`TIMINGS_MS`."""
     join: bool = False
     """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
-    snapshot_threshold: int = Field(default=10_000, ge=1)
-    """See :attr:`RaftConfig.snapshot_threshold`."""
     fault_tolerance: FaultTolerance = "crash"
     """See :attr:`RaftConfig.fault_tolerance`."""
     forward_writes: bool = False
@@ -262,7 +302,8 @@ class NodeConfig(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags over variables over the file named by ``toml_file``."""
-        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        sources: tuple[PydanticBaseSettingsSource, ...]
+        sources = (init_settings, env_settings, _OtherVariables(settings_cls))
         if settings_cls.model_config.get("toml_file"):
             sources += (TomlConfigSettingsSource(settings_cls),)
         return sources
@@ -294,8 +335,8 @@ class NodeConfig(BaseSettings):
             election_timeout_min_ms=election_min_ms,
             election_timeout_ms=election_ms,
             lease_reads=self.lease_reads,
-            snapshot_threshold=self.snapshot_threshold,
             join=self.join,
+            **{name: getattr(self, name) for name in StorageConfig.model_fields},
         )
 
 
@@ -331,6 +372,8 @@ def load_node_config(file: Path | None, flags: Mapping[str, Any]) -> NodeConfig:
     def named(name: str) -> str:
         if name in flags:
             return flag(name)
+        if name in ALIASES and ALIASES[name] in os.environ and variable(name) not in variables:
+            return ALIASES[name]
         return variable(name) if file is None or variable(name) in variables else f"{file}: {name}"
 
     return _built(kind, flags, named)

@@ -1,4 +1,5 @@
-"""What is wrong with settings, in plain words: one line for each mistake, with the setting's name as it was given."""
+"""What settings are called, and what is wrong with them, in plain words: one line for each mistake, with the setting's
+name as it was given."""
 
 from __future__ import annotations
 
@@ -13,6 +14,26 @@ from quorate.errors import ConfigError
 PREFIX = "QUORATE_"
 NEAR = 0.7
 """So alike, as :mod:`difflib` measures it, are two names of which one may be the other, misspelt."""
+
+ALIASES = {
+    "storage_profile": "STORAGE_PROFILE",
+    "opt_persist": "LT_OPT_PERSIST",
+    "buffer_size": "LT_BUFFER_SIZE",
+    "max_events_buffer": "LT_MAX_EVENTS_BUFFER",
+    "flush_interval_ms": "LT_FLUSH_INTERVAL_MS",
+    "fsync_on_append": "LT_FSYNC_ON_APPEND",
+    "event_max_batch": "LT_EVENT_MAX_BATCH",
+    "enable_binary": "LT_ENABLE_BINARY",
+}
+"""Variables by which another system knows the same settings; ours come first."""
+FIXED = {
+    "LT_DISABLE_INDEX": (False, "the log has no index to do without, and those of the models are in their state"),
+    "LT_DEDUP_PERSIST": (
+        True, "request ids are replicated state, and a node without them would apply a retry that the others do not"
+    ),
+}  # fmt: skip
+"""Variables of the same system that can only say what is so here anyway; and why."""
+_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 NUMBER = ("int_type", "int_parsing", "int_from_float", "int_parsing_size")
 TRUTH = ("bool_type", "bool_parsing")
@@ -85,6 +106,17 @@ def _range(kind: type[BaseModel], name: str) -> str:
     if least is not None and most is not None:
         return f"from {least} to {most}"
     return f"at least {least}" if most is None else f"at most {most}"
+
+
+def check_fixed(environment: Mapping[str, str]) -> None:
+    """Raise :class:`ConfigError` for variables that ask for what there is no choice of."""
+    wrong = [
+        f"{name} can only be {int(value)} here: {why}"
+        for name, (value, why) in FIXED.items()
+        if name in environment and _WORDS.get(environment[name].strip().lower()) is not value
+    ]
+    if wrong:
+        raise WrongSettings(wrong)
 
 
 def flag(name: str) -> str:

@@ -92,7 +92,8 @@ class Node(engine.Node):
         if app is not None and models is not None:
             self._declaring = Declaring(models, self._schema)
             self.upkeep = Upkeep(app.schemas, models)
-            self._binding = Binding(app.models, models, self, f"node {config.node_id}", self.upkeep.local)
+            name = f"node {config.node_id}"
+            self._binding = Binding(app.models, models, self, name, self.upkeep.local, app.read_consistency)
         self._now_us = wall_clock_us
 
     @property

@@ -42,6 +42,7 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["bench", "crud", "--seconds", "0"], 2, "quorate bench crud: Invalid value for '--seconds'"),
         (["bench", "crud", "--connections", "1,x"], 1, "quorate: --connections takes numbers from 1 to 1024"),
         (["bench", "kv", "--rounds", "0"], 2, "quorate bench kv: Invalid value for '--rounds'"),
+        (["bench", "crud", "--model", "small"], 2, "quorate bench crud: Invalid value for '--model'"),
         (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),
         (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port': it should"),
         (["node"], 1, "quorate: node_id is required"),
@@ -90,10 +91,15 @@ def test_a_results_table_is_where_it_says(capsys: pytest.CaptureFixture[str], tm
 
 
 @pytest.mark.parametrize(
-    ("asked", "path"),
-    [((), "build/bench-kv.md"), (("RESULTS=benchmarks/results/kv.md",), "benchmarks/results/kv.md")],
+    ("asked", "command"),
+    [
+        (("bench",), "bench crud --markdown build/bench-crud.md "),
+        (("bench", "RESULTS=mine.md"), "bench crud --markdown mine.md "),
+        (("bench-kv",), "bench kv --markdown build/bench-kv.md "),
+        (("bench-kv", "RESULTS=benchmarks/results/kv.md"), "bench kv --markdown benchmarks/results/kv.md "),
+    ],
 )
-def test_the_results_that_are_kept_are_written_only_if_that_is_asked_for(asked: tuple[str, ...], path: str) -> None:
+def test_the_results_that_are_kept_are_written_only_if_that_is_asked_for(asked: tuple[str, ...], command: str) -> None:
     root = Path(__file__).parents[2]
-    planned = subprocess.run(["make", "-n", "bench-kv", *asked], cwd=root, capture_output=True, text=True, check=True)
-    assert f"bench kv --markdown {path} " in planned.stdout
+    planned = subprocess.run(["make", "-n", *asked], cwd=root, capture_output=True, text=True, check=True)
+    assert command in planned.stdout

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from quorate import ConfigError, RaftConfig
 from quorate.cli import node as node_module
-from quorate.config import build, unknown_settings
+from quorate.config import StorageConfig, build, load_node_config, unknown_settings
+from quorate.storage.settings import DURABLE, PROFILES, StorageProfile
 
 from .support import outcome
 
@@ -135,3 +138,65 @@ def test_lies_of_nodes_are_not_survived_and_nobody_is_told_otherwise(
     assert "QUORATE_FAULT_TOLERANCE cannot be 'byzantine'" in said
     monkeypatch.setenv("QUORATE_FAULT_TOLERANCE", "omission")
     assert "QUORATE_FAULT_TOLERANCE must be 'crash', not 'omission'" in outcome(capsys, "node", "--node-id", "1")[2]
+
+
+def test_each_setting_of_storage_may_be_given_over_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A2.53-A2.67; flags win over our variables, which win over those by which another system knows the settings."""
+    assert load_node_config(None, {"node_id": 1}).storage == DURABLE
+    monkeypatch.setenv("STORAGE_PROFILE", "balanced")
+    monkeypatch.setenv("LT_BUFFER_SIZE", "65536")
+    monkeypatch.setenv("LT_ENABLE_BINARY", "0")
+    monkeypatch.setenv("LT_FLUSH_INTERVAL_MS", "7")
+    monkeypatch.setenv("LT_DISABLE_INDEX", "0")
+    monkeypatch.setenv("LT_DEDUP_PERSIST", "1")
+    balanced = PROFILES[StorageProfile.BALANCED]
+    expected = replace(balanced, buffer_size=65_536, enable_binary=False, flush_interval_ms=7)
+    assert load_node_config(None, {"node_id": 1}).raft_config().storage == expected
+    monkeypatch.setenv("QUORATE_FLUSH_INTERVAL_MS", "9")
+    monkeypatch.setenv("QUORATE_STORAGE_PROFILE", "high_throughput")
+    found = load_node_config(None, {"node_id": 1, "buffer_size": 4096, "event_max_batch": 5}).raft_config()
+    assert found.storage_profile is StorageProfile.HIGH_THROUGHPUT
+    throughput = PROFILES[StorageProfile.HIGH_THROUGHPUT]
+    assert found.storage == replace(
+        throughput, buffer_size=4096, enable_binary=False, flush_interval_ms=9, event_max_batch=5
+    )
+
+
+def test_the_other_systems_variables_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('storage_profile = "balanced"\nmax_events_buffer = 10\nbuffer_size = 4096\n')
+    monkeypatch.setenv("LT_MAX_EVENTS_BUFFER", "20")
+    storage = load_node_config(file, {"node_id": 1}).storage
+    assert (storage.max_events_buffer, storage.buffer_size, storage.fsync_on_append) == (20, 4096, False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LT_BUFFER_SIZE": "big"}, "LT_BUFFER_SIZE must be a whole number, not 'big'"),
+        ({"LT_FSYNC_ON_APPEND": "perhaps"}, "LT_FSYNC_ON_APPEND must be true or false, not 'perhaps'"),
+        ({"QUORATE_BUFFER_SIZE": "1", "LT_BUFFER_SIZE": "65536"},
+         "QUORATE_BUFFER_SIZE must be from 4096 to 1073741824, not '1'"),
+        ({"STORAGE_PROFILE": "fast"},
+         "STORAGE_PROFILE must be 'durable', 'durable_security', 'balanced' or 'high_throughput', not 'fast'"),
+        ({"LT_OPT_PERSIST": "0", "STORAGE_PROFILE": "balanced"},
+         "opt_persist and fsync_on_append cannot both be off: without the writer thread nobody would sync later"),
+        ({"LT_DISABLE_INDEX": "1"},
+         "LT_DISABLE_INDEX can only be 0 here: the log has no index to do without, and those of the models are in "
+         "their state"),
+        ({"LT_DEDUP_PERSIST": "0"},
+         "LT_DEDUP_PERSIST can only be 1 here: request ids are replicated state, and a node without them would apply a "
+         "retry that the others do not"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_settings_of_storage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert outcome(capsys, "node", "--node-id", "1") == (1, "", f"quorate: {said}\n")
+
+
+def test_every_setting_of_storage_has_a_flag() -> None:
+    parameters = signature(node_module.node).parameters
+    assert set(StorageConfig.model_fields) <= set(parameters)

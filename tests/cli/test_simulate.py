@@ -109,7 +109,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_an_interrupt_ends_everything_in_good_order() -> None:
     command = [sys.executable, "-m", "quorate", "simulate", "--seeds", "100000", "--workers", "2"]
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     wait_until(lambda: has_workers(running.pid))
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does it: to all of them

@@ -60,10 +60,11 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert run(monkeypatch, [FOLLOWER, LEADER, GONE]) == 0
     heading, follower, leader, gone = lines(capsys)
     assert heading == [
-        *("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "LOG", "LEADER", "VERSION")
+        *("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "LOG", "STORAGE"),
+        *("LEADER", "VERSION"),
     ]
-    assert follower == ["1", "127.0.0.1:8080", "follower", "3", "41", "40", "7", "-", "-", "2", "0.1.0"]
-    assert leader == ["2", "127.0.0.1:8081", "leader", "3", "41", "40", "0", "-", "-", "2", "0.1.0"]
+    assert follower == ["1", "127.0.0.1:8080", "follower", "3", "41", "40", "7", "-", "-", "-", "2", "0.1.0"]
+    assert leader == ["2", "127.0.0.1:8081", "leader", "3", "41", "40", "0", "-", "-", "-", "2", "0.1.0"]
     assert gone == ["-", "127.0.0.1:8082", "unreachable"]
 
 
@@ -142,3 +143,31 @@ def test_it_tells_of_a_node_whose_peers_are_of_another_cluster_now(
         "Node 1 is of cluster 'old', and another cluster's nodes answer at 127.0.0.1:8081: "
         "was it recovered by force without this node?"
     ) in capsys.readouterr().out.splitlines()
+
+
+def test_what_waits_for_a_sync_and_what_may_be_lost_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A2.53-A2.67."""
+    settings = {
+        "enable_binary": True, "fsync_on_append": False, "flush_interval_ms": 20,
+        "max_events_buffer": 2000, "buffer_size": 1 << 20,
+    }  # fmt: skip
+    storage = {"settings": settings, "unsynced_entries": 17, "unsynced_bytes": 4096, "power_loss": None}
+    quick = {**LEADER, "storage_profile": "balanced", "storage": storage}
+    readable = {**settings, "enable_binary": False, "fsync_on_append": True}
+    audited = {
+        **FOLLOWER,
+        "storage_profile": "durable_security",
+        "storage": {**storage, "settings": readable, "power_loss": "writes may be missing"},
+    }
+    assert run(monkeypatch, [audited, quick]) == 0
+    heading, follower, leader, *notes = capsys.readouterr().out.splitlines()
+    assert heading.split()[9] == "STORAGE"
+    assert (follower.split()[9], leader.split()[9]) == ("durable_security", "balanced")
+    assert notes[-3:] == [
+        "Node 1 writes its log as JSON.",
+        "Node 1: writes may be missing.",
+        "Node 2 acknowledges before it syncs: 17 entries (4 KiB) wait for that now; at most 2000 entries or 1.0 MiB "
+        "do, for 20 ms.",
+    ]

@@ -135,5 +135,5 @@ def test_a_short_benchmark_reports_every_case(tmp_path: Path) -> None:
     report = json.loads(ended.stdout.splitlines()[-1])
     assert [item["connections"] for item in report["measurements"][:2]] == [1, 8]
     assert all(item["per_second"] > 0 and item["p50_ms"] <= item["p99_ms"] for item in report["measurements"])
-    assert len(report["failover_ms"]) == 1
-    assert table.read_text().count("\n|") == len(report["measurements"]) + 3
+    assert len(report["failover_ms"]) == len(report["restart_ms"]) == 1
+    assert table.read_text().count("\n|") == len(report["measurements"]) + 4

@@ -41,6 +41,7 @@ async def test_leader_after_leader_is_killed_under_load(cluster: LocalCluster, h
 
 
 async def test_all_nodes_are_killed_at_once_under_load_and_restarted(cluster: LocalCluster, http: HttpClient) -> None:
+    """A2.26 restart."""
     history = History()
     writers = Writers(cluster, http, history, clients=16)
     async with writers.running(products_max=PRODUCTS_MAX):
@@ -58,6 +59,7 @@ async def test_all_nodes_are_killed_at_once_under_load_and_restarted(cluster: Lo
 
 
 async def test_a_follower_is_stopped_for_a_while_and_catches_up(cluster: LocalCluster, http: HttpClient) -> None:
+    """A2.27 catch-up."""
     _, (follower, _) = await leader_and_followers(cluster)
     history = History()
     writers = Writers(cluster, http, history, clients=8)

@@ -14,6 +14,7 @@ from .support import create_product, leader_and_followers, verdict_on
 
 
 async def test_clients_create_in_parallel_on_all_nodes(cluster: LocalCluster, http: HttpClient) -> None:
+    """A2.23."""
     history = History()
     await Writers(cluster, http, history, clients=24).create(500)
     verdict = await verdict_on(cluster, http, history)
@@ -31,6 +32,7 @@ async def test_an_acknowledged_write_is_in_every_strong_read_at_once(cluster: Lo
 
 
 async def test_a_name_is_unique_whichever_node_takes_the_write(cluster: LocalCluster, http: HttpClient) -> None:
+    """A2.24."""
     for number in range(10):
         product = {"name": f"unique {number}", "price": "1.00"}
         tries = (http.post(f"{url}/api/products", product) for url in cluster.urls)
@@ -44,6 +46,7 @@ async def test_a_name_is_unique_whichever_node_takes_the_write(cluster: LocalClu
 
 
 async def test_a_foreign_key_holds_across_nodes(cluster: LocalCluster, http: HttpClient) -> None:
+    """A2.25."""
     first, second, third = cluster.nodes.values()
     category = (await http.post(f"{first.url}/api/categories", {"name": "Wood"})).json()
     product = await create_product(http, second, "Oak", category_id=category["id"])

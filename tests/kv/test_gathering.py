@@ -221,6 +221,11 @@ async def test_what_is_withdrawn_in_time_is_not_made(log: Log) -> None:
     assert client.told == [(0, b"0"), (2, b"2"), ("went on", None)]
 
 
+def answers(client: Client) -> list[tuple[object, object]]:
+    """What it was told but for when it may go on: on a slow machine that is also said between two slices."""
+    return [told for told in client.told if told[0] != "went on"]
+
+
 async def test_reads_of_a_turn_share_a_barrier(log: Log) -> None:
     asked = 0
 
@@ -237,12 +242,13 @@ async def test_reads_of_a_turn_share_a_barrier(log: Log) -> None:
     reads.add(client, 3, COMMANDS[b"GET"], [b"GET", b"k"])
     await log.tasks.ended()
     assert asked == 1
-    (one, zero), (two, error), *others = client.told
-    assert (one, zero, two, others) == (1, 0, 2, [(3, None), ("went on", None)])
+    (one, zero), (two, error), *others = answers(client)
+    assert (one, zero, two, others) == (1, 0, 2, [(3, None)])
     assert isinstance(error, CommandError)
     reads.add(client, 4, COMMANDS[b"GET"], [b"GET", b"k"])
     await log.tasks.ended()
-    assert client.told[4:] == [(4, (ReadUnavailable, None)), ("went on", None)]
+    assert answers(client)[3:] == [(4, (ReadUnavailable, None))]
+    assert client.told[-1] == ("went on", None)
 
 
 async def turn_by_turn(predicate: Callable[[], object]) -> None:

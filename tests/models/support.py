@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from quorate.app import App
 from quorate.errors import CommandFailed
-from quorate.machine.contract import ApplyContext
+from quorate.machine.contract import ApplyContext, all_at_once
 from quorate.machine.outcome import Applied, decode_outcome, encode_outcome
 from quorate.machine.sqlite import SqliteState
 from quorate.models.commands import Change, Command, Operation, encode_command
@@ -56,7 +56,16 @@ class Replica:
     def command(self, command: Command) -> object:
         """The result of any command."""
         self.index += 1
-        return self.machine.apply(encode_command(command), context_of(self.index))
+        return self.result(encode_command(command), self.index)
+
+    def result(self, command: bytes, index: int) -> object:
+        """The result of a command, as the entry of this index."""
+        result = self.machine.apply(command, context_of(index))
+        if isinstance(result, Generator):
+            result = all_at_once(result)
+        while self.machine.has_leftovers:
+            self.machine.remove_leftovers()
+        return result
 
     def outcome(self, operation: Operation) -> bytes:
         """What a client session would keep."""
@@ -96,7 +105,7 @@ class LocalEngine:
         remembered = self._sessions.get(request_id) if request_id is not None else None
         if remembered is None:
             try:
-                outcome: object = self.replica.machine.apply(command, context_of(index))
+                outcome: object = self.replica.result(command, index)
             except CommandFailed as refusal:
                 outcome = refusal
             remembered = encode_outcome(outcome)

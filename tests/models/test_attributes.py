@@ -29,6 +29,7 @@ class Account(Model):
 
 
 async def test_a_missing_uuid_key_is_stamped_as_uuid7(tmp_path: Path) -> None:
+    """A1.38 primary_key."""
     with serving(tmp_path / "db", Product, Category) as (products, _):
         first, second = [await products.json("POST", "", OAK | {"name": name}) for name in ("Oak", "Elm")]
         ids = [UUID(item["id"]) for item in (first, second)]
@@ -37,6 +38,7 @@ async def test_a_missing_uuid_key_is_stamped_as_uuid7(tmp_path: Path) -> None:
 
 
 async def test_the_client_may_choose_the_key_once(tmp_path: Path) -> None:
+    """A1.38 primary_key."""
     with serving(tmp_path / "db", Product, Category) as (products, _):
         key = str(uuid4())
         assert (await products.json("POST", "", OAK | {"id": key}))["id"] == key
@@ -48,6 +50,7 @@ async def test_the_client_may_choose_the_key_once(tmp_path: Path) -> None:
 
 
 async def test_an_indexed_field_has_an_index_that_queries_use(tmp_path: Path) -> None:
+    """A1.39 indexed."""
     with serving(tmp_path / "db", Category, Product) as (_, products):
         connection = products.engine.replica.state.connection
         for column in ("stock", "category_id", "name", "id"):
@@ -56,6 +59,7 @@ async def test_an_indexed_field_has_an_index_that_queries_use(tmp_path: Path) ->
 
 
 async def test_unique_holds_for_create_put_patch_and_bulk(tmp_path: Path) -> None:
+    """A1.40, A2.14 unique."""
     with serving(tmp_path / "db", Product, Category) as (products, _):
         await products.json("POST", "", OAK)
         elm = (await products.json("POST", "", OAK | {"name": "Elm"}))["id"]
@@ -74,6 +78,8 @@ async def test_unique_holds_for_create_put_patch_and_bulk(tmp_path: Path) -> Non
 
 
 async def test_none_is_equal_to_nothing(tmp_path: Path) -> None:
+    """A1.40, A2.14 unique."""
+
     class Badge(Model):
         id: UUID = field(primary_key=True)
         code: str | None = field(default=None, unique=True)
@@ -97,6 +103,7 @@ async def test_equal_decimals_and_moments_are_equal_however_they_are_written(tmp
 
 
 async def test_immutable_fields_keep_their_first_value(tmp_path: Path) -> None:
+    """A2.13 immutable."""
     with serving(tmp_path / "db", Account) as (accounts,):
         created = await accounts.json("POST", "", {"owner": "ada", "origin": {"a": 1, "b": 2}})
         key = created["id"]
@@ -114,7 +121,7 @@ async def test_immutable_fields_keep_their_first_value(tmp_path: Path) -> None:
 
 
 async def test_immutable_is_decided_in_the_log(tmp_path: Path) -> None:
-    """With a request id the node does not look first, so the machine itself must refuse."""
+    """A2.13 immutable. With a request id the node does not look first, so the machine itself must refuse."""
     with serving(tmp_path / "db", Account) as (accounts,):
         key = (await accounts.json("POST", "", {"owner": "ada"}))["id"]
         headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"1")]
@@ -123,6 +130,7 @@ async def test_immutable_is_decided_in_the_log(tmp_path: Path) -> None:
 
 
 async def test_a_foreign_key_must_exist_and_restricts_deletion(tmp_path: Path) -> None:
+    """A2.25 foreign keys."""
     with serving(tmp_path / "db", Category, Product) as (categories, products):
         wood = (await categories.json("POST", "", {"name": "Wood"}))["id"]
         oak = (await products.json("POST", "", OAK | {"category_id": wood}))["id"]
@@ -163,6 +171,7 @@ async def test_a_foreign_key_must_exist_and_restricts_deletion(tmp_path: Path) -
 async def test_a_broken_constraint_is_named_with_its_field(
     tmp_path: Path, change: dict[str, object], field_name: str, reason: str
 ) -> None:
+    """A1.42 validate."""
     with serving(tmp_path / "db", Account) as (accounts,):
         key = (await accounts.json("POST", "", {"owner": "ada"}))["id"]
         for request in (

@@ -31,6 +31,7 @@ class User(Model):
 
 
 async def test_no_answer_shows_it(tmp_path: Path) -> None:
+    """A1.41 expose."""
     with serving(tmp_path / "db", User) as (users,):
         created = await users.send("POST", "", {"name": "ada", "token": SECRET, "settings": {"a": SECRET}})
         key = created.headers[1][1].decode().rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""A1.44, A2.17, A2.19, A2.20: ``replicate=False`` and ``memory_only``: values that each node has for itself."""
+"""A1.43, A2.17, A2.19, A2.20: ``replicate=False`` and ``memory_only``: values that each node has for itself."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from pydantic import field_validator
 from quorate import event
 from quorate.errors import StorageError
 from quorate.models import Model, field
+from quorate.models.errors import DoneInPart
 from quorate.models.local import LocalStore, is_gone
 from quorate.models.model import schema_of
 from quorate.models.rest.http import RequestError
+from quorate.models.rest.openapi import describe
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.serving import Served
 from quorate.models.rest.transactions import TransactionResource
 from quorate.models.store.local_values import FILE, DiskValues
+from quorate.models.store.tables import Table
 from quorate.models.upkeep import Upkeep
+from quorate.web.problems import problem_of
 
-from .support import JSON, Client, LocalEngine, Replica
+from .support import JSON, MERGE_PATCH, Client, LocalEngine, Replica
 
 
 class Page(Model):
@@ -44,6 +48,12 @@ class Page(Model):
     @event
     def renamed(self, title: str) -> None:
         self.title = f"{title} {self.seen} {self.mood}"
+
+
+class Shared(Model):
+    """Has no such fields."""
+
+    id: int = field(primary_key=True)
 
 
 class Checked(Model):
@@ -99,6 +109,7 @@ DEFAULTS = {"title": "", "seen": 0, "score": None, "mood": "new", "notes": {}}
 
 
 async def test_a_change_of_nothing_else_stays_out_of_the_log(tmp_path: Path) -> None:
+    """A1.43, A2.17 replicate: there is no replication of it."""
     with site(tmp_path / "1") as one:
         created = await one.pages.send("POST", "", {"path": "a"})
         before = one.engine.proposed
@@ -112,6 +123,7 @@ async def test_a_change_of_nothing_else_stays_out_of_the_log(tmp_path: Path) -> 
 
 
 async def test_one_kind_survives_a_restart_and_the_other_does_not(tmp_path: Path) -> None:
+    """A2.17 replicate; A2.19 memory_only; A2.20 auto_persist: all but memory_only is on disk."""
     with site(tmp_path / "1") as one:
         await one.pages.send("POST", "", {"path": "a", "seen": 1, "mood": "read", "score": "2.50", "notes": {"x": 1}})
         assert (await shown(one.pages, "a"))["mood"] == "read"
@@ -120,6 +132,7 @@ async def test_one_kind_survives_a_restart_and_the_other_does_not(tmp_path: Path
 
 
 async def test_another_node_has_values_of_its_own(tmp_path: Path) -> None:
+    """A1.43, A2.17 replicate."""
     with site(tmp_path / "1") as one, site(tmp_path / "2") as two:
         for each in (one, two):
             await each.pages.send("POST", "", {"path": "a"})  # as the log brings it to both
@@ -338,3 +351,150 @@ async def test_a_long_list_is_completed_in_slices(tmp_path: Path) -> None:
         counting.cancel()
         assert [(each["seen"], each["mood"]) for each in shown] == [(number, str(number)) for number in range(250)]
         assert turns >= 2
+
+
+# -- writes of both kinds whose second part fails ------------------------------------------------------------
+
+
+@contextmanager
+def broken(disk: DiskValues) -> Iterator[None]:
+    """The disk is full, as SQLite tells it."""
+    with disk._writer as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON local_values BEGIN SELECT RAISE(ABORT, 'full'); END")
+    try:
+        yield
+    finally:
+        with disk._writer as connection:
+            connection.execute("DROP TRIGGER full")
+
+
+IDEMPOTENT = [JSON, (b"idempotency-key", b"k1")]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "_bulk", "whole PATCH"])
+async def test_a_write_that_is_done_in_part_says_what_is_done_and_a_retry_does_the_rest(
+    tmp_path: Path, method: str
+) -> None:
+    """The same request with the same key is applied once, and sets what was missing."""
+    with site(tmp_path / "1") as one:
+        pages = one.pages
+        await pages.send("POST", "", {"path": "z"})
+        if method not in ("POST", "_bulk"):
+            await pages.send("POST", "", {"path": "a"})
+        before = one.replica.machine.events.last
+        body: Any = {"path": "a", "title": "t", "seen": 4, "notes": {"x": 1}, "mood": "m"}
+        if method == "_bulk":
+            body = [body, {"path": "b"}]
+        request = {"POST": ("POST", ""), "_bulk": ("POST", "_bulk")}.get(method, (method.split()[-1], "a"))
+        headers = IDEMPOTENT if method != "whole PATCH" else [MERGE_PATCH, IDEMPOTENT[1]]
+        with broken(one.disk):
+            for _ in range(2):
+                with pytest.raises(DoneInPart) as failed:
+                    await pages.send(*request, body, headers=headers)
+                error = failed.value
+                fields = ["seen", "score", "mood", "notes", "secret"] if method == "PUT" else ["seen", "mood", "notes"]
+                assert (error.model, error.version, error.fields) == ("Page", before + 1, fields)
+                assert error.ids == (["a", "b"] if method == "_bulk" else ["a"])
+                assert "full" in str(error)
+        assert one.replica.machine.events.last == before + (2 if method == "_bulk" else 1), "applied once"
+        assert await shown(pages, "a") == DEFAULTS | {"title": "t"}
+        again = await pages.send(*request, body, headers=headers)
+        assert again.status == (201 if request[0] == "POST" else 200)
+        assert one.replica.machine.events.last == before + (2 if method == "_bulk" else 1)
+        given = {"title": "t", "seen": 4, "notes": {"x": 1}, "mood": "m"}
+        assert await shown(pages, "a") == DEFAULTS | given
+
+
+async def test_what_a_client_is_told_of_a_write_that_is_done_in_part() -> None:
+    problem = problem_of(DoneInPart("Page", 7, ["a"], ["seen"], "cannot write to local.sqlite: full"))
+    assert json.loads(problem.body()) == {
+        "type": "about:blank",
+        "title": "Done in part",
+        "status": 500,
+        "detail": "the Page is stored, as version 7, but seen not kept on this node: "
+        "cannot write to local.sqlite: full",
+        "outcome": "done_in_part",
+        "version": 7,
+        "ids": ["a"],
+        "fields": ["seen"],
+    }
+    assert (b"etag", b'"7"') in problem.headers
+
+
+async def test_an_event_whose_answer_cannot_be_made_says_that_it_is_applied(tmp_path: Path) -> None:
+    with site(tmp_path / "1") as one:
+        await one.pages.send("POST", "", {"path": "a", "seen": 1})
+        one.disk._reader.close()
+        with pytest.raises(DoneInPart, match="stored, as version 2, but its values on this node not read"):
+            await one.pages.send("POST", "a/renamed", {"title": "t"})
+        assert one.replica.rows()["Page"] == [("a", "t 0 new")]
+
+
+@pytest.mark.parametrize("content_type", [JSON, MERGE_PATCH])
+async def test_a_retry_gets_the_first_answer_though_the_object_is_gone(
+    tmp_path: Path, content_type: tuple[bytes, bytes]
+) -> None:
+    with site(tmp_path / "1") as one:
+        headers = [content_type, IDEMPOTENT[1]]
+        change = {"title": "t", "seen": 3}
+        await one.pages.send("POST", "", {"path": "a"})
+        first = await one.pages.send("PATCH", "a", change, headers=headers)
+        await one.pages.send("DELETE", "a")
+        for _ in range(2):
+            again = await one.pages.send("PATCH", "a", change, headers=headers)
+            assert (again.status, again.body, again.headers) == (first.status, first.body, first.headers)
+            other = await one.pages.refused_by_log("PATCH", "a", change, headers=[JSON, (b"idempotency-key", b"k2")])
+            assert other.status == 404
+        assert (await one.pages.refused("PATCH", "a", change)).status == 404
+
+
+async def test_a_retry_leaves_a_later_object_with_that_id_alone(tmp_path: Path) -> None:
+    with site(tmp_path / "1") as one:
+        await one.pages.send("POST", "", {"path": "a"})
+        await one.pages.send("PATCH", "a", {"title": "t", "seen": 3}, headers=IDEMPOTENT)
+        await one.pages.send("DELETE", "a")
+        await one.pages.send("POST", "", {"path": "a"})
+        answer = await one.pages.json("PATCH", "a", {"title": "t", "seen": 3}, headers=IDEMPOTENT)
+        assert (answer["title"], answer["seen"]) == ("t", 3)
+        assert await shown(one.pages, "a") == DEFAULTS
+
+
+async def test_a_snapshot_behind_the_change_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the log's answer and the look at the tables the state may be taken away."""
+    with site(tmp_path / "1") as one:
+        await one.pages.send("POST", "", {"path": "a"})
+        steps: list[str] = []
+        propose, table = one.engine.propose, Table.created
+
+        async def proposed(*arguments: Any, **keywords: Any) -> Any:
+            steps.append("propose")
+            return await propose(*arguments, **keywords)
+
+        async def barrier(**keywords: Any) -> None:
+            steps.append("barrier")
+
+        def created(*arguments: Any) -> Any:
+            steps.append("look")
+            return table(*arguments)
+
+        monkeypatch.setattr(one.engine, "propose", proposed)
+        monkeypatch.setattr(one.engine, "read_barrier", barrier)
+        monkeypatch.setattr(Table, "created", created)
+        for method, key, body in (
+            ("PATCH", "a", {"title": "u", "seen": 3}),
+            ("POST", "_bulk", [{"path": "b", "seen": 3}]),
+            ("POST", "a/renamed", {"title": "t"}),
+        ):
+            await one.pages.send(method, key, body)
+            behind = steps[len(steps) - steps[::-1].index("propose") :]
+            assert behind[:2] == ["barrier", "look"]
+
+
+def test_the_api_description_says_that_a_write_may_be_done_in_part() -> None:
+    document = describe([schema_of(Page), schema_of(Shared)], title="t", version="1")
+    paths = document["paths"]
+    written = [paths["/api/pages"]["post"], paths["/api/pages/_bulk"]["post"], paths["/api/pages/{id}"]["patch"]]
+    assert all("500" in operation["responses"] for operation in written)
+    assert "500" not in paths["/api/pages/{id}"]["delete"]["responses"]
+    assert "500" not in paths["/api/shareds"]["post"]["responses"]
+    assert "done_in_part" in document["components"]["schemas"]["Problem"]["properties"]["outcome"]["enum"]

@@ -1,4 +1,4 @@
-"""A1.45: ``consistent_read``, and the consistency of reads that do not say."""
+"""A1.44: ``consistent_read``, and the consistency of reads that do not say."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ S, E = "strong", "eventually"
 async def test_what_returns_such_a_field_is_read_strongly(
     tmp_path: Path, default: Consistency, model: type[Model], expected: list[str]
 ) -> None:
+    """A1.44 consistent_read."""
     replica = Replica(tmp_path / "db", [model])
     engine = LocalEngine(replica)
     client = Client(ModelResource(schema_of(model), replica.machine, engine, served=Served(default)), engine)

@@ -43,6 +43,7 @@ async def plant(nodes: Client, **parents: Any) -> None:
 
 
 async def test_a_tree_goes_with_its_root_and_others_stay(tmp_path: Path) -> None:
+    """A2.25."""
     with serving(tmp_path / "db", Node, Leaf) as (nodes, leaves):
         await plant(nodes, n1={}, n2={"parent": 1}, n3={"parent": 2}, n4={}, n5={"friend": 3})
         await leaves.json("POST", "", {"id": 1, "node": 3})

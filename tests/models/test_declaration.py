@@ -14,13 +14,15 @@ from quorate.models.names import resource_name, table_name
 from .shop import Category, Everything, Product
 
 PRELUDE = """
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 from pydantic import Field, BaseModel, SecretStr, computed_field, field_serializer
 from quorate.models import Model, field
+class Colour(Enum):
+    RED = "red"
 """
 
 

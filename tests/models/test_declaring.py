@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from quorate.machine.outcome import Applied
 from quorate.models import declaring
-from quorate.models.commands import Create
+from quorate.models.commands import Create, Declare, decode_command
 from quorate.models.declaring import Declaring
 from quorate.models.errors import NotInForce
 from quorate.models.submitting import Submitter
@@ -27,6 +28,18 @@ class Member(LocalEngine):
         self.is_leader = True
         self.peer_schemas: dict[int, str] = {}
         self.handed_to: list[int | None] = []
+
+    async def propose(
+        self,
+        command: bytes,
+        *,
+        machine: str,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        alone: bool = False,
+    ) -> Applied:
+        assert alone or not isinstance(decode_command(command), Declare), "it may take long"
+        return await super().propose(command, machine=machine, request_id=request_id, timeout=timeout)
 
     async def transfer_leadership(self, to: int | None = None, *, timeout: float | None = None) -> int:
         self.handed_to.append(to)

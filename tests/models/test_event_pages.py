@@ -41,7 +41,7 @@ async def refused(pages: EventPages, query: str, method: str = "GET", tail: str 
 
 
 async def test_each_change_is_an_event_with_everything_known_of_it(tmp_path: Path) -> None:
-    """A1.47-A1.54: the eight attributes of a RaftEvent, and index, actor and model."""
+    """The eight attributes of a RaftEvent, and index, actor and model."""
     with serving(tmp_path / "db", Product) as (products,):
         key = (await products.json("POST", "", {"name": "Oak", "cost": "7", "note": "x"}))["id"]
         await products.send("PATCH", key, {"price": "2.5"}, headers=ACTOR)
@@ -49,14 +49,14 @@ async def test_each_change_is_an_event_with_everything_known_of_it(tmp_path: Pat
         await products.send("DELETE", key)
         created, updated, declared, deleted = await events(pages_of(products))
     assert created == {
-        "event_id": event_id(FIRST_TIME_US + 1000, 1),
-        "aggregate_id": f"products/{key}",
-        "event_type": "ProductCreated",
-        "event_data": {"id": key, "name": "Oak", "price": "1.00", "stock": 0},
-        "sequence_number": 1,
-        "term": 1,
-        "timestamp": "2023-11-14T22:13:20.001000Z",
-        "node_id": 0,
+        "event_id": event_id(FIRST_TIME_US + 1000, 1),  # A1.47
+        "aggregate_id": f"products/{key}",  # A1.48
+        "event_type": "ProductCreated",  # A1.49
+        "event_data": {"id": key, "name": "Oak", "price": "1.00", "stock": 0},  # A1.50
+        "sequence_number": 1,  # A1.51
+        "term": 1,  # A1.52
+        "timestamp": "2023-11-14T22:13:20.001000Z",  # A1.53
+        "node_id": 0,  # A1.54
         "index": 1,
         "actor": None,
         "model": "Product",
@@ -69,7 +69,7 @@ async def test_each_change_is_an_event_with_everything_known_of_it(tmp_path: Pat
 
 
 async def test_what_is_hidden_is_in_no_event(tmp_path: Path) -> None:
-    """A1.40 (expose) for events: an update of hidden fields alone is told of, and nothing of what it was."""
+    """A1.41 (expose) for events: an update of hidden fields alone is told of, and nothing of what it was."""
     with serving(tmp_path / "db", Product) as (products,):
         key = (await products.json("POST", "", {"name": "Oak", "note": "secret-1"}))["id"]
         await products.send("PATCH", key, {"note": "secret-2", "cost": "4711"})

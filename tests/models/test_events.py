@@ -276,7 +276,7 @@ def test_only_plain_methods_are_events() -> None:
 
 
 def test_openapi_describes_every_event() -> None:
-    """A1.50: a path per event, with its arguments; 409 for broken rules."""
+    """A path per event, with its arguments; 409 for broken rules."""
     document = describe(shop.schemas, title="Shop", version="1")
     operation = document["paths"]["/api/products/{id}/stock-changed"]["post"]
     assert operation["summary"] == "Goods came in or went out."

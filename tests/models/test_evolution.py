@@ -166,7 +166,8 @@ def test_the_fingerprint_tells_what_commands_depend_on() -> None:
     def fingerprint(**fields: object) -> str:
         return App(models=[model(**fields)]).schema_fingerprint
 
-    assert fingerprint() == fingerprint(name=(str, field(min_length=1)))
+    assert fingerprint() == fingerprint(name=(str, field(description="what it is called")))
+    assert fingerprint() != fingerprint(name=(str, field(min_length=1)))
     assert fingerprint() != fingerprint(name=(str, field(unique=True)))
     assert fingerprint() != fingerprint(colour=(str, "red"))
     assert schema_of(model()).fingerprint()["table"] == "model_item"

@@ -1,4 +1,4 @@
-"""What objects were before: the entries, and whole objects as of a moment (A1.43, A2.15-A2.18)."""
+"""What objects were before: the entries, and whole objects as of a moment (A1.45, A1.46, A2.15, A2.16, A2.18)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ def retain(client: Client) -> None:
 
 
 async def test_the_history_tells_what_changed_when_and_by_whom(tmp_path: Path) -> None:
+    """A1.45, A2.18 track_history; A1.46, A2.15 audited."""
     with serving(tmp_path / "db", Product) as (products,):
         key = (await products.json("POST", "", {"name": "Oak", "cost": "7"}))["id"]
         await products.send("PATCH", key, {"price": "2", "name": "Elm"}, headers=[JSON_TYPE, (b"x-actor", b"ann")])
@@ -134,6 +135,7 @@ async def test_where_there_is_no_history_that_is_said(tmp_path: Path) -> None:
 
 
 async def test_an_object_is_shown_as_it_was_at_each_moment(tmp_path: Path) -> None:
+    """A1.45, A2.18 track_history."""
     with serving(tmp_path / "db", Product) as (products,):
         key = (await products.json("POST", "", {"name": "Oak", "cost": 3}))["id"]
         await products.send("PATCH", key, {"price": "2"})
@@ -179,7 +181,7 @@ async def test_a_moment_is_a_timestamp_or_an_index_and_not_in_the_future(tmp_pat
 
 
 async def test_what_retention_has_deleted_is_told_as_far_as_it_is_certain(tmp_path: Path) -> None:
-    """The title is kept for a day, the text, which is audited, for three."""
+    """A2.16 retention. The title is kept for a day, the text, which is audited, for three."""
     with pages(tmp_path) as client:
         created = create(client, "one", "first")
         titled = patch(client, title="two")
@@ -213,6 +215,7 @@ async def test_a_field_that_has_not_changed_since_is_as_it_is_now(tmp_path: Path
 
 
 async def test_an_audited_field_is_told_by_what_replaced_it(tmp_path: Path) -> None:
+    """A1.46, A2.15 audited."""
     with pages(tmp_path) as client:
         created = create(client, "one", "first")
         second = patch(client, text="second")

@@ -327,7 +327,7 @@ async def test_a_node_without_an_app_has_no_models() -> None:
 
 
 async def test_who_acts_is_in_the_events(cluster: TestCluster) -> None:
-    """A1.47: an event says who caused it."""
+    """An event says who caused it."""
     with shop.acting_as("ann"):
         await Counted.create(number=1)
     await Counted.create(number=2)

@@ -1,4 +1,4 @@
-"""Lists of objects in Python: conditions, order, pages (A1.40)."""
+"""Lists of objects in Python: conditions, order, pages."""
 
 from __future__ import annotations
 

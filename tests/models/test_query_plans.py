@@ -62,6 +62,7 @@ def plans(path: Path, query: str, *, after: tuple[object, ...] | None = None) ->
     ],
 )
 def test_a_filter_on_an_indexed_field_searches_its_index(tmp_path: Path, query: str, index: str) -> None:
+    """A1.39 indexed."""
     ((first, *_),) = plans(tmp_path / "db", query)
     assert first == f"SEARCH model_book USING INDEX {index}"
 
@@ -73,6 +74,7 @@ def test_the_order_of_the_ids_is_that_of_their_index(tmp_path: Path, query: str)
 
 @pytest.mark.parametrize("query", ["order_by=price", "order_by=-price", "order_by=rating", "order_by=-rating"])
 def test_an_indexed_order_needs_no_sorting(tmp_path: Path, query: str) -> None:
+    """A1.39 indexed."""
     name = query.removeprefix("order_by=").removeprefix("-")
     assert plans(tmp_path / "db", query) == [[f"SCAN model_book USING INDEX model_book__{name}"]]
 

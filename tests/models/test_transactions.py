@@ -1,4 +1,4 @@
-"""Transactions: operations on objects of several models, all of them or none, over HTTP and in Python (A1.44)."""
+"""Transactions: operations on objects of several models, all of them or none, over HTTP and in Python."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ async def test_a_refusal_says_which_operation_and_undoes_all(cluster: TestCluste
 
 
 async def test_optimistic_transactions_refuse_what_has_changed(cluster: TestCluster) -> None:
-    """A1.44: what was read has to be as it was."""
+    """What was read has to be as it was."""
     mine = await Product.create(name="Oak", stock=1)
     theirs = await Product.get(mine.id)
     await theirs.stock_changed(delta=1)

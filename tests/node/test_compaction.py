@@ -34,6 +34,7 @@ async def write(node: Node, count: int) -> None:
 
 @both
 async def test_the_log_is_cut_and_keeps_its_trailing_entries(machine: Machine) -> None:
+    """A1.55: what the state holds takes the place of the entries."""
     async with TestCluster(3, machine=machine, settings=EARLY) as cluster:
         leader = await cluster.wait_for_leader()
         events = leader.events()
@@ -51,6 +52,7 @@ async def test_the_log_is_cut_and_keeps_its_trailing_entries(machine: Machine) -
 
 @both
 async def test_a_restarted_cluster_continues_behind_the_floor(machine: Machine) -> None:
+    """A2.22: a restart begins with the state, not with the first entry."""
     async with TestCluster(3, machine=machine, settings=EARLY) as cluster:
         for total in (100, 200, 300):
             leader = await cluster.wait_for_leader()

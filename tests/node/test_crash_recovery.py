@@ -142,6 +142,7 @@ async def test_power_loss_at_every_point_of_the_first_writes(machine: Machine) -
 
 
 async def test_a_restart_of_a_disk_machine_applies_only_what_its_file_lacks() -> None:
+    """A2.22, A2.26."""
     async with TestCluster(3, machine=DiskCounter) as cluster:
         leader = await cluster.wait_for_leader()
         for _ in range(20):

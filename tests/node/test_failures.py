@@ -109,8 +109,9 @@ BREAKAGES: dict[str, Callable[[Node], None]] = {
     "core.ready": lambda node: setattr(core_of(node), "ready", broken),
     "core.propose": lambda node: setattr(core_of(node), "propose", broken),
     "core.persisted": lambda node: setattr(core_of(node), "persisted", broken),
-    "router.apply": lambda node: setattr(node._router, "apply", broken),
+    "router.begin": lambda node: setattr(node._router, "begin", broken),
     "waiting.expire": lambda node: setattr(node._group._placement._waiting, "expire", broken),  # type: ignore[union-attr]
+    "reads.expire": lambda node: setattr(node._group._reads, "expire", broken),  # type: ignore[union-attr]
     "reads.ask": lambda node: setattr(node._group._reads, "ask", broken),  # type: ignore[union-attr]
     "store.persist": lambda node: setattr(node._durable.store, "persist", broken),  # type: ignore[union-attr]
     "clock": lambda node: setattr(node._group._placement, "_wall_clock_us", broken),  # type: ignore[union-attr]

@@ -20,9 +20,9 @@ class Asked:
         self.gate.ask(now, self.tokens.append)
 
 
-def enter(gate: ReadGate) -> asyncio.Future[None]:
+def enter(gate: ReadGate, deadline: float = 5.0) -> asyncio.Future[None]:
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    gate.enter(future)
+    gate.enter(future, deadline)
     return future
 
 
@@ -91,6 +91,23 @@ async def test_reads_that_gave_up_are_forgotten() -> None:
     asked.ask(0.02)
     await asyncio.sleep(0)
     assert (len(gate), gate._asked, gate._confirmed, gate._overdue_at) == (0, {}, [], {})
+
+
+async def test_a_read_ends_when_its_time_is_over() -> None:
+    gate = ReadGate(500, 10)
+    asked = Asked(gate)
+    short, long = enter(gate, 1.0), enter(gate, 2.0)
+    asked.ask(0.0)
+    gate.expire(0.99)
+    assert not short.done()
+    gate.expire(1.0)
+    assert isinstance(short.exception(), ReadUnavailable)
+    gate.expire(1.01)  # before what ends the wait was told
+    await asyncio.sleep(0)
+    assert len(gate) == 1
+    gate.confirmed(ReadReady(500, 7), applied_index=7)
+    assert long.done()
+    assert long.exception() is None
 
 
 async def test_no_more_than_so_many_reads_wait() -> None:

@@ -56,7 +56,7 @@ async def test_a_leader_cut_off_from_its_quorum_gives_no_stale_read() -> None:
 async def test_without_a_quorum_reads_end_in_time() -> None:
     async with TestCluster(3, machine=Counter, started=[1]) as cluster:
         node = cluster.node(1)
-        with pytest.raises(ReadUnavailable, match=r"within 0\.05 s"):
+        with pytest.raises(ReadUnavailable, match="in time"):
             await node.read(total, timeout=0.05)
         assert await node.read(total, consistency="eventually") == 0
 

@@ -15,6 +15,7 @@ from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write
 from quorate.storage.directory import DataDirectory, StoredIdentity, read_identity
 from quorate.storage.real import RealFileSystem
+from quorate.storage.settings import DURABLE, StorageSettings
 from quorate.storage.store import GroupStore
 
 MEMBERS = {1: "127.0.0.1:8080", 2: "127.0.0.1:8081", 3: "127.0.0.1:8082"}
@@ -34,14 +35,21 @@ def membership(index: int, term: int, role: MemberRole = MemberRole.VOTER) -> En
     return Entry(index, term, EntryKind.MEMBERSHIP, Configuration((*members, learner)).encode())
 
 
-def make_directory(path: Path, *, node_id: int = 1, last_index: int = 30, segment_bytes: int = 1024) -> Path:
+def make_directory(
+    path: Path,
+    *,
+    node_id: int = 1,
+    last_index: int = 30,
+    segment_bytes: int = 1024,
+    settings: StorageSettings = DURABLE,
+) -> Path:
     """Entries 1 … ``last_index`` of terms 1 and 2, a configuration in entry 10; the state has applied all but two."""
     fs = RealFileSystem()
     directory = DataDirectory(fs, path)
     directory.save_identity(
         StoredIdentity(cluster_id="quorate", node_id=node_id, address=MEMBERS[1], store=0xABC, members=MEMBERS)
     )
-    store = GroupStore.open(fs, directory.group_path(), segment_bytes=segment_bytes)
+    store = GroupStore.open(fs, directory.group_path(), segment_bytes=segment_bytes, settings=settings)
     for index in range(1, last_index + 1):
         term = 1 if index <= 15 else 2
         entry = membership(index, term) if index == 10 else commands(index, term)

@@ -6,27 +6,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google_crc32c import value as crc32c
 
 from quorate.errors import ConfigError
 from quorate.machine.sqlite import SqliteState
 from quorate.ops.inspect.directory import DirectoryReport, inspect_directory
 from quorate.ops.inspect.files import ReadOnlyFileSystem
-from quorate.raft.output import Floor
+from quorate.raft.output import Floor, Write
+from quorate.storage import BINARY, JSON_LINES, Codec, GroupStore, StorageSettings
 from quorate.storage.floor import StoredFloor, save_floor
 from quorate.storage.real import RealFileSystem
 from quorate.storage.repair import quarantine
-from quorate.storage.segment import SEGMENT_HEADER_BYTES
 from quorate.storage.snapshots import SnapshotDirectory
 
-from .data_directories import footprint, make_directory, overwrite, segments
+from .data_directories import commands, footprint, make_directory, overwrite, segments
 
 EVERYTHING = range(1, 2**63)
 
 
+@pytest.fixture(params=[BINARY, JSON_LINES], ids=["binary", "json"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    """Both forms of the log (A2.59, A2.60)."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def settings(codec: Codec) -> StorageSettings:
+    return StorageSettings(enable_binary=codec is BINARY)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, settings: StorageSettings) -> Path:
     """A healthy one."""
-    return make_directory(tmp_path / "node1")
+    return make_directory(tmp_path / "node1", segment_bytes=1024 if settings.enable_binary else 4096, settings=settings)
 
 
 def looked(path: Path, **options: object) -> DirectoryReport:
@@ -37,7 +49,7 @@ def looked(path: Path, **options: object) -> DirectoryReport:
     return report
 
 
-def test_a_healthy_directory_is_shown_whole(directory: Path) -> None:
+def test_a_healthy_directory_is_shown_whole(directory: Path, codec: Codec) -> None:
     report = looked(directory, entries=EVERYTHING, payload=True)
     assert report.problems == []
     assert report.used_by is None
@@ -47,6 +59,7 @@ def test_a_healthy_directory_is_shown_whole(directory: Path) -> None:
     assert len([copy for copy in report.hard_state.copies if copy]) == 2
     assert (report.log.first_index, report.log.last_index, report.log.last_term) == (1, 30, 2)
     assert len(report.log.segments) > 1
+    assert {segment.form for segment in report.log.segments} == {codec.name}
     assert sum(segment.entries for segment in report.log.segments) == 30
     assert max(segment.proven_index for segment in report.log.segments) == 30
     assert report.configuration is not None
@@ -56,7 +69,7 @@ def test_a_healthy_directory_is_shown_whole(directory: Path) -> None:
     assert (report.state.applied_index, report.state.tables) == (28, {"things": 3})
     assert [entry.index for entry in report.entries] == list(range(1, 31))
     first = report.entries[0]
-    assert (first.commands, first.byte) == ({"default": 1, "models": 1}, SEGMENT_HEADER_BYTES)
+    assert (first.commands, first.byte) == ({"default": 1, "models": 1}, len(codec.header(0, 1)))
     assert first.time == "2023-11-14T22:13:20.000+00:00"
     assert [(body.body, body.form) for body in first.bodies or ()] == [("command 1", "text"), ('{"a":1}', "msgpack")]
 
@@ -84,14 +97,39 @@ def test_damage_in_the_middle_has_its_place_and_what_follows_is_read(directory: 
     assert any("the state has applied entry 28" in problem for problem in report.problems)
 
 
-def test_a_lost_page_loses_its_entries_only(tmp_path: Path) -> None:
-    path = make_directory(tmp_path / "node1", last_index=300, segment_bytes=1024 * 1024)
+def test_a_log_of_both_forms_is_shown_whole(tmp_path: Path) -> None:
+    path = make_directory(tmp_path / "node1", segment_bytes=1024 * 1024)
+    json = StorageSettings(enable_binary=False)
+    store = GroupStore.open(RealFileSystem(), path / "groups/0", settings=json)
+    store.persist([Write(31, None, (commands(31, 2),))])
+    store.close()
+    report = looked(path, entries=EVERYTHING, payload=True)
+    assert [segment.form for segment in report.log.segments] == ["binary", "json"]
+    assert [entry.index for entry in report.entries] == list(range(1, 32))
+    assert [body.body for body in report.entries[-1].bodies or ()] == ["command 31", '{"a":1}']
+    assert report.problems == []
+
+
+def test_a_line_that_was_written_by_hand_is_damage_and_not_a_crash(tmp_path: Path) -> None:
+    path = make_directory(tmp_path / "node1", segment_bytes=1024 * 1024, settings=StorageSettings(enable_binary=False))
+    (file,) = segments(path)
+    line = b'{"index":31,"term":2,"kind":"NOOP","bytes":9,"payload":{"$text":""}'
+    file.write_bytes(file.read_bytes() + line + b',"crc32c":"%08x"}\n' % crc32c(line))
+    report = looked(path, entries=EVERYTHING)
+    (damage,) = report.log.segments[0].damage
+    assert (damage.expected_index, damage.torn, damage.evidence) == (31, False, "the record is intact")
+    assert "not what the line says" in damage.problem
+    assert report.log.last_index == 30
+
+
+def test_a_lost_page_loses_its_entries_only(tmp_path: Path, settings: StorageSettings) -> None:
+    path = make_directory(tmp_path / "node1", last_index=300, segment_bytes=1024 * 1024, settings=settings)
     overwrite(segments(path)[0], 4096, bytes(4096))
     report = looked(path, entries=EVERYTHING)
     (damage,) = report.log.segments[0].damage
     assert damage.next_index is not None
-    assert 4096 - 200 < damage.byte <= 4096
-    assert 8192 <= (damage.next_byte or 0) < 8192 + 200
+    assert 4096 - 400 < damage.byte <= 4096
+    assert 8192 <= (damage.next_byte or 0) < 8192 + 800
     assert not damage.torn
     assert damage.evidence == "a later sync mark says that entries up to 300 were durable"
     readable = [entry.index for entry in report.entries]

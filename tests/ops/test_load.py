@@ -20,7 +20,10 @@ REQUEST = requests.get("/", "localhost")
 async def serving(answer: Callable[[int], bytes | None]) -> AsyncIterator[tuple[str, int]]:
     """A server that gives ``answer(n)`` to the nth request of a connection; ``None`` closes it."""
 
+    handlers: list[asyncio.Task[None] | None] = []
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
         number = 0
         try:
             while (data := answer(number)) is not None:
@@ -38,6 +41,7 @@ async def serving(answer: Callable[[int], bytes | None]) -> AsyncIterator[tuple[
         yield server.sockets[0].getsockname()[:2]
     finally:
         server.close()
+        await asyncio.gather(*filter(None, handlers))  # their clients have gone
 
 
 def status(number: int) -> bytes:
@@ -93,10 +97,12 @@ def test_percentiles_are_ranks() -> None:
 
 def test_requests_state_their_length_and_never_repeat_a_name() -> None:
     names = set()
-    for next_request in (requests.creates("h:1"), requests.bulk_creates("h:1", 3)):
+    products = requests.Products("/api/products", "h:1", "a-category")
+    for next_request in (products.creates(), products.bulk_creates(3)):
         for _ in range(10):
             head, _, body = next_request().partition(b"\r\n\r\n")
             assert b"content-length: %d" % len(body) in head
+            assert b'"category_id":"a-category"' in body
             rows = [part for part in body.split(b'"') if part.startswith(b"Bench product")]
             assert not names & set(rows)
             names |= set(rows)

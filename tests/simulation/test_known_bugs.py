@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,21 @@ from quorate.testing.simulation.mutation.mutant import Mutant, load_mutants
 from quorate.testing.simulation.mutation.trial import SEEDS_MIN, Trial, Verdict, trials_of
 
 FOLDER = Path(__file__).parents[2] / "mutants"
-PLAIN = [mutant for mutant in load_mutants(FOLDER) if mutant.seeds <= SEEDS_MIN]
+PER_PLAN_MAX = 6
+"""So many of one plan: more of them would take longer, and say little more."""
+
+
+def plain_mutants() -> list[Mutant]:
+    chosen: list[Mutant] = []
+    plans: Counter[str] = Counter()
+    for mutant in load_mutants(FOLDER):
+        if mutant.seeds <= SEEDS_MIN and plans[mutant.plan] < PER_PLAN_MAX:
+            plans[mutant.plan] += bool(mutant.plan)
+            chosen.append(mutant)
+    return chosen
+
+
+PLAIN = plain_mutants()
 
 
 def test_there_are_some() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from quorate.raft.entry import Entry, EntryKind
-from quorate.storage import MemoryFileSystem, Wal
+from quorate.storage import Codec, MemoryFileSystem, Wal
 
 LOG = Path("/data/log")
 
@@ -37,6 +37,17 @@ def contents(fs: MemoryFileSystem, directory: Path = LOG) -> dict[Path, bytes]:
     for name in fs.list_files(directory):
         file = fs.open(directory / name)
         found[directory / name] = file.read_at(0, file.size)
+    return found
+
+
+def places(codec: Codec, data: bytes) -> list[tuple[int, int, int]]:
+    """(where it begins, the byte behind it, kind) of each record in a file, from its header on."""
+    _, _, offset = codec.read_header(data)
+    found = []
+    while offset < len(data.rstrip(b"\0")):
+        stop, kind, *_ = codec.record_at(data, offset)
+        found.append((offset, stop, kind))
+        offset = stop
     return found
 
 

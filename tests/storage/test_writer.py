@@ -11,7 +11,7 @@ import pytest
 
 from quorate.errors import StorageFailed
 from quorate.raft.output import HardState, Write
-from quorate.storage import GroupCommitWriter, GroupStore, InlineWriter, MemoryFileSystem, Writer
+from quorate.storage import GroupCommitWriter, GroupStore, InlineWriter, MemoryFileSystem, StorageSettings, Writer
 
 from .support import run
 
@@ -72,10 +72,10 @@ def kind(request: pytest.FixtureRequest) -> type[GroupCommitWriter] | type[Inlin
     return request.param  # type: ignore[no-any-return]
 
 
-async def test_what_is_reported_is_durable(kind: type[GroupCommitWriter]) -> None:
+async def test_what_is_reported_is_durable(stored: StorageSettings, kind: type[GroupCommitWriter]) -> None:
     fs = MemoryFileSystem()
     reports = Reports()
-    writer = make(kind, GroupStore.open(fs, GROUP), reports)
+    writer = make(kind, GroupStore.open(fs, GROUP, settings=stored), reports)
     for ticket in range(1, 101):
         writer.submit(write(ticket))
     assert reports.tickets == [], "reported from within submit"
@@ -83,13 +83,15 @@ async def test_what_is_reported_is_durable(kind: type[GroupCommitWriter]) -> Non
     assert reports.tickets == sorted(set(reports.tickets))
     writer.close()
     fs.crash()
-    assert GroupStore.open(fs, GROUP).recovered.last_index == 100
+    assert GroupStore.open(fs, GROUP, settings=stored).recovered.last_index == 100
 
 
-async def test_a_failure_is_told_once_and_nothing_is_reported_after_it(kind: type[GroupCommitWriter]) -> None:
+async def test_a_failure_is_told_once_and_nothing_is_reported_after_it(
+    stored: StorageSettings, kind: type[GroupCommitWriter]
+) -> None:
     fs = MemoryFileSystem()
     reports = Reports()
-    writer = make(kind, GroupStore.open(fs, GROUP), reports)
+    writer = make(kind, GroupStore.open(fs, GROUP, settings=stored), reports)
     writer.submit(write(1))
     await reports.until(lambda: reports.tickets == [1])
     fs.fail_next_sync()
@@ -104,18 +106,20 @@ async def test_a_failure_is_told_once_and_nothing_is_reported_after_it(kind: typ
     assert isinstance(error, StorageFailed)
 
 
-async def test_entries_that_cannot_follow_stop_the_writer_too(kind: type[GroupCommitWriter]) -> None:
+async def test_entries_that_cannot_follow_stop_the_writer_too(
+    stored: StorageSettings, kind: type[GroupCommitWriter]
+) -> None:
     reports = Reports()
-    writer = make(kind, GroupStore.open(MemoryFileSystem(), GROUP), reports)
+    writer = make(kind, GroupStore.open(MemoryFileSystem(), GROUP, settings=stored), reports)
     writer.submit(write(7))
     await reports.until(lambda: bool(reports.failures))
     assert isinstance(reports.failures[0], ValueError)
     writer.close()
 
 
-async def test_one_sync_covers_all_that_arrived_while_the_last_one_ran() -> None:
+async def test_one_sync_covers_all_that_arrived_while_the_last_one_ran(stored: StorageSettings) -> None:
     fs = GatedFileSystem()
-    store = GroupStore.open(fs, GROUP)
+    store = GroupStore.open(fs, GROUP, settings=stored)
     store.persist([Write(0, HardState(1, 1))])
     reports = Reports()
     writer = make(GroupCommitWriter, store, reports)
@@ -133,8 +137,10 @@ async def test_one_sync_covers_all_that_arrived_while_the_last_one_ran() -> None
     writer.close()
 
 
-async def test_the_last_batch_is_marked_when_nothing_follows(kind: type[GroupCommitWriter]) -> None:
-    store = GroupStore.open(MemoryFileSystem(), GROUP)
+async def test_the_last_batch_is_marked_when_nothing_follows(
+    stored: StorageSettings, kind: type[GroupCommitWriter]
+) -> None:
+    store = GroupStore.open(MemoryFileSystem(), GROUP, settings=stored)
     reports = Reports()
     writer = make(kind, store, reports)
     writer.submit(write(1))
@@ -145,23 +151,25 @@ async def test_the_last_batch_is_marked_when_nothing_follows(kind: type[GroupCom
     assert store.wal.size_bytes == size, "the writer left the mark to someone else"
 
 
-async def test_close_finishes_what_was_submitted_and_then_takes_no_more(kind: type[GroupCommitWriter]) -> None:
+async def test_close_finishes_what_was_submitted_and_then_takes_no_more(
+    stored: StorageSettings, kind: type[GroupCommitWriter]
+) -> None:
     fs = MemoryFileSystem()
     reports = Reports()
-    writer = make(kind, GroupStore.open(fs, GROUP), reports)
+    writer = make(kind, GroupStore.open(fs, GROUP, settings=stored), reports)
     for ticket in range(1, 51):
         writer.submit(write(ticket))
     writer.close()
     writer.submit(write(51))
     fs.crash()
-    assert GroupStore.open(fs, GROUP).recovered.last_index == 50
+    assert GroupStore.open(fs, GROUP, settings=stored).recovered.last_index == 50
     await reports.until(lambda: 50 in reports.tickets)
     assert 51 not in reports.tickets
 
 
-def test_a_writer_that_outlives_its_loop_stays_silent() -> None:
+def test_a_writer_that_outlives_its_loop_stays_silent(stored: StorageSettings) -> None:
     fs = GatedFileSystem()
-    store = GroupStore.open(fs, GROUP)
+    store = GroupStore.open(fs, GROUP, settings=stored)
     told: list[object] = []
     loop = asyncio.new_event_loop()
     writer = GroupCommitWriter(store, told.append, told.append, loop)

@@ -108,7 +108,7 @@ async def test_references_hold_while_both_sides_change_at_different_nodes(start_
 
 
 async def test_values_of_one_node_need_no_leader_and_survive_its_restart(tmp_path: Path) -> None:
-    """A1.44, A2.19: each node has its own; those on disk are there again, those in memory are not."""
+    """A1.43, A2.17, A2.19: each node has its own; those on disk are there again, those in memory are not."""
     ports = free_ports(3)
 
     async def start(number: int) -> NodeServer:
@@ -150,7 +150,7 @@ async def test_values_of_one_node_need_no_leader_and_survive_its_restart(tmp_pat
 
 
 async def test_reads_of_an_app_that_is_eventually_consistent(start_cluster: StartCluster) -> None:
-    """A1.45: without a quorum only what promises more is unavailable."""
+    """A1.44: without a quorum only what promises more is unavailable."""
     server, *others = await three(start_cluster)
     async with client_of(server, follow_redirects=True, timeout=20) as client:
         await client.post("/api/rooms", json={"name": "hall"})

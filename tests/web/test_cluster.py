@@ -132,4 +132,7 @@ async def test_the_status_tells_what_is_declared_and_in_force(start_cluster: Sta
         "cluster_version": 0,
         "cluster_fingerprint": fingerprint,
         "matches": True,
+        "differing_rules": [],
+        "rules": {f"{schema.name}.{name}": digest for schema in APP.schemas for name, digest in schema.rules.items()},
     }
+    assert list(schema["rules"]) == ["Shelf.name", "Book.title", "Book.price"]

@@ -81,3 +81,47 @@ async def test_what_quorate_node_runs_is_there_for_the_program(server: NodeServe
     await server.stop()
     with pytest.raises(NodeStopped):
         await model.filter().count()
+
+
+def site_client(site: Site) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=site), base_url="http://here", timeout=30)  # type: ignore[arg-type]
+
+
+def lettered(*, later: bool) -> App:
+    """The later version has another field in front, and the secret where the text was."""
+
+    class Letter(Model):
+        id: int = field(primary_key=True)
+        if later:
+            stamp: str = ""
+            secret: str = field(default="", expose=False)
+            text: str = ""
+        else:
+            text: str = ""
+            secret: str = field(default="", expose=False)
+
+    return App(models=[Letter])
+
+
+async def test_a_node_that_waits_for_its_app_serves_nothing_where_it_cannot_send_clients_elsewhere() -> None:
+    """Its tables are not those of its models: to be read by them, hidden fields would stand where others do."""
+    async with TestCluster(3, app=lettered(later=False)) as cluster:
+        leader = await cluster.wait_for_leader()
+        behind = next(node.node_id for node in cluster.nodes if node is not leader)
+        async with site_client(Site.of(leader)) as client:
+            created = await client.post("/api/letters", json={"id": 1, "text": "dear", "secret": "hush"})
+            assert created.status_code == 201, created.text
+        await cluster.stop(behind)
+        cluster._app = lettered(later=True)
+        node = await cluster.start(behind)
+        await cluster.wait_until(lambda: node.leader is not None and node.applied_index >= leader.applied_index)
+        async with site_client(Site.of(node)) as client:
+            for method, path in (("GET", "letters"), ("GET", "letters/1"), ("POST", "letters"), ("GET", "_events")):
+                answer = await client.request(method, f"/api/{path}", json={"id": 2} if method == "POST" else None)
+                assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1"), answer.text
+                assert "hush" not in answer.text
+            for other in [other.node_id for other in cluster.nodes if other is not node]:
+                await cluster.stop(other)
+                await cluster.start(other)
+            await cluster.wait_until(lambda: node.models is not None and node.models.declarations.are_served)
+            assert (await client.get("/api/letters/1")).json() == {"id": 1, "stamp": "", "text": "dear"}

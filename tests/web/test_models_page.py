@@ -58,7 +58,7 @@ async def test_the_page_shows_what_is_answered(start_cluster: StartCluster) -> N
 
 def test_the_page_shows_how_contradictions_are_refused() -> None:
     rows = re.findall(r"^\| `(x: .*?)` \| `(Thing\.x: .*?)` \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 8
     prelude = "from datetime import timedelta\nfrom quorate import Model, field\n"
     prelude += "class Team(Model):\n    id: int = field(primary_key=True)\n"
     for declaration, message in rows:

@@ -13,7 +13,7 @@ from rich.table import Table
 from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
 from quorate.ops.bench import crud_report, kv_report
-from quorate.ops.bench.crud import Plan, run_crud
+from quorate.ops.bench.crud import Declared, Plan, run_crud
 from quorate.ops.bench.kv import PORTS, run_kv
 from quorate.ops.bench.kv import Plan as KvPlan
 from quorate.ops.interrupts import Interrupted, run_interruptible
@@ -46,6 +46,9 @@ def crud(
     operations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a case early.")] = 200_000,
     connections: Annotated[str, typer.Option(help="At how many connections creates are measured.")] = "1,64,256",
     failovers: Annotated[int, typer.Option(min=0, max=20, help="How often the leader is killed.")] = 3,
+    model: Annotated[
+        Declared, typer.Option(help="Create objects with all that a model may declare, without it, or both in turn.")
+    ] = Declared.BOTH,
     port: Annotated[
         int | None, typer.Option(min=1, max=65533, help="The first of three ports in a row. [default: free ones]")
     ] = None,
@@ -54,7 +57,13 @@ def crud(
     markdown: Markdown = None,
 ) -> None:
     """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader."""
-    plan = Plan(seconds=seconds, operations_max=operations, connections=_connections(connections), failovers=failovers)
+    plan = Plan(
+        seconds=seconds,
+        operations_max=operations,
+        connections=_connections(connections),
+        failovers=failovers,
+        model=model,
+    )
     ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
     report = _run(lambda directory, tell: run_crud(directory, ports, plan, tell), data_dir)
     _print(crud_report.as_table(report), crud_report.about(report))

@@ -151,13 +151,15 @@ def _log(report: DirectoryReport) -> Iterator[str]:
 
 def _segments(segments: list[SegmentReport]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("  SEGMENT", "FIRST", "LAST", "ENTRIES", "BYTES", "USED", "TERMS", "MARKS", "PROVEN", "STATE"):
-        table.add_column(heading, justify="left" if heading in ("  SEGMENT", "STATE", "TERMS") else "right")
+    texts = ("  SEGMENT", "FORM", "TERMS", "STATE")
+    for heading in (*texts[:2], "FIRST", "LAST", "ENTRIES", "BYTES", "USED", "TERMS", "MARKS", "PROVEN", "STATE"):
+        table.add_column(heading, justify="left" if heading in texts else "right")
     for segment in segments:
         damaged = segment.problem or any(not damage.torn for damage in segment.damage)
         terms = [term for _, term in segment.terms]
         table.add_row(
             f"  {segment.name}",
+            segment.form or "-",
             "-" if segment.first_index is None else str(segment.first_index),
             "-" if segment.last_index is None else str(segment.last_index),
             str(segment.entries),

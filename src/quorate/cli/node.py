@@ -20,6 +20,7 @@ from quorate.config import NodeConfig, Preset, load_node_config, unknown_setting
 from quorate.machine.garbage import rare_garbage_collections
 from quorate.node.node import Node
 from quorate.ops.recover import recoveries_told
+from quorate.storage.settings import StorageProfile
 from quorate.web.server import NodeServer
 
 log = logging.getLogger("quorate")
@@ -52,8 +53,31 @@ def node(
     admin_sql: Annotated[
         bool | None, typer.Option("--admin-sql", help="Serve POST /admin/sql: reads of the models, in SQL.")
     ] = None,
+    storage_profile: Annotated[
+        StorageProfile | None,
+        typer.Option(help="What an acknowledged write is worth (docs/storage.md). [default: durable]"),
+    ] = None,
+    enable_binary: Annotated[
+        bool | None, typer.Option("--enable-binary/--no-enable-binary", help="Binary log files, or JSON in lines.")
+    ] = None,
+    fsync_on_append: Annotated[
+        bool | None,
+        typer.Option("--fsync-on-append/--no-fsync-on-append", help="Sync entries before they are acknowledged."),
+    ] = None,
+    flush_interval_ms: Annotated[
+        int | None, typer.Option(help="Without that: no entry waits longer than this for its sync.")
+    ] = None,
+    buffer_size: Annotated[int | None, typer.Option(help="... and no more bytes than this.")] = None,
+    max_events_buffer: Annotated[int | None, typer.Option(help="... and no more entries than this.")] = None,
+    event_max_batch: Annotated[int | None, typer.Option(help="Entries written in one go at most.")] = None,
+    opt_persist: Annotated[
+        bool | None, typer.Option("--opt-persist/--no-opt-persist", help="Write in a thread of its own, or not.")
+    ] = None,
     snapshot_threshold: Annotated[
         int | None, typer.Option(help="Cut the log when so many applied entries could be. [default: 10000]")
+    ] = None,
+    snapshot_interval_ms: Annotated[
+        int | None, typer.Option(help="... or when the last cut is so long ago. [default: 300000]")
     ] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 8 MiB]")] = None,
     resp_port: Annotated[int | None, typer.Option(help="A port for the Redis protocol alone, beside --port.")] = None,

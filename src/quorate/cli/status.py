@@ -13,7 +13,7 @@ from rich.table import Table
 from quorate.cli.output import wide_console
 from quorate.ops.cluster_status import Report, fetch_statuses, leading, parse_cluster
 
-_TEXTS = ("NODE", "ADDRESS", "ROLE", "LOG", "LEADER", "VERSION")
+_TEXTS = ("NODE", "ADDRESS", "ROLE", "LOG", "STORAGE", "LEADER", "VERSION")
 _NUMBERS = ("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT")
 
 DEFAULT_CLUSTER = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082"
@@ -32,6 +32,8 @@ def status(
     else:
         wide_console().print(_table(statuses))
         for line in notes(statuses):
+            typer.echo(line)
+        for line in storage_notes(statuses):
             typer.echo(line)
     if all("error" in report for report in statuses):
         raise typer.Exit(1)
@@ -55,6 +57,7 @@ def _table(statuses: list[Report]) -> Table:
             _role(report),
             *("-" if number is None else str(number) for number in numbers),
             _size(report.get("log_bytes")),
+            report.get("storage_profile", "-"),
             str(report["leader"] or "-"),
             report["version"],
         )
@@ -110,3 +113,22 @@ def notes(statuses: Sequence[Report]) -> Iterator[str]:
         yield f"Members that do not answer, or were not asked: {missing}"
     if membership["joint"]:
         yield f"The membership is being changed: joint configuration of entry {membership['configuration_index']}."
+
+
+def storage_notes(statuses: Sequence[Report]) -> Iterator[str]:
+    """How the nodes store their logs, where that is not what every node does by default; and what may be lost."""
+    for report in statuses:
+        storage = report.get("storage")
+        if not storage:
+            continue
+        settings = storage["settings"]
+        if not settings["fsync_on_append"]:
+            yield (
+                f"Node {report['node_id']} acknowledges before it syncs: {storage['unsynced_entries']} entries "
+                f"({_size(storage['unsynced_bytes'])}) wait for that now; at most {settings['max_events_buffer']} "
+                f"entries or {_size(settings['buffer_size'])} do, for {settings['flush_interval_ms']} ms."
+            )
+        if not settings["enable_binary"]:
+            yield f"Node {report['node_id']} writes its log as JSON."
+        if storage["power_loss"] is not None:
+            yield f"Node {report['node_id']}: {storage['power_loss']}."

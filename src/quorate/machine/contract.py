@@ -12,8 +12,10 @@ command proposed is applied.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from quorate.machine.sqlite import SqliteState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MASK_64 = (1 << 64) - 1
 _UUID_FIXED_BITS = (0x7 << 76) | (0b10 << 62)  # version 7, RFC 9562 variant
 
 
@@ -66,17 +67,46 @@ class ApplyContext:
         return _uuid7_bits(self.time_us, counter, self._seed).to_bytes(16, "big")
 
 
+@lru_cache(maxsize=1)
+def _uuid7_time_bits(time_us: int) -> int:
+    """48 bits of milliseconds, 12 of their fraction, and the fixed ones. All ids of an entry have them in common."""
+    milliseconds, microseconds = divmod(time_us, 1000)
+    return (milliseconds & 0xFFFFFFFFFFFF) << 80 | _UUID_FIXED_BITS | (microseconds * 4096 // 1000) << 64
+
+
 def _uuid7_bits(time_us: int, counter: int, seed: int) -> int:
-    """48 bits of milliseconds, 12 of their fraction, 32 of counter, 30 of randomness.
+    """Those of the time, 32 of counter, 30 of randomness.
 
     Log time is strictly increasing, so (time, counter) alone is unique and ordered; the random bits come from
     the leader's seed and keep two clusters' ids apart.
     """
-    milliseconds, microseconds = divmod(time_us, 1000)
-    fraction = microseconds * 4096 // 1000
-    mixed = ((seed + counter + 1) * 0x9E3779B97F4A7C15) & _MASK_64  # Fibonacci hashing: spreads the counter
-    low = ((counter & 0xFFFFFFFF) << 30) | (mixed >> 34)
-    return (milliseconds & 0xFFFFFFFFFFFF) << 80 | _UUID_FIXED_BITS | fraction << 64 | low
+    mixed = (seed + counter + 1) * 0x9E3779B97F4A7C15 >> 34  # Fibonacci hashing: spreads the counter
+    return _uuid7_time_bits(time_us) | (counter & 0xFFFFFFFF) << 30 | mixed & 0x3FFFFFFF
+
+
+Steps = Generator[None, None, object]
+"""What a command does that takes long, in steps of some 2 ms. It returns the command's result, or raises as ``apply``.
+
+The node goes on between them: it answers, flushes, makes snapshots, and may stop. Only nothing else is applied. So
+**the steps before the last one change nothing of the state**: they prepare beside it, in tables that do not count as
+state (:data:`~quorate.machine.digest.BESIDE_THE_STATE`), what the last one puts in its place. What was prepared is
+found again by the ``open`` behind a crash, or in a snapshot, and is a leftover then: the command begins anew.
+
+In an entry with other commands, it is all one step: propose it with ``alone``.
+"""
+
+
+R = TypeVar("R")
+
+
+def all_at_once(steps: Generator[None, None, R]) -> R:
+    """What steps return, without anything between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
 
 
 class StateMachine(ABC):
@@ -138,8 +168,16 @@ class DiskStateMachine(ABC):
         """As :meth:`StateMachine.apply`, inside a transaction that the router keeps.
 
         A refusal must leave no half-done change: use ``state.savepoint()`` where a command takes several
-        statements.
+        statements. A command that takes longer than some milliseconds returns :data:`Steps` instead of a result.
         """
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether the file holds what does not count as state, and nobody needs any more: nothing is applied then."""
+        return False
+
+    def remove_leftovers(self) -> None:
+        """Remove some of that, which takes some 2 ms, in a transaction that the router keeps."""
 
     def close(self) -> None:
         """Called once for each :meth:`open`, before the file is closed.

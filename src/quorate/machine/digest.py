@@ -9,6 +9,8 @@ import apsw
 import msgspec
 
 _OWN_TABLES = frozenset({"quorate_applied", "quorate_sessions", "quorate_cached_sessions", "quorate_cached_requests"})
+BESIDE_THE_STATE = ("quorate_next_", "quorate_former_")
+"""How the names of tables begin that are no part of the state: they are being made for it, or being removed."""
 _SESSIONS = "SELECT machine, request_id, fingerprint, outcome, time_us FROM quorate_sessions ORDER BY machine, sequence"
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -22,7 +24,7 @@ class Hash(Protocol):
 
 
 def digest_tables(connection: apsw.Connection, local_tables: Container[str], digest: Hash) -> None:
-    """Add all tables but SQLite's own and ``local_tables`` to ``digest``: rows in the order of their primary keys.
+    """Add all tables of the state but ``local_tables`` to ``digest``: rows in the order of their primary keys.
 
     Columns count by their names, for a table that was extended has them in another order than one made anew. Reads
     every row: some seconds for a million.
@@ -31,7 +33,7 @@ def digest_tables(connection: apsw.Connection, local_tables: Container[str], dig
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
     ).fetchall()
     for (name,) in tables:
-        if name in _OWN_TABLES or name in local_tables or name.startswith("sqlite_"):
+        if name in _OWN_TABLES or name in local_tables or name.startswith(("sqlite_", *BESIDE_THE_STATE)):
             continue
         _add(digest, name, connection, _rows_sql(connection, name))
     if any(name == "quorate_sessions" for (name,) in tables):

@@ -1,9 +1,15 @@
-"""Brings what was applied into the group's SQLite file: at once, bit by bit in checkpoints, and then durably."""
+"""Brings what was applied into the group's SQLite file: at once, bit by bit in checkpoints, and then durably.
+
+**The log comes first.** What is committed to the file may reach the disk at any moment. If the log behind it did not,
+a power loss would leave a state that is ahead of its own log. So nothing is committed that the log does not have
+durably. That is so by itself where entries are synced before they are applied; elsewhere a flush syncs the log.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
+from typing import Protocol
 
 from quorate.machine.cached import CachedHost, Checkpoint
 from quorate.machine.capture import Capture, SavedMachines
@@ -13,6 +19,19 @@ from quorate.machine.sqlite import SqliteState, Synced
 SLICE_SECONDS = 0.002
 """For so long a :meth:`Flushing.flush` writes to a checkpoint, less what the last commit took, for so may this."""
 SLICE_SECONDS_MIN = 0.0005
+PATIENCE_SECONDS = 1.0
+"""For so long it is put off to note that nothing has changed, where that would take a sync of the log."""
+
+
+class DurableLog(Protocol):
+    """The log that everything in the file comes from."""
+
+    @property
+    def durable_index(self) -> int:
+        """The entries up to here are durable."""
+
+    def sync(self) -> None:
+        """Make all that are there durable; blocks. Raises :class:`~quorate.errors.StorageFailed`."""
 
 
 class Flushing:
@@ -21,8 +40,13 @@ class Flushing:
     Used from the event loop's thread, but for :meth:`sync`. ``time_us`` is always the log's time.
     """
 
-    def __init__(self, state: SqliteState, hosts: Sequence[DiskHost]) -> None:
+    def __init__(self, state: SqliteState, hosts: Sequence[DiskHost], log: DurableLog | None = None) -> None:
+        """Without a ``log``, all that is applied is durable there."""
         self._state = state
+        self._log = log
+        self._changes = state.connection.total_changes()
+        self._patient_until: float | None = None
+        self._checkpoint_index = 0
         self._hosts = hosts
         self._cached = [host for host in hosts if isinstance(host, CachedHost)]
         self._written_at_once = [host for host in hosts if not isinstance(host, CachedHost)]
@@ -40,6 +64,17 @@ class Flushing:
         if self._written_at_once:
             self._state.begin()
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether something is in the file that must be removed before commands are applied."""
+        return any(host.machine.has_leftovers for host in self._written_at_once)
+
+    def remove_leftovers(self) -> None:
+        """Remove a bit of it."""
+        for host in self._written_at_once:
+            if host.machine.has_leftovers:
+                host.machine.remove_leftovers()
+
     def flush(self, time_us: int, seconds: float | None, *, applied_some: bool) -> None:
         """See :meth:`Router.flush`. ``applied_some``: whether anything may have been written since the last."""
         behind = [host for host in self._written_at_once if host.flushed < host.applied]
@@ -47,6 +82,7 @@ class Flushing:
         if not (behind or checkpoint or (applied_some and self._written_at_once)):
             return
         clock = self._state.clock
+        behind = self._with_the_log_first(behind)
         self._state.begin()
         for host in behind:
             self._state.set_applied(host.name, host.applied, time_us)
@@ -56,11 +92,40 @@ class Flushing:
         began = clock()
         self._state.commit()
         self._commit_seconds = clock() - began
+        self._changes = self._state.connection.total_changes()
         for host in behind:
             host.flushed = host.applied
         if checkpoint is not None:
             self._wrote(checkpoint)
         self.flushed_index = min(host.flushed for host in self._hosts)
+
+    @property
+    def awaits_log(self) -> bool:
+        """Whether a flush now would have to sync the log first, which others may do before long."""
+        return self._log is not None and any(host.applied > self._log.durable_index for host in self._written_at_once)
+
+    def _with_the_log_first(self, behind: list[DiskHost]) -> list[DiskHost]:
+        """Make the log durable as far as it is needed; returns those whose applied index can then be committed.
+
+        They may be left out for a while where nothing was written to the file since the last commit.
+        """
+        log = self._log
+        if log is None:
+            return behind
+        needed = max((host.applied for host in behind), default=0)
+        if needed <= log.durable_index:
+            self._patient_until = None
+        elif self._state.connection.total_changes() == self._changes:
+            now = self._state.clock()
+            if self._patient_until is None:
+                self._patient_until = now + PATIENCE_SECONDS
+            if now < self._patient_until:
+                behind, needed = [], 0
+        if self._checkpoint is not None:
+            needed = max(needed, self._checkpoint_index)
+        if needed > log.durable_index:
+            log.sync()
+        return behind
 
     def sync(self) -> Synced:
         """See :meth:`Router.sync`."""
@@ -94,6 +159,7 @@ class Flushing:
         if self._checkpoint is not None or not behind:
             return False
         self._checkpoint = Checkpoint(self._state, behind, time_us)
+        self._checkpoint_index = max(host.applied for host in behind)
         return True
 
     def _wrote(self, checkpoint: Checkpoint) -> None:

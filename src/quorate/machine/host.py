@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from types import GeneratorType
 
 import apsw
 
 from quorate.errors import CommandFailed, ProtocolViolation, RequestIdReused, StorageError, StorageFailed
 from quorate.machine.commands import Command
-from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
+from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine, Steps
 from quorate.machine.outcome import decode_outcome, encode_outcome
 from quorate.machine.sessions import MemorySessions, Sessions, fingerprint_of
 
@@ -29,7 +30,10 @@ class Host:
         self._sessions = sessions
 
     def apply(self, command: Command, context: ApplyContext) -> object:
-        """The command's outcome: the machine's result, or the :class:`CommandFailed` that refuses it."""
+        """The command's outcome: the machine's result, or the :class:`CommandFailed` that refuses it.
+
+        Of a command that takes long, the :data:`Steps` to it.
+        """
         if command.request_id is None:
             return self._run(command.body, context)
         fingerprint = fingerprint_of(command.body)
@@ -39,7 +43,14 @@ class Host:
                 return RequestIdReused(f"request id {command.request_id!r} was used for another command")
             return self._decoded(remembered[1])
         outcome = self._run(command.body, context)
+        if type(outcome) is GeneratorType:
+            return self._remembering(outcome, command.request_id, fingerprint, context)
         self._sessions.remember(command.request_id, fingerprint, self._encoded(outcome), context.time_us)
+        return outcome
+
+    def _remembering(self, steps: Steps, request_id: str, fingerprint: bytes, context: ApplyContext) -> Steps:
+        outcome = yield from steps
+        self._sessions.remember(request_id, fingerprint, self._encoded(outcome), context.time_us)
         return outcome
 
     def _encoded(self, outcome: object) -> bytes:
@@ -50,17 +61,29 @@ class Host:
 
     def _run(self, body: bytes, context: ApplyContext) -> object:
         try:
-            return self.machine.apply(body, context)
-        except CommandFailed as refusal:
-            return refusal
-        except (StorageError, ProtocolViolation):
-            raise
-        except apsw.ConstraintError as error:  # depends on nothing but the state: a refusal on every node
-            return self._refused(error, context)
-        except NOT_REFUSALS as error:
-            raise StorageFailed(f"machine {self.name!r} cannot apply entry {context.index}: {error}") from error
+            outcome = self.machine.apply(body, context)
         except Exception as error:
-            return self._refused(error, context)
+            return self._outcome_of(error, context)
+        return self._in_steps(outcome, context) if type(outcome) is GeneratorType else outcome
+
+    def _in_steps(self, steps: Steps, context: ApplyContext) -> Steps:
+        try:
+            return (yield from steps)
+        except Exception as error:
+            return self._outcome_of(error, context)
+
+    def _outcome_of(self, error: Exception, context: ApplyContext) -> CommandFailed:
+        """The refusal that ``error`` is, on every node. Raises it where others need not meet it."""
+        match error:
+            case CommandFailed():
+                return error
+            case StorageError() | ProtocolViolation():
+                raise error
+            case apsw.ConstraintError():  # depends on nothing but the state
+                return self._refused(error, context)
+            case _ if isinstance(error, NOT_REFUSALS):
+                raise StorageFailed(f"machine {self.name!r} cannot apply entry {context.index}: {error}") from error
+        return self._refused(error, context)
 
     def _refused(self, error: Exception, context: ApplyContext) -> CommandFailed:
         log.warning("machine %r refused entry %d: %r", self.name, context.index, error, exc_info=error)

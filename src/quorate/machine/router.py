@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing
 from hashlib import blake2b
 from pathlib import Path
+from types import GeneratorType
+from typing import NoReturn
 
 from quorate.errors import CommandFailed, ConfigError, CorruptLog, ProtocolViolation, StorageError, StorageFailed
 from quorate.machine.cached import CachedHost, CachedSessions
 from quorate.machine.capture import Capture, SavedMachine, SavedMachines, check_applied, decode_machines
 from quorate.machine.commands import Command, decode_batch
-from quorate.machine.contract import ApplyContext, CachedStateMachine, DiskStateMachine, StateMachine
-from quorate.machine.flushing import Flushing
+from quorate.machine.contract import (
+    ApplyContext,
+    CachedStateMachine,
+    DiskStateMachine,
+    StateMachine,
+    Steps,
+    all_at_once,
+)
+from quorate.machine.flushing import DurableLog, Flushing
 from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
 from quorate.machine.sessions import MemorySessions, SqliteSessions
 from quorate.machine.sqlite import SqliteState, Synced
@@ -22,6 +31,10 @@ from quorate.raft.entry import Entry, EntryKind
 CLOSE_SECONDS = 5.0
 """For so long :meth:`Router.close` goes on with checkpoints: what is not done by then will be applied again."""
 CLOSE_SLICE_SECONDS = 0.1
+COMMANDS_PER_STEP = 500
+"""A step of a command that takes long counts as so many commands where a flush waits for some: it writes as much."""
+
+EntrySteps = Generator[None, None, list[object]]
 
 
 class Router:
@@ -42,6 +55,8 @@ class Router:
         self._hosts: dict[str, MemoryHost | DiskHost] = {}
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
+        self.log: DurableLog | None = None
+        """What :class:`Flushing` makes durable first; to be set before :meth:`open`."""
         self._flushing: Flushing | None = None
         """There is one while machines have a file open."""
         self._last_time_us = 0
@@ -85,7 +100,7 @@ class Router:
             else:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
         if self._state is not None:
-            self._flushing = Flushing(self._state, self._on_disk)
+            self._flushing = Flushing(self._state, self._on_disk, self.log)
         self._last_index = self.applied if last_times else 0
         self._last_time_us = last_times.get(self._last_index, 0)
         self._saved_index = saved.index
@@ -181,27 +196,56 @@ class Router:
         :class:`ProtocolViolation` for what a witness alone may be given: the node must stop. Then, as after any
         other exception, an entry may be half applied, and nothing is committed any more.
         """
+        outcomes = self.begin(entry)
+        return outcomes if isinstance(outcomes, list) else all_at_once(outcomes)
+
+    def begin(self, entry: Entry) -> list[object] | EntrySteps:
+        """As :meth:`apply`, but of an entry that takes long the steps to what that returns.
+
+        They may raise what that does. Before the last, the entry is not applied: whatever else is right between two
+        entries is so between two steps. Close them to leave it at that, until the state is opened anew.
+        """
         self._check_working()
         try:
+            if self._flushing is not None and self._flushing.has_leftovers:
+                return self._behind_leftovers(entry)
             outcomes = self._apply(entry)
-        except NOT_REFUSALS as error:
-            self._broken = True
+        except BaseException as error:
+            self._give_up(entry, error)
+        if isinstance(outcomes, list):
+            self._applied(entry)
+        return outcomes
+
+    def _behind_leftovers(self, entry: Entry) -> EntrySteps:
+        """Leftovers may refer to what is in the state: no command must meet them, or nodes would differ."""
+        yield from self._continued(entry, self._removal())
+        outcomes = self.begin(entry)
+        return outcomes if isinstance(outcomes, list) else (yield from outcomes)
+
+    def _removal(self) -> Generator[None, None, None]:
+        while self._flushing is not None and self._flushing.has_leftovers:
+            self._flushing.begin()
+            self._flushing.remove_leftovers()
+            yield
+
+    def _give_up(self, entry: Entry, error: BaseException) -> NoReturn:
+        self._broken = True
+        if isinstance(error, NOT_REFUSALS):
             raise StorageFailed(f"cannot apply entry {entry.index}: {error}") from error
-        except BaseException:
-            self._broken = True
-            raise
+        raise error
+
+    def _applied(self, entry: Entry) -> None:
         self._last_index = entry.index
         if not self._witness:  # the machines of a witness stay where they were
             for host in self._hosts.values():
                 if host.applied < entry.index:
                     host.applied = entry.index
-        return outcomes
 
     def _check_working(self) -> None:
         if self._broken:
             raise StorageFailed("the state machines failed before")
 
-    def _apply(self, entry: Entry) -> list[object]:
+    def _apply(self, entry: Entry) -> list[object] | EntrySteps:
         if self._witness:
             return []
         match entry.kind:
@@ -212,17 +256,50 @@ class Router:
             case EntryKind.NOOP | EntryKind.MEMBERSHIP:
                 return []
 
-    def _apply_batch(self, entry: Entry) -> list[object]:
+    def _apply_batch(self, entry: Entry) -> list[object] | EntrySteps:
         batch = decode_batch(entry.payload)
-        self._last_time_us = max(batch.time_us, self._last_time_us + 1)
+        time_us = max(batch.time_us, self._last_time_us + 1)
         if self._flushing is not None:
             self._flushing.begin()
         outcomes: list[object] = []
         for position, command in enumerate(batch.commands):
-            context = ApplyContext(entry.index, entry.term, self._last_time_us, batch.seed, position, command.origin)
-            outcomes.append(self._apply_command(command, context))
+            context = ApplyContext(entry.index, entry.term, time_us, batch.seed, position, command.origin)
+            outcome = self._apply_command(command, context)
+            if type(outcome) is GeneratorType:
+                if len(batch.commands) == 1:
+                    return self._in_steps(entry, outcome, time_us)
+                outcome = all_at_once(outcome)  # half of an entry must not be flushed
+                all_at_once(self._removal())
+            outcomes.append(outcome)
+        self._last_time_us = time_us
         self.unflushed += len(batch.commands)
         return outcomes
+
+    def _in_steps(self, entry: Entry, steps: Steps, time_us: int) -> EntrySteps:
+        """The log's time does not go on before the last step: a flush would write it."""
+        outcome = yield from self._continued(entry, steps)
+        self._last_time_us = time_us
+        self.unflushed += 1
+        self._applied(entry)
+        return [outcome]
+
+    def _continued(self, entry: Entry, steps: Steps) -> Steps:
+        """The same steps, each in a transaction; what goes wrong stops the node."""
+        with closing(steps):
+            while True:
+                if self._flushing is not None:
+                    self._flushing.begin()
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return end.value
+                except BaseException as error:
+                    self._give_up(entry, error)
+                self.unflushed += COMMANDS_PER_STEP
+                yield
+                self._check_working()
+                if self._witness:
+                    return None
 
     def _apply_command(self, command: Command, context: ApplyContext) -> object:
         host = self._hosts.get(command.machine)
@@ -260,6 +337,11 @@ class Router:
             flushing.flush(self._last_time_us, seconds, applied_some=self.unflushed > 0)
             self._broken = False
         self.unflushed = 0
+
+    @property
+    def awaits_log(self) -> bool:
+        """Whether a :meth:`flush` would have to make the log durable first: better later, if that can wait."""
+        return self._flushing is not None and self._flushing.awaits_log
 
     def sync(self) -> Synced:
         """Make what was flushed durable; see :meth:`SqliteState.sync`. Blocks for an fsync; may run in a thread."""

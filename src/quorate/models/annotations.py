@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 from pydantic.fields import FieldInfo
@@ -93,6 +93,11 @@ def can_be_key(codec: Codec) -> bool:
     return codec in _KEY_CODECS
 
 
+def is_typed_dict(annotation: Any) -> bool:
+    """Whether it is a TypedDict: the one of typing, or that of typing_extensions, which is another class."""
+    return isinstance(annotation, type) and issubclass(annotation, dict) and hasattr(annotation, "__total__")
+
+
 def _hashable(annotation: Any) -> bool:
     try:
         hash(annotation)
@@ -125,4 +130,4 @@ def _fits_json(annotation: Any, seen: set[Any]) -> bool:
     seen.add(bare)
     if issubclass(bare, BaseModel):
         return all(_fits_json(info.annotation, seen) for info in bare.model_fields.values())
-    return is_typeddict(bare) and all(_fits_json(hint, seen) for hint in get_type_hints(bare).values())
+    return is_typed_dict(bare) and all(_fits_json(hint, seen) for hint in get_type_hints(bare).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import timedelta
 
 from quorate.errors import ConfigError
@@ -10,13 +11,15 @@ from quorate.models.fields import Attributes, FieldGroups
 from quorate.models.store.schema import Column
 
 ON_DELETE = ("restrict", "cascade", "set_null")
+RETENTION_MAX = timedelta(days=366 * 1000)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def check_attributes(where: str, attributes: Attributes, *, nullable: bool, has_default: bool) -> None:
     """Raises :class:`~quorate.errors.ConfigError`, beginning with ``where``, for what cannot be meant."""
     problem = (
-        _of_key(attributes)
+        _of_flags(attributes)
+        or _of_key(attributes)
         or _of_reference(attributes, nullable=nullable)
         or _of_history(attributes)
         or _of_storage(attributes)
@@ -24,6 +27,16 @@ def check_attributes(where: str, attributes: Attributes, *, nullable: bool, has_
     )
     if problem is not None:
         raise ConfigError(f"{where}: {problem}")
+
+
+def _of_flags(attributes: Attributes) -> str | None:
+    for each in fields(attributes):
+        value = getattr(attributes, each.name)
+        if isinstance(each.default, bool) and not isinstance(value, bool):
+            return f"{each.name}={value!r} should be True or False"
+    if attributes.auto_persist not in (None, True, False):
+        return f"auto_persist={attributes.auto_persist!r} should be True or False"
+    return None
 
 
 def _of_key(attributes: Attributes) -> str | None:
@@ -50,8 +63,9 @@ def _of_history(attributes: Attributes) -> str | None:
     retention = attributes.retention
     if retention is None:
         return None
-    if not isinstance(retention, timedelta) or retention < _MICROSECOND:
-        return f"retention={retention!r} should be a timedelta of more than nothing"
+    if not isinstance(retention, timedelta) or not _MICROSECOND <= retention <= RETENTION_MAX:
+        days = RETENTION_MAX.days
+        return f"retention={retention!r} should be a timedelta of more than nothing and at most {days} days"
     if not (attributes.track_history or attributes.audited):
         return "retention is for how long changes are kept: it needs track_history=True or audited=True"
     return None

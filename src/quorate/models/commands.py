@@ -97,11 +97,14 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag="change"):
     """Carry out all operations, in order, or none. Result: theirs, in a list.
 
     ``actor`` is who asks for it, if that is known; ``schema`` the version of the declarations by which it was checked.
+    ``declared`` tells those of one version apart: rows are answered in the form that they say, so a retry by others is
+    another request.
     """
 
     operations: list[Operation]
     actor: str | None = None
     schema: int = 0
+    declared: str = ""
 
 
 class Declare(msgspec.Struct, frozen=True, array_like=True, tag="declare"):

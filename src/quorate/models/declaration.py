@@ -14,10 +14,19 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
 from quorate.errors import ConfigError
-from quorate.models.annotations import SUPPORTED, annotated, can_be_key, codec_of, misplaced_constraint, value_type
+from quorate.models.annotations import (
+    SUPPORTED,
+    annotated,
+    can_be_key,
+    codec_of,
+    is_typed_dict,
+    misplaced_constraint,
+    value_type,
+)
 from quorate.models.attributes import check_attributes, checked_groups
 from quorate.models.domain_events import event_methods
 from quorate.models.fields import Attributes, FieldGroups
+from quorate.models.limits import contradiction
 from quorate.models.model import Model, schema_of
 from quorate.models.names import RESOURCE, resource_name, table_name
 from quorate.models.store.columns import KEY_TEXT, TEXT, Codec, SqlValue, Unstorable
@@ -72,6 +81,9 @@ def _check_class(model: type[Model]) -> None:
     ):
         for attribute in found:
             raise ConfigError(f"{name}.{attribute}: a {kind} is not supported, the stored value is what is served")
+    for attribute in model.__class_vars__:
+        if isinstance(getattr(model, attribute, None), FieldInfo):
+            raise ConfigError(f"{name}.{attribute}: a ClassVar belongs to the class and is no field")
     for field_name, info in model.model_fields.items():
         where = f"{name}.{field_name}"
         if info.alias is not None or info.validation_alias is not None or info.serialization_alias is not None:
@@ -91,16 +103,21 @@ def _add_constraints(where: str, info: FieldInfo) -> None:
     misplaced = misplaced_constraint(bare, info.metadata)
     if misplaced is not None:
         raise ConfigError(f"{where}: {misplaced} means nothing for the type {_type_name(bare)}")
-    for rule in attributes.validate:
+    metadata = list(info.metadata)  # a class that this one was derived from may have the same list
+    for rule in () if attributes.is_translated else attributes.validate:
         try:
             added = constraints(rule, bare)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
         for attribute in _limits(added):
-            if attribute in _limits(info.metadata):
+            if attribute in _limits(metadata):
                 raise ConfigError(f"{where}: validate={rule!r} and {attribute} limit the same thing, give one")
-        info.metadata.extend(added)
-    info.metadata.sort(key=lambda item: isinstance(item, Form))  # pydantic's own do not reach a None behind them
+        metadata.extend(added)
+    metadata.sort(key=lambda item: isinstance(item, Form))  # pydantic's own do not reach a None behind them
+    info.metadata = [replace(item, is_translated=True) if item is attributes else item for item in metadata]
+    wrong = contradiction(bare, info.metadata)
+    if wrong is not None:
+        raise ConfigError(f"{where}: {wrong}")
     if attributes.primary_key and bare is UUID and info.default is PydanticUndefined:
         info.default, info.validate_default = None, False
 
@@ -134,7 +151,7 @@ def _try_field(where: str, info: FieldInfo) -> None:
 
 def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
     bare, _ = value_type(info.annotation)
-    own_config = isinstance(bare, type) and issubclass(bare, BaseModel)
+    own_config = is_typed_dict(bare) or (isinstance(bare, type) and issubclass(bare, BaseModel))
     return TypeAdapter(annotated(info), config=None if own_config else Model.model_config | {"defer_build": False})
 
 
@@ -142,7 +159,7 @@ def _column(model: type[Model], name: str, info: FieldInfo) -> Column:
     where = f"{model.__name__}.{name}"
     attributes = Attributes.of(info)
     bare, nullable = value_type(info.annotation)
-    codec = codec_of(bare, info.metadata)
+    codec = None if bare in (None, type(None)) else codec_of(bare, info.metadata)
     if codec is None:
         raise ConfigError(f"{where}: the type {_type_name(info.annotation)} is not supported; use {SUPPORTED}")
     if codec.is_json:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import apsw
 import msgspec
 
 from quorate.errors import CommandFailed, ConfigError
-from quorate.models.commands import Change, Declare, MergePatch, Operation
+from quorate.machine.sqlite import SqliteState
+from quorate.models.commands import Call, Change, Declare, MergePatch, Operation
 from quorate.models.errors import SchemaAhead, SchemaBehind
 from quorate.models.migrations import Migration
 from quorate.models.store.events import EVENTS_TABLE
@@ -23,8 +24,20 @@ from quorate.models.store.evolution import (
     read_form,
     write_form,
 )
-from quorate.models.store.forms import Form, FormerSchema, fingerprint_of, form_of, former_schema
+from quorate.models.store.forms import (
+    Form,
+    FormerSchema,
+    Rules,
+    declaration_text,
+    differences,
+    fingerprint_of,
+    form_of,
+    former_schema,
+    read_declaration,
+    rules_of,
+)
 from quorate.models.store.history import RETENTIONS_TABLE, history_table
+from quorate.models.store.leftovers import NEXT
 from quorate.models.store.migrating import Migrator, referring_first
 from quorate.models.store.schema import ModelSchema
 from quorate.models.store.tables import quoted
@@ -50,10 +63,13 @@ class Declarations:
         self._own = tuple(schemas)
         self._migrations = tuple(migrations)
         self.form = form_of(schemas)
+        self.rules = rules_of(schemas)
         self.version = len(migrations)
-        self.fingerprint = fingerprint_of(self.version, self.form)
+        self.fingerprint = fingerprint_of(self.version, self.form, self.rules)
         self.in_force: tuple[int, str] = (0, "")
         """Version and fingerprint of what the log declared last; no fingerprint if it declared nothing yet."""
+        self.differing_rules: list[str] = []
+        """The fields, validators and events whose rules or code are not those that the log declared last."""
         self.are_awaited = False
         """Whether somebody sees to it that what the app declares comes into force."""
         self._stored: Form = self.form
@@ -110,9 +126,11 @@ class Declarations:
             )
 
     def _read_in_force(self, connection: apsw.Connection) -> None:
-        sql = f"SELECT version, fingerprint FROM {DECLARED_TABLE} ORDER BY version DESC LIMIT 1"
+        sql = f"SELECT version, fingerprint, models FROM {DECLARED_TABLE} ORDER BY version DESC LIMIT 1"
         found = connection.execute(sql).fetchone()
         self.in_force = (0, "") if found is None else (found[0], found[1])
+        rules: Rules = {} if found is None else read_declaration(found[2])[1]
+        self.differing_rules = differences(self.rules, rules)
 
     def _make(self, connection: apsw.Connection, schemas: Sequence[ModelSchema], form: Form) -> None:
         """Make the tables of a state in which nothing has happened."""
@@ -150,10 +168,10 @@ class Declarations:
         """The command that would put in force what the app declares; ``None`` if that is so already."""
         if self.are_in_force:
             return None
-        return Declare(self.version, self.fingerprint, json.dumps(self.form), self.in_force[1])
+        return Declare(self.version, self.fingerprint, declaration_text(self.form, self.rules), self.in_force[1])
 
-    def declare(self, connection: apsw.Connection, command: Declare) -> None:
-        """Put other declarations in force, and bring the tables into their form. The caller undoes what fails.
+    def prepare(self, state: SqliteState, command: Declare) -> Generator[None, None, Migrator | None]:
+        """Make beside the state what :meth:`declare` will put in its place, if that is to be other tables.
 
         Raises :class:`CommandFailed` if all nodes refuse, and :class:`SchemaBehind` if this one cannot follow.
         """
@@ -166,16 +184,30 @@ class Declarations:
         )
         if command.version > self.version:
             raise behind
-        form: Form = json.loads(command.models)
-        if form != self._stored:
-            if not follows and not _has_changes(connection):
-                self._make(connection, [former_schema(name, form) for name in form], form)
-            else:
-                self._migrate(connection, form, self._migrations[version : command.version], behind)
+        form, _ = read_declaration(command.models)
+        migrations = self._migrations[version : command.version]
+        is_new = not follows and not _has_changes(state.connection)
         try:
             check_reachable(form, self.form, self._migrations[command.version :])
-        except ConfigError as error:
+            draft = None if is_new or form == self._stored else check_reachable(self._stored, form, migrations)
+        except ConfigError as error:  # it was within reach of the node that declared it
             raise behind from error
+        if draft is None:
+            return None
+        own = {schema.name: schema for schema in self._own}
+        migrator = Migrator(state, self._stored, form, draft, migrations, own)
+        yield from _refusing(migrator.prepare())
+        return migrator
+
+    def declare(self, connection: apsw.Connection, command: Declare, migrator: Migrator | None) -> None:
+        """Put other declarations in force. ``migrator`` is what :meth:`prepare` has returned."""
+        form, _ = read_declaration(command.models)
+        if migrator is not None:
+            migrator.switch()
+            write_form(connection, form)
+            self._go_by(form)
+        elif form != self._stored:
+            self._make(connection, [former_schema(name, form) for name in form], form)
         connection.execute(
             f"INSERT OR REPLACE INTO {DECLARED_TABLE} VALUES (?, ?, ?)",
             (command.version, command.fingerprint, command.models),
@@ -183,31 +215,6 @@ class Declarations:
         self._read_in_force(connection)
         self._arrange(connection)
         log.info("version %d of the schema is in force (%.12s…)", command.version, command.fingerprint)
-
-    def _migrate(
-        self, connection: apsw.Connection, form: Form, migrations: Sequence[Migration], behind: SchemaBehind
-    ) -> None:
-        try:
-            draft = check_reachable(self._stored, form, migrations)
-        except ConfigError as error:  # it was within reach of the node that declared it
-            raise behind from error
-        try:
-            Migrator(connection, self._stored, form, draft, migrations).run()
-        except apsw.ConstraintError as error:
-            raise CommandFailed(f"the stored objects do not fit what is declared: {error}") from error
-        except (apsw.Error, OSError, MemoryError):
-            raise
-        except Exception as error:  # a migration's function: it does the same on every node
-            message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS_MAX]
-            raise CommandFailed(f"a migration failed: {message}") from error
-        write_form(connection, form)
-        self._go_by(form)
-
-    def reload(self, connection: apsw.Connection) -> None:
-        """What is in force is again what the file says: a declaration was undone."""
-        self._go_by(read_form(connection))
-        self._read_in_force(connection)
-        self._arrange(connection)
 
     def upgraded(self, connection: apsw.Connection, change: Change) -> Change:
         """The change by the declarations in force. Raises :class:`SchemaBehind` and :class:`CommandFailed`."""
@@ -222,7 +229,7 @@ class Declarations:
             found = connection.execute(sql, (change.schema,)).get
             if found is None:
                 raise CommandFailed(f"version {change.schema} of the schema was never in force")
-            before = json.loads(found)
+            before, _ = read_declaration(found)
             upgrade = Upgrade(before, self._stored, self._migrations[change.schema : version])
             self._upgrades[change.schema] = upgrade
         return upgrade.change(change)
@@ -232,6 +239,30 @@ class Declarations:
         schemas = {schema.name: schema for schema in self.schemas}
         operations = [_translated(each, schemas[each.model]) for each in change.operations]
         return msgspec.structs.replace(change, operations=operations)
+
+    def check_rules(self, operation: Operation) -> None:
+        """Raises :class:`SchemaAhead` if other nodes may judge the operation by other limits or code than this one.
+
+        A change of the model itself comes with other code, which names the fields as they are called now: then that
+        it does the same is left to who wrote it.
+        """
+        if not isinstance(operation, Call | MergePatch):
+            return  # of all others the limits were checked before they were proposed
+        model = operation.model
+        own = self.form.get(model)
+        if own is None or self._stored.get(model) != own:
+            return
+        local = next(schema.local_columns for schema in self._own if schema.name == model)
+        others = {f"{model}.{name}" for name in (*own["events"], *(column.name for column in local))}
+        if isinstance(operation, Call):
+            others.discard(f"{model}.{operation.event}")
+        differing = [each for each in self.differing_rules if each.startswith(f"{model}.") and each not in others]
+        if differing:
+            raise SchemaAhead(
+                f"{', '.join(differing)}: not as declared by the version of the app that is in force, so this node "
+                f"cannot tell what {_described(operation)} does: start it with that version, and with this one when no "
+                "such requests are made"
+            )
 
     def refuse_event(self, schema: ModelSchema, event: str) -> NoReturn:
         """A call names an event that ``schema`` does not have: raises what follows from that."""
@@ -243,6 +274,24 @@ class Declarations:
         if self.in_force[1]:
             raise CommandFailed(f"{schema.name} has no event {event} any more")
         raise SchemaBehind(f"the log names the event {schema.name}.{event}, which is not declared here")
+
+
+def _refusing(steps: Iterator[None]) -> Iterator[None]:
+    """The steps of a migration, whose errors are the same on every node: refusals."""
+    try:
+        yield from steps
+    except apsw.ConstraintError as error:
+        what = str(error).replace(NEXT, "")
+        raise CommandFailed(f"the stored objects do not fit what is declared: {what}") from error
+    except (apsw.Error, OSError, MemoryError):
+        raise
+    except Exception as error:  # a migration's function
+        message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS_MAX]
+        raise CommandFailed(f"a migration failed: {message}") from error
+
+
+def _described(operation: Call | MergePatch) -> str:
+    return f"{operation.model}.{operation.event}" if isinstance(operation, Call) else f"a patch of a {operation.model}"
 
 
 def _translated(operation: Operation, schema: ModelSchema) -> Operation:

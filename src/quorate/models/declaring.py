@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from quorate.errors import CommandFailed, QuorateError
+from quorate.machine.outcome import Applied
 from quorate.models.commands import encode_command
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.ports import Engine
@@ -21,6 +22,8 @@ IDLE_SECONDS = 1.0
 """How often, where nothing is: only a snapshot of another state could change that."""
 LEAD_SECONDS_MAX = 3.0
 """So long this node leads those that run another app, which serve while it cannot."""
+DECLARE_SECONDS_MAX = 3600.0
+"""So long this node waits for what becomes of it: all objects may have to be written anew."""
 REFUSED_SECONDS = 10.0
 """So long is waited behind a refusal: it says that a migration does not fit what is stored."""
 
@@ -31,6 +34,18 @@ class Member(Engine, Protocol):
     @property
     def is_leader(self) -> bool:
         """Whether it leads, as far as it knows."""
+        ...
+
+    async def propose(
+        self,
+        command: bytes,
+        *,
+        machine: str,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        alone: bool = False,
+    ) -> Applied:
+        """As :meth:`Engine.propose`; ``alone``, in an entry of its own, if this node leads."""
         ...
 
     async def transfer_leadership(self, to: int | None = None, *, timeout: float | None = None) -> int:
@@ -90,7 +105,7 @@ class Declaring:
                     await self._let_lead(node, others[0])
                 continue
             try:
-                await node.propose(encode_command(wanted), machine=MACHINE)
+                await node.propose(encode_command(wanted), machine=MACHINE, timeout=DECLARE_SECONDS_MAX, alone=True)
             except CommandFailed as error:
                 if declarations.wanted == wanted:
                     log.error("version %d of the schema cannot be put in force: %s", wanted.version, error)

@@ -13,6 +13,7 @@
         └── InTransaction    one of these, and which operation it was
     NotApplied
     └── NotInForce           this node's app declares what is not in force yet
+    DoneInPart               the change is applied, but what this node was to keep for itself was not kept
     StorageFailed
     ├── SchemaBehind         the log holds something that this node's declarations do not know
     └── SchemaAhead          ... something that takes the code of an earlier version of the app
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from quorate.errors import CommandFailed, NotApplied, StorageFailed
+from quorate.errors import CommandFailed, NotApplied, QuorateError, StorageFailed
 
 
 class SchemaBehind(StorageFailed):
@@ -41,6 +42,23 @@ class NotInForce(NotApplied):
     def __init__(self, version: int) -> None:
         super().__init__(f"what this node's app declares (version {version} of its schema) is not in force yet")
         self.version = version
+
+
+class DoneInPart(QuorateError):
+    """A change is applied on a majority, but not what it sets of the fields that each node has for itself.
+
+    ``version`` is that of the (first) object now, ``ids`` are those of all objects as JSON has them, and ``fields`` are
+    the names of what was not kept; there are none if this node could only not read what it has of its own to show it.
+    The same request with the same request id tries the rest again, and nothing is applied twice.
+    """
+
+    def __init__(self, model: str, version: int, ids: Sequence[object], fields: Sequence[str], reason: str) -> None:
+        super().__init__(model, version, ids, fields, reason)
+        self.model, self.version, self.ids, self.fields, self.reason = model, version, ids, fields, reason
+
+    def __str__(self) -> str:
+        what = f"{', '.join(self.fields)} not kept on this node" if self.fields else "its values on this node not read"
+        return f"the {self.model} is stored, as version {self.version}, but {what}: {self.reason}"
 
 
 class SchemaAhead(StorageFailed):

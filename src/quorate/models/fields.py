@@ -36,6 +36,8 @@ class Attributes:
     replicate: bool = True
     memory_only: bool = False
     auto_persist: bool | None = None
+    is_translated: bool = False
+    """Whether the field's constraints say already what ``validate`` does: then a class was derived from another."""
 
     @property
     def is_local(self) -> bool:
@@ -139,7 +141,7 @@ def field(
             replicate=replicate,
             memory_only=memory_only,
             auto_persist=auto_persist,
-            validate=(validate,) if isinstance(validate, str) else tuple(validate),
+            validate=tuple(validate) if isinstance(validate, list | tuple) else (validate,),
         )
     )
     return info

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 from pydantic import ValidationError
 
-from quorate.errors import QuorateError
-from quorate.models.errors import Invalid
+from quorate.errors import QuorateError, StorageFailed
+from quorate.models.errors import DoneInPart, Invalid
 from quorate.models.machine import ModelsMachine
 from quorate.models.merge import merge_patch, plain_errors
 from quorate.models.ports import Engine
@@ -41,6 +42,14 @@ Members = dict[str, msgspec.Raw]
 _members_of = msgspec.json.Decoder(Members).decode
 _list_of = msgspec.json.Decoder(list[Members]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Kept(NamedTuple):
+    """What a change sets of one object's local fields, in stored form. The change made it what is in ``row``."""
+
+    row: Row
+    version: int
+    values: dict[str, SqlValue]
 
 
 class LocalStore:
@@ -166,13 +175,13 @@ class LocalFields:
 
     # -- writing -----------------------------------------------------------------------------------------
 
-    async def change(self, engine: Engine, table: Callable[[], Table], row: Row, change: Members) -> Row:
+    async def change(self, engine: Engine, table: Callable[[], Table], row: Row, version: int, change: Members) -> Row:
         """Carry out a change of nothing but these fields; returns the whole row. They are durable by then, if ever."""
         async with self._changing:  # what is merged must not change until it is written
             await engine.read_barrier(consistency="eventually")  # the wait was long enough for another table
             values = self.merged(table(), row, change)
             whole = self.with_values(self.whole(table(), row), values)
-            await self.keep(table(), [(row, values)])
+            await self.keep(table(), [Kept(row, version, values)])
         return whole
 
     def with_values(self, row: Row, values: Mapping[str, SqlValue]) -> Row:
@@ -180,24 +189,40 @@ class LocalFields:
         whole, first = self.schema.whole(row), len(self.schema.columns)
         return (*whole[:first], *map(values.get, self.names, whole[first:]))
 
-    async def keep(self, table: Table, changes: Iterable[tuple[Row, dict[str, SqlValue]]]) -> None:
+    @contextmanager
+    def behind(self, changes: Sequence[Kept]) -> Iterator[None]:
+        """What fails inside fails behind changes that are applied, which :class:`DoneInPart` says.
+
+        But where the state itself cannot be read, for then the node must stop.
+        """
+        try:
+            yield
+        except StorageFailed:
+            raise
+        except QuorateError as error:
+            schema = self.schema
+            ids = [schema.show(schema.key, row[schema.key_position]) for row, _, _ in changes]
+            fields = [name for name in self.names if any(name in values for _, _, values in changes)]
+            raise DoneInPart(schema.name, changes[0].version, ids, fields, str(error)) from error
+
+    async def keep(self, table: Table, changes: Iterable[Kept]) -> None:
         """Set values of objects, unless those were deleted meanwhile."""
         in_memory: list[tuple[Owner, Value]] = []
         on_disk: list[tuple[Owner, Value]] = []
-        for row, values in changes:
+        for row, version, values in changes:
             key = row[self.schema.key_position]
             created = table.created(key)
-            if created is None:
+            if created is None or created > version:  # later there was another with this key
                 continue
             for name, value in values.items():
                 there = in_memory if name in self.schema.memory_only else on_disk
                 there.append(
                     (Owner(self.schema.name, key, created), Value(name, self._columns[name].codec.name, value))
                 )
-        self._store.memory.set(in_memory)
         if on_disk:
             assert self._store.disk is not None, "a model with such fields needs a file"
             await self._store.disk.set(on_disk)
+        self._store.memory.set(in_memory)  # which cannot fail: all of them are kept, or none
 
 
 def is_gone(machine: ModelsMachine, owner: Owner) -> bool:

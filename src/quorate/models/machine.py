@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from quorate.errors import CommandFailed, StorageError
-from quorate.machine.contract import ApplyContext, DiskStateMachine
+from quorate.machine.contract import ApplyContext, DiskStateMachine, Steps
 from quorate.machine.sqlite import SqliteState
 from quorate.models.changes import Changes
 from quorate.models.commands import (
@@ -32,6 +32,7 @@ from quorate.models.query.running import Queries
 from quorate.models.store.events import Cause, EventLog
 from quorate.models.store.evolution import RECORDS_TABLE
 from quorate.models.store.history import History
+from quorate.models.store.leftovers import Leftovers
 from quorate.models.store.schema import ModelSchema
 from quorate.models.store.tables import Table
 
@@ -92,6 +93,7 @@ class ModelsMachine(DiskStateMachine):
                 self.events = EventLog(connection, self._events_kept)
                 self._open_tables(connection)
             self._state = state
+            self._leftovers = Leftovers(state)
             self.queries.open(state)
         except apsw.Error as error:
             raise StorageError(f"the tables in {state.path} cannot be opened: {error}") from error
@@ -117,8 +119,7 @@ class ModelsMachine(DiskStateMachine):
             case Change():
                 result: object = self._change(decoded, context)
             case Declare():
-                self._declare(decoded)
-                result = None
+                return self._declare(decoded)
             case Retain():
                 result = self._retain(context)
         self.after_apply()
@@ -131,17 +132,27 @@ class ModelsMachine(DiskStateMachine):
         """Whether what the app declares is not in force: then the tables are not those that its models have."""
         return not self.declarations.are_stored
 
-    def _declare(self, command: Declare) -> None:
-        connection = self._state.connection
+    def _declare(self, command: Declare) -> Steps:
         try:
-            with self._state.savepoint():
-                self.declarations.declare(connection, command)
-                self._open_tables(connection)
+            migrator = yield from self.declarations.prepare(self._state, command)
         except CommandFailed:
-            self.declarations.reload(connection)
+            self._leftovers.find()
             raise
+        with self._state.savepoint():
+            self.declarations.declare(self._state.connection, command, migrator)
+            self._open_tables(self._state.connection)
+        self._leftovers.find()
         self.after_close()
         self.after_open()
+        self.after_apply()
+        return None
+
+    @property
+    def has_leftovers(self) -> bool:
+        return self._leftovers.are_there
+
+    def remove_leftovers(self) -> None:
+        self._leftovers.remove()
 
     # -- changes -----------------------------------------------------------------------------------------
 
@@ -189,6 +200,8 @@ class ModelsMachine(DiskStateMachine):
                     )
         if isinstance(operation, Call) and operation.event not in table.schema.events:
             self.declarations.refuse_event(table.schema, operation.event)
+        if self.declarations.differing_rules:
+            self.declarations.check_rules(operation)
 
     # -- retention ---------------------------------------------------------------------------------------
 

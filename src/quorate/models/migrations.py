@@ -66,7 +66,7 @@ class Migration(ABC):
         """
 
     def change(self, fields: Fields, *, is_whole: bool) -> None:
-        """Change the values of one object; not ``is_whole``, those of some of its fields."""
+        """Change the values of one object; not ``is_whole``, those of some of its fields, each by itself."""
 
     def record(self, form: Form) -> Record:
         """The model's, marked as changed. Raises :class:`ConfigError`."""

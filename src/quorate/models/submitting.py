@@ -10,6 +10,9 @@ from quorate.models.errors import NotInForce
 from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.ports import Engine
 
+DIGITS = 8
+"""So many of a fingerprint are enough to tell declarations apart that follow each other."""
+
 
 class Submitter:
     """Proposes changes as the requests of one node."""
@@ -19,9 +22,8 @@ class Submitter:
         self._declarations = machine.declarations
 
     async def one(self, operation: Operation, *, actor: str | None = None, request_id: str | None = None) -> object:
-        """The operation's result. Raises what :meth:`Engine.propose` raises."""
-        (result,) = await self.all([operation], actor=actor, request_id=request_id)
-        return result
+        """The operation's result. Raises what :meth:`all` raises."""
+        return (await self.all([operation], actor=actor, request_id=request_id))[0]
 
     async def all(
         self, operations: Sequence[Operation], *, actor: str | None = None, request_id: str | None = None
@@ -32,6 +34,7 @@ class Submitter:
         """
         if not self._declarations.are_served:
             raise NotInForce(self._declarations.version)
-        change = Change(list(operations), actor, self._declarations.version)
+        declarations = self._declarations
+        change = Change(list(operations), actor, declarations.version, declarations.fingerprint[:DIGITS])
         applied = await self._engine.propose(encode_command(change), machine=MACHINE, request_id=request_id)
         return cast("list[object]", applied.result)

@@ -15,8 +15,8 @@ import msgspec
 from quorate.errors import CommandFailed
 from quorate.models.commands import Call, Change, Create, MergePatch, Operation, Patch, Replace, Value
 from quorate.models.migrations import ChangeType, Migration, RemoveField, RenameField, RenameModel
+from quorate.models.store.converting import Conversion, steps_of
 from quorate.models.store.forms import Form, former_schema
-from quorate.models.store.migrating import some_values, steps_of, whole_row
 from quorate.models.store.schema import ModelSchema
 
 MESSAGE_CHARACTERS_MAX = 500
@@ -64,15 +64,13 @@ class Upgrade:
 
     def _create(self, operation: Create, steps: Sequence[Migration]) -> Create:
         before, after = self._schemas(operation.model, steps)
-        rows = [
-            whole_row(before, after, steps, before.with_values(before.defaults, operation.columns, row))
-            for row in operation.rows
-        ]
+        conversion = Conversion(before, after, steps)
+        rows = [conversion.row(before.with_values(before.defaults, operation.columns, row)) for row in operation.rows]
         return Create(after.name, after.names, rows)
 
     def _values(self, operation: Replace | Patch, steps: Sequence[Migration]) -> Patch:
         before, after = self._schemas(operation.model, steps)
-        changed: dict[str, Value] = some_values(before, after, steps, operation.columns, operation.values)
+        changed: dict[str, Value] = {**Conversion(before, after, steps).some(operation.columns, operation.values)}
         return Patch(after.name, operation.key, tuple(changed), tuple(changed.values()), operation.expected)
 
     def _schemas(self, name: str, steps: Sequence[Migration]) -> tuple[ModelSchema, ModelSchema]:

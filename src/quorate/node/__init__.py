@@ -9,6 +9,7 @@
       applier      committed entries, into the machines
     peers        the node as its transport sees it; address_book before the cluster is formed, roster afterwards
     members      the membership as a program changes it (operations, calls to the leader)
+    abstention   keeps votes back for a while where a loss of power may have taken entries
     membership   keeps the node in line with the configuration in the log; on the leader, steward changes it
     snapshots/   cutting the log, and bringing a snapshot to those who lack what was cut
     events, status, conditions   what happens, what is, and waiting for it

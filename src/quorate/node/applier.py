@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from quorate.errors import ReadUnavailable, StorageError
 from quorate.machine.capture import Capture
-from quorate.machine.router import Router
+from quorate.machine.router import EntrySteps, Router
 from quorate.raft.entry import Entry
 
 APPLY_SLICE_SECONDS = 0.003
@@ -16,6 +16,9 @@ APPLY_SLICE_SECONDS = 0.003
 FLUSH_SECONDS = 0.05
 CHECKPOINT_PAUSE_SECONDS = 0.01
 """While a checkpoint is under way, a bit of it is written this often."""
+FLUSH_LATE_SECONDS = 0.5
+"""A flush that would have to sync the log first waits so much longer for the log's own writer to do that, or
+``FLUSH_SECONDS`` while a checkpoint is under way."""
 FLUSH_COMMANDS = 2_000
 """Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
 FLUSH_COMMANDS_BEHIND = 500
@@ -49,6 +52,9 @@ class Applier:
         self._failing_loudly = failing_loudly
         self._loop = asyncio.get_running_loop()
         self._backlog: Sequence[Entry] = ()
+        self._steps: EntrySteps | None = None
+        """What is left to do of the first in the backlog, if that has begun."""
+        self._slice_planned = False
         self._paused = False
         self._stopped = False
         self.suspended = False
@@ -56,39 +62,73 @@ class Applier:
         self._in_place = asyncio.Event()
         self._in_place.set()
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_due_at: float | None = None
 
     @property
     def _is_replaying(self) -> bool:
         return self.applied_index < self._replay_to
 
     def apply(self, entries: Sequence[Entry]) -> None:
-        """Apply ``entries``, now or, where they are many or applying is paused, bit by bit."""
-        if self._paused:
-            self._backlog = entries
-            return
+        """Apply ``entries``, now or, where they are many, take long or applying is paused, bit by bit."""
+        self._backlog = entries
+        if not self._paused:
+            self._apply_slice()
+
+    def _apply_slice(self) -> None:
         slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
         was_replaying = self._is_replaying
         done = 0
-        for entry in entries:
-            outcomes = self._router.apply(entry)
+        for entry in self._backlog:
+            outcomes = self._outcomes(entry)
+            if outcomes is None:
+                break
             self.applied_index = entry.index
             self._on_applied(entry, outcomes)
             done += 1
             if self._loop.time() > slice_ends:
                 break
-        self._backlog = entries[done:]
+        self._backlog = self._backlog[done:]
         if was_replaying and not self._is_replaying:
             self._router.begins_checkpoints = True
-        if self._backlog:
-            self._loop.call_soon(self._go_on)
+        self._plan_slice()
         self._on_progress(not self._backlog)
         self._plan_flush()
 
+    def _outcomes(self, entry: Entry) -> list[object] | None:
+        """Those of its commands; ``None`` where it takes more steps than one, of which each turn of the loop does one.
+
+        How long a step is, is decided where it is done: so it depends on no clock how often others have their turn.
+        """
+        if self._steps is None:
+            outcomes = self._router.begin(entry)
+            if isinstance(outcomes, list):
+                return outcomes
+            self._steps = outcomes
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._steps = None
+            ended: list[object] = end.value
+            return ended
+        return None
+
+    def _plan_slice(self) -> None:
+        if self._backlog and not self._slice_planned:
+            self._slice_planned = True
+            self._loop.call_soon(self._go_on)
+
     def _go_on(self) -> None:
-        if self._stopped or not self._backlog:
+        self._slice_planned = False
+        if self._stopped or self._paused or not self._backlog:
             return
         with self._failing_loudly():
-            self.apply(self._backlog)
+            self._apply_slice()
+
+    def _forget_backlog(self) -> None:
+        self._backlog = ()
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -99,7 +139,7 @@ class Applier:
             yield
         finally:
             self._paused = False
-            self._loop.call_soon(self._go_on)
+            self._plan_slice()
             self._plan_flush()
 
     # -- checkpoints -------------------------------------------------------------------------------------
@@ -134,7 +174,7 @@ class Applier:
     def suspend(self) -> None:
         """Apply nothing more, and forget what waits: another state takes the place of this one."""
         self.suspended = True
-        self._backlog = ()
+        self._forget_backlog()
         self._cancel_timer()
 
     def take_away(self) -> None:
@@ -163,13 +203,24 @@ class Applier:
 
     def _flush_in_time(self) -> None:
         self._flush_timer = None
-        if not self._paused:
+        if self._router.awaits_log and not self._paused and not self._is_late:
+            self._plan_flush()
+        elif not self._paused:
             self._flush()
             if not self.suspended:
                 self._plan_flush()
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether a flush was due some time ago."""
+        now = self._loop.time()
+        if self._flush_due_at is None:
+            self._flush_due_at = now
+        return now - self._flush_due_at >= (FLUSH_SECONDS if self._router.is_checkpointing else FLUSH_LATE_SECONDS)
+
     def _flush(self) -> None:
         self._cancel_timer()
+        self._flush_due_at = None
         if not self._stopped and not self.suspended:
             with self._failing_loudly():
                 self._router.flush()
@@ -190,5 +241,5 @@ class Applier:
         """Apply nothing more. What was not flushed will be applied again by the next start."""
         self._stopped = True
         self._in_place.set()
-        self._backlog = ()
+        self._forget_backlog()
         self._cancel_timer()

@@ -9,6 +9,7 @@ from random import Random
 
 from quorate.config import RaftConfig
 from quorate.machine.router import Router
+from quorate.node.abstention import ELECTION_TIMEOUTS, Abstention
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream
@@ -73,13 +74,18 @@ def _make_group(wiring: Wiring, beginning: Configuration) -> tuple[Writer, Group
     def send(peer: int, messages: Sequence[WireMessage]) -> None:
         transport.send(peer, GROUP, messages)
 
+    def send_but_votes(peer: int, messages: Sequence[WireMessage]) -> None:
+        if messages := abstention.of(messages):
+            transport.send(peer, GROUP, messages)
+
+    abstention = Abstention(asyncio.get_running_loop().time, ELECTION_TIMEOUTS * config.election_timeout_ms / 1000)
     writer = wiring.make_writer(durable.store, persisted, failed, asyncio.get_running_loop())
     group = Group(
         core,
         config=config,
         router=router,
         writer=writer,
-        send=send,
+        send=send if durable.store.power_loss is None else send_but_votes,
         connected=wiring.peers.connected_ids,
         events=wiring.events,
         rng=wiring.rng,

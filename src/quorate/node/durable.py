@@ -126,7 +126,11 @@ class DurableState:
 
     def _open(self, router: Router) -> None:
         store = GroupStore.open(
-            self._fs, self._directory.group_path(GROUP), group=GROUP, segment_bytes=self._config.segment_bytes
+            self._fs,
+            self._directory.group_path(GROUP),
+            group=GROUP,
+            segment_bytes=self._config.segment_bytes,
+            settings=self._config.storage,
         )
         snapshots = SnapshotDirectory(self._state_fs, self._directory.snapshots_path(GROUP))
         self._opened = _Opened(store, snapshots)
@@ -138,6 +142,7 @@ class DurableState:
             snapshots.discard()  # it came too late
         snapshots.clear()
         machines = snapshots.load_machines(recovered.last_index)
+        router.log = None if store.settings.fsync_on_append else store  # else it is durable before it is applied
         router.open(self.state_path, machines[1] if machines else b"")
         self._check_state(router, recovered)
 

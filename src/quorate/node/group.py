@@ -201,13 +201,15 @@ class Group:
         """Proposals of this node without an outcome."""
         return self._placement.pending
 
-    def propose(self, command: Command, timeout: float, *, may_forward: bool = True) -> asyncio.Future[Applied]:
+    def propose(
+        self, command: Command, timeout: float, *, may_forward: bool = True, alone: bool = False
+    ) -> asyncio.Future[Applied]:
         """Propose a command; the future ends with its outcome. Raises what :class:`NotApplied` covers at once."""
         if self.stopped:
             raise NodeStopped("the node is not running")
         if self.core.leader is None:
             raise NotLeader(None)
-        future = self._placement.propose(command, timeout, may_forward=may_forward)
+        future = self._placement.propose(command, timeout, may_forward=may_forward, alone=alone)
         self._schedule_turn()
         return future
 
@@ -220,12 +222,15 @@ class Group:
             if self._placement.is_due:
                 self._schedule_turn()
 
-    def read_barrier(self) -> asyncio.Future[None]:
-        """A future that ends when the local state holds everything acknowledged anywhere before this call."""
+    def read_barrier(self, timeout: float) -> asyncio.Future[None]:
+        """A future that ends when the local state holds everything acknowledged anywhere before this call.
+
+        It ends with :class:`ReadUnavailable` if that is not so within ``timeout`` seconds, or a little more.
+        """
         if self.stopped:
             raise ReadUnavailable("the node is not running")
         future: asyncio.Future[None] = self._loop.create_future()
-        self._reads.enter(future)
+        self._reads.enter(future, self._loop.time() + timeout)
         self._schedule_turn()
         return future
 
@@ -373,6 +378,7 @@ class Group:
 
     def _expire(self) -> None:
         self._placement.expire()
+        self._reads.expire(self._loop.time())
         self._ask_for_reads()
 
     def fail(self, error: BaseException) -> None:

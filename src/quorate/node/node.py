@@ -43,7 +43,7 @@ from quorate.node.status import NodeStatus, status_of
 from quorate.node.wire import WIRE_CODEC
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
-from quorate.storage.writer import GroupCommitWriter, WriterFactory
+from quorate.storage.writer import WriterFactory, writer_for
 from quorate.transport.contract import Transport, WireMessage
 from quorate.transport.sockets import split_address
 from quorate.transport.tcp import TcpTransport
@@ -87,7 +87,7 @@ class Node:
         wall_clock_us: Callable[[], int] = wall_clock_us,
         schema: str = "",
         open_state: Callable[[Path], SqliteState] = SqliteState,
-        make_writer: WriterFactory = GroupCommitWriter,
+        make_writer: WriterFactory = writer_for,
     ) -> None:
         if machine is not None and machines is not None:
             raise ConfigError("give a node either machine or machines")
@@ -125,6 +125,7 @@ class Node:
         """The membership: look at it, change it."""
         self._durable: DurableState | None = None
         self._running: Running | None = None
+        self._group: Group | None = None
         self._started = False
         self._draining = False
         self._proposing = 0
@@ -207,13 +208,10 @@ class Node:
             ),
             beginning,
         )
+        self._group = running.group
         self._peers.running = running
         running.start()
         log.info("node %d is a member of %s", self.node_id, described(running.group.core.configuration) or "no cluster")
-
-    @property
-    def _group(self) -> Group | None:
-        return self._running.group if self._running is not None else None
 
     def _send_one(self, peer: int, message: WireMessage) -> None:
         if self._transport is not None and not self._stopped.is_set():
@@ -404,13 +402,15 @@ class Node:
         timeout: float | None = None,
         forward: bool = True,
         patient: bool = True,
+        alone: bool = False,
     ) -> Applied:
         """Have ``command`` applied on every node; returns the state machine's answer once it is applied here.
 
         On a follower the command is passed on to the leader, unless ``forward`` is false. With a ``request_id``
         a retry of the same command, on any node, is applied once and gets the first answer. While there is no leader,
         one is waited for, unless not ``patient``: then commands that one caller proposes one after the other keep
-        their order, too.
+        their order, too. ``alone`` is for commands that take long (:data:`~quorate.machine.contract.Steps`): such a one
+        gets an entry of its own, which only the node that leads can give it.
 
         Raises :class:`~quorate.errors.NotApplied` (certainly without effect), :class:`OutcomeUnknown` (after
         ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
@@ -427,17 +427,18 @@ class Node:
         seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
         if self._draining:
             raise NodeStopped("the node is stopping")
-        self._proposing += 1
+        awaited = 0 if alone else 1  # nobody waits at the end of a node for what takes long
+        self._proposing += awaited
         try:
-            may_forward = forward and not self.is_witness
+            may_forward = forward and not alone and not self.is_witness
             if may_forward and patient:
                 return await propose_anywhere(self._running_group, wrapped, seconds)
             group = self._running_group()
             if not (may_forward or self.is_leader):
                 raise NotLeader(self.leader)
-            return await group.propose(wrapped, seconds, may_forward=may_forward)
+            return await group.propose(wrapped, seconds, may_forward=may_forward, alone=alone)
         finally:
-            self._proposing -= 1
+            self._proposing -= awaited
 
     async def read(
         self,
@@ -460,17 +461,12 @@ class Node:
     async def read_barrier(self, *, consistency: Consistency = "strong", timeout: float | None = None) -> None:
         """Return when this node's state is fit for a read of that consistency; read before awaiting anything else.
 
-        Raises :class:`ReadUnavailable` if that is not so within ``timeout`` seconds.
+        Raises :class:`ReadUnavailable` if that is not so within ``timeout`` seconds, or a little more.
         """
         if consistency == "strong":
             if self._group is None:
                 raise ReadUnavailable("the cluster is not formed yet")
-            seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._group.read_barrier()
-            except TimeoutError:
-                raise ReadUnavailable(f"no quorum confirmed the read within {seconds:g} s") from None
+            await self._group.read_barrier(self.config.proposal_timeout_ms / 1000 if timeout is None else timeout)
         if self._group is not None:
             await self._group.applier.until_in_place()
         if not self._started or self._stopped.is_set():

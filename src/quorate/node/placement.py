@@ -67,13 +67,15 @@ class Placement:
         """Whether something waits for :meth:`place`."""
         return bool(self._queue)
 
-    def propose(self, command: Command, timeout: float, *, may_forward: bool) -> asyncio.Future[Applied]:
+    def propose(
+        self, command: Command, timeout: float, *, may_forward: bool, alone: bool = False
+    ) -> asyncio.Future[Applied]:
         """Queue a command; the future ends with its outcome. Raises :class:`ProposalDropped` if too many wait."""
         if self.pending >= self._pending_max:
             raise ProposalDropped(f"{self.pending} proposals wait for their outcome already")
         future: asyncio.Future[Applied] = self._loop.create_future()
         proposal = Proposal(future, self._loop.time() + timeout)
-        self._queue.add(LocalUnit([command], proposal, self._waiting, may_forward))
+        self._queue.add(LocalUnit([command], proposal, self._waiting, may_forward, alone))
         return future
 
     # -- into the log ------------------------------------------------------------------------------------

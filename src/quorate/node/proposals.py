@@ -49,6 +49,11 @@ class Unit(Protocol):
     """Commands that must travel in one entry: a local proposal, or what one follower forwarded at once."""
 
     @property
+    def alone(self) -> bool:
+        """Whether nothing else may be in that entry."""
+        ...
+
+    @property
     def commands(self) -> list[Command]:
         """The commands, in order."""
         ...
@@ -65,12 +70,16 @@ U = TypeVar("U", bound=Unit)
 
 @dataclass(slots=True)
 class LocalUnit:
-    """A proposal of this node. ``may_forward`` allows it to go into the log by way of another node."""
+    """A proposal of this node. ``may_forward`` allows it to go into the log by way of another node.
+
+    ``alone`` gives it an entry of its own, which only the node that leads can do.
+    """
 
     commands: list[Command]
     proposal: Proposal
     waiting: WaitingProposals
     may_forward: bool = True
+    alone: bool = False
 
     @property
     def abandoned(self) -> bool:
@@ -91,6 +100,10 @@ class RemoteUnit:
     commands: list[Command]
     on_accepted: Callable[[int, int, int], None]
     on_refused: Callable[[QuorateError], None]
+
+    @property
+    def alone(self) -> bool:
+        return False
 
     def accepted(self, index: int, term: int, position: int) -> None:
         self.on_accepted(index, term, position)
@@ -131,7 +144,7 @@ class ProposalQueue:
 
 
 def _size(unit: Unit) -> int:
-    return sum(len(command.body) for command in unit.commands)
+    return sum([len(command.body) for command in unit.commands])
 
 
 def batches(units: Iterable[U]) -> Iterable[tuple[list[U], list[Command]]]:
@@ -142,7 +155,8 @@ def batches(units: Iterable[U]) -> Iterable[tuple[list[U], list[Command]]]:
     for unit in units:
         unit_size = _size(unit)
         too_many = len(commands) + len(unit.commands) > ENTRY_COMMANDS_MAX
-        if batch and (too_many or size + unit_size > ENTRY_BYTES_MAX):
+        too_large = size + unit_size > ENTRY_BYTES_MAX
+        if batch and (too_many or too_large or unit.alone or batch[-1].alone):
             yield batch, commands
             batch, commands, size = [], [], 0
         batch.append(unit)

@@ -29,26 +29,29 @@ class ReadGate:
         self._asked: dict[int, list[asyncio.Future[None]]] = {}
         self._overdue_at: dict[int, float] = {}  # by token; one that was asked for again is overdue no more
         self._confirmed: list[tuple[int, int, list[asyncio.Future[None]]]] = []  # a heap by index
-        self._waiting = 0
+        self._deadlines: dict[asyncio.Future[None], float] = {}  # of all that wait
 
     def __len__(self) -> int:
-        return self._waiting
+        return len(self._deadlines)
 
     @property
     def wants_token(self) -> bool:
         """Whether reads have arrived that no token covers."""
         return bool(self._arrived)
 
-    def enter(self, future: asyncio.Future[None]) -> None:
+    def enter(self, future: asyncio.Future[None], deadline: float) -> None:
         """A read arrived; ``future`` ends when it may go on. Raises :class:`ReadUnavailable` if too many wait."""
-        if self._waiting >= self._waiting_max:
-            raise ReadUnavailable(f"{self._waiting} reads are waiting already")
-        self._waiting += 1
-        future.add_done_callback(self._left)
+        if len(self._deadlines) >= self._waiting_max:
+            raise ReadUnavailable(f"{len(self._deadlines)} reads are waiting already")
+        self._deadlines[future] = deadline
+        future.add_done_callback(self._deadlines.__delitem__)
         self._arrived.append(future)
 
-    def _left(self, _: asyncio.Future[None]) -> None:
-        self._waiting -= 1
+    def expire(self, now: float) -> None:
+        """End those whose time is over."""
+        for future, deadline in self._deadlines.items():
+            if deadline <= now and not future.done():
+                future.set_exception(ReadUnavailable("no quorum confirmed the read in time"))
 
     def ask(self, now: float, read_index: Callable[[int], None]) -> None:
         """Cover the reads that have arrived, and those whose answer is overdue, with one new token.

@@ -10,6 +10,7 @@ from quorate.node.group import Group
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Member, MemberRole
 from quorate.raft.progress import ProgressState
+from quorate.storage.settings import StorageProfile, StorageSettings
 from quorate.storage.store import GroupStore
 
 
@@ -78,6 +79,20 @@ def even_voters_warning(voters: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStatus:
+    """How the log is stored, and how much of it would be lost if the power failed now."""
+
+    profile: StorageProfile
+    settings: StorageSettings
+    """Those in force: the profile's, and what was set over them."""
+    unsynced_entries: int
+    """Entries that were written, and not synced yet."""
+    unsynced_bytes: int
+    power_loss: str | None
+    """What may be missing here since the last start, because the machine went down while entries were not synced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """One node. ``role`` is ``joining`` until every member's id is known, and ``failed`` once it gave up."""
 
@@ -104,6 +119,7 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     fsyncs: int
     """fsyncs of the log since the start."""
+    storage: StorageStatus
     other_cluster_at: tuple[str, ...] = ()
     """The peers' addresses where a node of another cluster answers: see :attr:`RefusalCode.OTHER_CLUSTER`."""
     failure: str | None = None
@@ -141,8 +157,20 @@ def status_of(
         membership=_membership(core, addresses, connected) if core else None,
         peers=tuple(_peers(config.node_id, core, addresses, connected)),
         fsyncs=store.stats.syncs if store else 0,
+        storage=_storage(config, store),
         other_cluster_at=tuple(sorted(other_cluster_at)),
         failure=(str(failure) or repr(failure)) if failure else None,
+    )
+
+
+def _storage(config: RaftConfig, store: GroupStore | None) -> StorageStatus:
+    entries, size = store.unsynced if store else (0, 0)
+    return StorageStatus(
+        profile=config.storage_profile,
+        settings=store.settings if store else config.storage,
+        unsynced_entries=entries,
+        unsynced_bytes=size,
+        power_loss=store.power_loss if store else None,
     )
 
 

@@ -9,6 +9,7 @@
     <data>/groups/<group>/floor         where the log begins, see quorate.storage.floor
     <data>/groups/<group>/snapshots/    see quorate.storage.snapshots
     <data>/groups/<group>/repairing     only while the node is in repair, see quorate.storage.repair
+    <data>/groups/<group>/unsynced      only while entries may wait for their sync, see quorate.storage.unsynced
     <data>/groups/<group>/state.sqlite  the state machines' own file
     <data>/groups/damaged-<group>/      what the last repair has replaced
 """

@@ -87,6 +87,9 @@ class FileSystem(Protocol):
         Raises :class:`~quorate.errors.DataDirectoryLocked`, naming the holder where it is known.
         """
 
+    def boot_id(self) -> str | None:
+        """What tells one run of the machine from the next; ``None`` where that cannot be known."""
+
 
 def read_bytes(fs: FileSystem, path: Path) -> bytes:
     """The whole content of a file."""

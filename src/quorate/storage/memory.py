@@ -166,6 +166,7 @@ class MemoryFileSystem:
         self._locks: set[Path] = set()
         self._faults: dict[str, tuple[int, Path | None]] = {}
         self._changes_left: int | None = None
+        self._power_losses = 0
 
     # -- the port ----------------------------------------------------------------------------------------
 
@@ -216,6 +217,9 @@ class MemoryFileSystem:
         self._locks.add(path)
         return MemoryFileLock(self._locks, path)
 
+    def boot_id(self) -> str | None:
+        return f"run {self._power_losses} of this machine"
+
     # -- faults ------------------------------------------------------------------------------------------
 
     def crash(self, rng: Random | None = None) -> None:
@@ -228,6 +232,7 @@ class MemoryFileSystem:
         for path, inode in sorted(self._names.items(), key=lambda item: item[0]):
             inode.path = path
             inode.lose(rng)
+        self._power_losses += 1
         self.kill()
 
     def kill(self) -> None:

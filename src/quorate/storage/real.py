@@ -10,6 +10,8 @@ from quorate.errors import DataDirectoryLocked
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux
+
 
 class RealFile:
     """A file descriptor used with positions, so that threads share no file pointer."""
@@ -103,6 +105,12 @@ class RealFileSystem:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def boot_id(self) -> str | None:
+        try:
+            return _BOOT_ID.read_text().strip() or None
+        except OSError:
+            return None
 
     def lock(self, path: Path) -> RealFileLock:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -8,30 +8,25 @@
       is not, and the entry was never promised → a torn tail: cut
       is not, and the entry was durable        → corrupt: refuse to start, cut nothing
 
-Durable is what a sync mark further on says is (see :mod:`quorate.storage.marks`), what the log was compacted up to,
-and all of every segment but the last one: a segment is synced before the next one is made.
+Durable is what a sync mark further on says is (see :mod:`quorate.storage.codecs.contract`), what the log was compacted
+up to, and all of every segment but the last one: a segment is synced before the next one is made.
 """
 
 from __future__ import annotations
 
 import logging
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from google_crc32c import value as crc32c
 
 from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.terms import TermRuns
-from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES, decode_entries
+from quorate.storage.codecs import MARK_KIND, NoRecord
 from quorate.storage.filesystem import FileSystem
-from quorate.storage.marks import MARK_KIND, proven_behind
 from quorate.storage.segment import RESTORE_ADVICE, Segment, check_header
 
 log = logging.getLogger(__name__)
 
-_RECORD = struct.Struct(">IIQQB")
 _ENTRY_KINDS = frozenset(EntryKind)
 _MEMBERSHIP = EntryKind.MEMBERSHIP.value
 
@@ -62,8 +57,7 @@ def recover_segment(fs: FileSystem, path: Path, scan: Scan, *, sealed: bool) -> 
     file = fs.open(path)
     try:
         data = file.read_at(0, file.size)
-        first_index = check_header(data, path, scan.group)
-        segment = Segment(path, file, first_index)
+        segment = Segment(path, file, *check_header(data, path, scan.group))
         cut = None if sealed else scan.cut
         proven, problem = _index_records(segment, data, scan, cut)
         if sealed:
@@ -86,30 +80,28 @@ def _index_records(segment: Segment, data: bytes, scan: Scan, cut: int | None) -
     Stops in front of entry ``cut``. Returns the highest index claimed by a mark among them, and what is wrong
     with the bytes behind them.
     """
-    offset, end, proven, problem = segment.end, len(data), 0, ""
-    offsets, lengths, terms = segment.offsets, segment.lengths, scan.terms
-    index = segment.first_index
+    offset, proven, problem = segment.end, 0, ""
+    record_at, terms = segment.codec.record_at, scan.terms
+    offsets, lengths, sizes = segment.offsets, segment.lengths, segment.sizes
+    index, last_term = segment.first_index, terms.last
     while index != cut:
-        if end - offset < HEADER_BYTES:
-            problem = f"a record takes {HEADER_BYTES} bytes or more, {end - offset} are left"
+        try:
+            stop, kind, term, number, size = record_at(data, offset)
+        except NoRecord as error:
+            problem = str(error)
             break
-        checksum, length, term, number, kind = _RECORD.unpack_from(data, offset)
-        stop = offset + PREFIX_BYTES + length
-        if length < LENGTH_MIN or stop > end:
-            problem = f"a record of {length} bytes cannot be"
-            break
-        if crc32c(data[offset + 4 : stop]) != checksum:
-            problem = "its checksum does not match"
-            break
-        if kind == MARK_KIND and term == offset and number < index:
-            proven = max(proven, number)
-        elif kind in _ENTRY_KINDS and number == index and term >= terms.last:
+        if kind in _ENTRY_KINDS and number == index and term >= last_term:
             offsets.append(offset)
             lengths.append(stop - offset)
-            terms.extend(index, term)
+            sizes.append(size)
+            if term != last_term:
+                terms.extend(index, term)
+                last_term = term
             if kind == _MEMBERSHIP:
-                scan.configurations += decode_entries(data[offset:stop])
+                scan.configurations += segment.codec.decode(data[offset:stop])
             index += 1
+        elif kind == MARK_KIND and term == offset and number < index:
+            proven = max(proven, number)
         else:
             # Intact, so no power loss made it: someone wrote it.
             problem = f"found an intact record of kind {kind}, term {term}, index {number}"
@@ -122,7 +114,7 @@ def _settle_tail(segment: Segment, data: bytes, proven: int, problem: str, durab
     """Decide about the bytes behind the last intact record, and make what stays durable."""
     rest = data[segment.end :].rstrip(b"\0")
     if rest:
-        claimed = proven_behind(data, segment.end)
+        claimed = segment.codec.proven_behind(data, segment.end)
         if durable > segment.last_index:
             raise _corrupt(segment, problem, f"entries up to {durable} were durable when the log was compacted")
         if claimed > segment.last_index:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from pathlib import Path
 
-from google_crc32c import value as crc32c
-
 from quorate.errors import CorruptLog, FrameError
 from quorate.raft.entry import Entry
-from quorate.records import HEADER_BYTES, decode_entries
+from quorate.storage.codecs import Codec, NoRecord, codec_of
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, File, FileSystem
 
 SUFFIX = ".raftlog"
 RESTORE_ADVICE = "Nothing was changed: have this node repaired from its peers, or restore a backup."
 ALLOCATION_STEP_BYTES = 4 * 1024 * 1024
-
-_MAGIC = b"QUORLOG\n"
-_VERSION = 1
-_HEADER = struct.Struct(">8sIQQ")
-_CHECKSUM = struct.Struct(">I")
-SEGMENT_HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 
 
 def segment_name(first_index: int) -> str:
@@ -29,30 +20,23 @@ def segment_name(first_index: int) -> str:
     return f"{first_index:020d}{SUFFIX}"
 
 
-def encode_header(group: int, first_index: int) -> bytes:
-    """Magic, format version, group and first index, and their checksum."""
-    header = _HEADER.pack(_MAGIC, _VERSION, group, first_index)
-    return header + _CHECKSUM.pack(crc32c(header))
-
-
-def check_header(data: bytes, path: Path, group: int) -> int:
-    """The first index of the segment whose file starts with ``data``.
+def check_header(data: bytes, path: Path, group: int) -> tuple[Codec, int, int]:
+    """Of the segment whose file starts with ``data``: its form, its first index, and the byte behind its header.
 
     Raises :class:`CorruptLog`: a segment gets its name only after its header is durable, so that no power loss
     excuses a bad one.
     """
-    header = data[: _HEADER.size]
-    if data[_HEADER.size : SEGMENT_HEADER_BYTES] != _CHECKSUM.pack(crc32c(header)):
-        raise CorruptLog(f"{path}: byte 0: the header cannot be read. {RESTORE_ADVICE}")
-    magic, version, owner, first_index = _HEADER.unpack(header)
-    if magic != _MAGIC or version != _VERSION:
-        raise CorruptLog(f"{path}: byte 0: expected a log segment of format version {_VERSION}")
+    codec = codec_of(data)
+    try:
+        owner, first_index, end = codec.read_header(data)
+    except NoRecord as error:
+        raise CorruptLog(f"{path}: byte 0: {error}. {RESTORE_ADVICE}") from error
     if owner != group or path.name != segment_name(first_index):
         raise CorruptLog(
             f"{path}: expected group {group} and the first index of its name, "
             f"found group {owner} and first index {first_index}: the file belongs elsewhere"
         )
-    return int(first_index)
+    return codec, first_index, end
 
 
 class Segment:
@@ -61,31 +45,37 @@ class Segment:
     Writing and indexing are two steps, so that a reader never learns of a record that is not in the file yet.
     """
 
-    def __init__(self, path: Path, file: File, first_index: int) -> None:
+    def __init__(self, path: Path, file: File, codec: Codec, first_index: int, header_bytes: int) -> None:
         self.path = path
         self.file = file
+        self.codec = codec
+        """The form of the file."""
         self.first_index = first_index
+        self.header_bytes = header_bytes
         self.offsets = array("Q")
         """Where each entry's record starts, in bytes from the start of the file."""
         self.lengths = array("I")
         """How long each entry's record is, in bytes."""
-        self.end = SEGMENT_HEADER_BYTES
+        self.sizes = array("I")
+        """How long each entry's payload is, in bytes."""
+        self.end = header_bytes
         """Where the next record goes."""
         self.allocated = file.size
         self._readers = 0
         self._retired = False
 
     @classmethod
-    def create(cls, fs: FileSystem, directory: Path, group: int, first_index: int) -> Segment:
-        """A new, empty segment; durable on return."""
+    def create(cls, fs: FileSystem, directory: Path, codec: Codec, group: int, first_index: int) -> Segment:
+        """A new, empty segment in the place of any of that name; durable on return."""
         path = directory / segment_name(first_index)
         temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
         file = fs.open(temporary, create=True)
-        file.write_at(0, encode_header(group, first_index))
+        header = codec.header(group, first_index)
+        file.write_at(0, header)
         file.sync()
         fs.rename(temporary, path)
         fs.sync_directory(directory)
-        return cls(path, file, first_index)
+        return cls(path, file, codec, first_index, len(header))
 
     @property
     def last_index(self) -> int:
@@ -95,31 +85,36 @@ class Segment:
     def end_of(self, index: int) -> int:
         """The byte behind the record of an entry; of one before the first, where the records begin."""
         position = index - self.first_index
-        return self.offsets[position] + self.lengths[position] if position >= 0 else SEGMENT_HEADER_BYTES
+        return self.offsets[position] + self.lengths[position] if position >= 0 else self.header_bytes
 
     def bytes_up_to(self, index: int) -> int:
         """The bytes of the records up to that of entry ``index``, or of all of them if it is a later one."""
-        return self.end_of(min(index, self.last_index)) - SEGMENT_HEADER_BYTES
+        return self.end_of(min(index, self.last_index)) - self.header_bytes
 
     def write(self, data: bytes, allocation_step_bytes: int) -> None:
         """Put ``data`` behind the last record; :attr:`end` moves only when it is indexed.
 
-        Space is taken in big zeroed steps ahead of the writes: an append then changes neither the length of the
-        file nor its block map, and the sync that follows has no metadata to journal beside the data.
+        Space is taken in big zeroed steps ahead of the writes, unless the form forbids that: an append then changes
+        neither the length of the file nor its block map, and the sync that follows has no metadata to journal beside
+        the data.
         """
         end = self.end + len(data)
-        if end > self.allocated:
+        if end > self.allocated and self.codec.reserves_space:
             self.allocated = end + -end % allocation_step_bytes
             self.file.allocate(self.allocated)
         self.file.write_at(self.end, data)
 
-    def index(self, mark_bytes: int, lengths: list[int]) -> None:
-        """Take note of what was written last: ``mark_bytes`` of marks, then records of these ``lengths``."""
+    def index(self, mark_bytes: int, lengths: list[int], sizes: list[int]) -> None:
+        """Take note of what was written last: ``mark_bytes`` of marks, then records of these ``lengths``.
+
+        ``sizes`` are those of their payloads.
+        """
         offset = self.end + mark_bytes
         for length in lengths:
             self.offsets.append(offset)
             offset += length
         self.lengths.extend(lengths)
+        self.sizes.extend(sizes)
         self.end = offset
 
     def cut(self, index: int) -> None:
@@ -127,7 +122,7 @@ class Segment:
         position = index - self.first_index
         if position < len(self.offsets):
             self.end = self.offsets[position]
-            del self.offsets[position:], self.lengths[position:]
+            del self.offsets[position:], self.lengths[position:], self.sizes[position:]
 
     def truncate(self) -> None:
         """Drop from the file whatever is behind :attr:`end`, durably."""
@@ -135,18 +130,19 @@ class Segment:
         self.allocated = self.end
         self.file.sync()
 
-    def span(self, low: int, high: int, max_bytes: int) -> tuple[array[int], array[int]]:
+    def span(self, low: int, high: int, max_bytes: int) -> tuple[array[int], array[int], int]:
         """Offsets and lengths of the records from ``low`` to below ``high``, up to ``max_bytes`` of payload.
 
-        The record that reaches ``max_bytes`` is the last one, and there is always one.
+        And how many bytes of payload these have. The record that reaches ``max_bytes`` is the last one, and there is
+        always one.
         """
         start = stop = low - self.first_index
         limit = min(high - self.first_index, len(self.offsets))
         size = 0
         while stop < limit and (size < max_bytes or stop == start):
-            size += self.lengths[stop] - HEADER_BYTES
+            size += self.sizes[stop]
             stop += 1
-        return self.offsets[start:stop], self.lengths[start:stop]
+        return self.offsets[start:stop], self.lengths[start:stop], size
 
     def read(self, offsets: array[int], lengths: array[int]) -> list[Entry]:
         """The entries of neighbouring records. Raises :class:`CorruptLog` if one decayed since it was indexed."""
@@ -157,7 +153,7 @@ class Segment:
                 data[offset - base : offset - base + length] for offset, length in zip(offsets, lengths, strict=True)
             )
         try:
-            return decode_entries(data)
+            return self.codec.decode(data)
         except FrameError as error:
             raise CorruptLog(f"{self.path}: behind byte {base}: {error}") from error
 

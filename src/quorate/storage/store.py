@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from quorate.errors import CorruptLog, StorageFailed
 from quorate.raft.entry import Entry
-from quorate.raft.output import Floor, Recovered, Write
+from quorate.raft.output import Floor, HardState, Recovered, Write
 from quorate.raft.terms import TermRuns
+from quorate.storage.codecs import BINARY, JSON_LINES
 from quorate.storage.filesystem import FileSystem, reporting
 from quorate.storage.floor import StoredFloor, load_floor, save_floor
 from quorate.storage.hard_state import HardStateFile
 from quorate.storage.repair import RepairMarker, finish_quarantine, load_marker, remove_marker, save_marker
 from quorate.storage.segment import RESTORE_ADVICE
+from quorate.storage.settings import DURABLE, StorageSettings
+from quorate.storage.unsynced import begin_unsynced, end_unsynced, power_loss
 from quorate.storage.wal import ROTATE_BYTES, SEGMENT_BYTES, Wal, begin_anew
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -40,13 +46,21 @@ class StorageStats:
 class GroupStore:
     """Persists writes and reads entries back; implements :class:`~quorate.raft.output.LogReader`.
 
-    One thread at a time persists and marks; any thread may read, and any may :meth:`compact` meanwhile. After the
-    first failure everything but :meth:`close` raises :class:`StorageFailed`: what a failed sync left on disk is
-    unknown, and a second sync that succeeds would not tell (the kernel may have dropped the pages).
+    Any thread may call any method; one at a time writes or syncs, and others may read and :meth:`compact` meanwhile.
+    After the first failure everything but :meth:`close` raises :class:`StorageFailed`: what a failed sync left on
+    disk is unknown, and a second sync that succeeds would not tell (the kernel may have dropped the pages).
     """
 
     def __init__(
-        self, fs: FileSystem, directory: Path, hard_state: HardStateFile, wal: Wal, floor: Floor, repairing: bool
+        self,
+        fs: FileSystem,
+        directory: Path,
+        hard_state: HardStateFile,
+        wal: Wal,
+        floor: Floor,
+        settings: StorageSettings,
+        *,
+        repairing: bool,
     ) -> None:
         self._fs = fs
         self._directory = directory
@@ -56,8 +70,14 @@ class GroupStore:
         """Where the log begins. It only ever rises."""
         self.repairing = repairing
         """Whether this node is marked as having lost what it had promised."""
+        self.settings = settings
+        self.power_loss: str | None = None
+        """What may be missing, where the machine went down since the last start and entries had not been synced."""
         self.stats = StorageStats()
+        self._writing = Lock()  # held while the log is written or synced, I/O included; taken before the next one
         self._floor_lock = Lock()  # held while the floor moves, I/O included
+        self._unsynced_since: float | None = None
+        self._is_marked_unsynced = False
         self._failure: str | None = None
 
     @classmethod
@@ -69,6 +89,7 @@ class GroupStore:
         group: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
         rotate_bytes: int = ROTATE_BYTES,
+        settings: StorageSettings = DURABLE,
     ) -> GroupStore:
         """The state in ``group_directory``, begun there if there is none. All of it is durable on return.
 
@@ -77,6 +98,7 @@ class GroupStore:
         :class:`StorageError` if the directory cannot be used.
         """
         log_directory = group_directory / "log"
+        codec = BINARY if settings.enable_binary else JSON_LINES
         with reporting(group_directory):
             fs.make_directories(log_directory)
             fs.sync_directory(group_directory)  # the last process may have died between a rename and this
@@ -88,12 +110,13 @@ class GroupStore:
                 stored = load_floor(fs, group_directory)
                 floor = stored.floor
                 if stored.resetting:
-                    begin_anew(fs, log_directory, group, floor.index + 1).file.close()
+                    begin_anew(fs, log_directory, codec, group, floor.index + 1).file.close()
                     save_floor(fs, group_directory, StoredFloor(floor))
                 wal = Wal.open(
                     fs,
                     log_directory,
                     group=group,
+                    codec=codec,
                     segment_bytes=segment_bytes,
                     rotate_bytes=rotate_bytes,
                     floor=floor,
@@ -101,12 +124,30 @@ class GroupStore:
             except BaseException:
                 hard_state.close()
                 raise
-        store = cls(fs, group_directory, hard_state, wal, floor, marker is not None)
-        problem = store._contradiction()
-        if problem is not None:
+        store = cls(fs, group_directory, hard_state, wal, floor, settings, repairing=marker is not None)
+        try:
+            problem = store._contradiction()
+            if problem is not None:
+                raise CorruptLog(f"{group_directory}: {problem}. {RESTORE_ADVICE}")
+            with reporting(group_directory):
+                store._notice_power_loss()
+        except BaseException:
             store.close()
-            raise CorruptLog(f"{group_directory}: {problem}. {RESTORE_ADVICE}")
+            raise
         return store
+
+    def _notice_power_loss(self) -> None:
+        """Look whether one may have taken entries, and note for the next start whether one may do so from now on."""
+        self.power_loss = power_loss(self._fs, self._directory)
+        if self.power_loss is not None:
+            log.warning("%s", self.power_loss)
+            # A leader may count on entries that are gone. In a later term there is none who does.
+            self._hard_state.save(HardState(self._hard_state.state.term + 1))
+        if self.settings.fsync_on_append:
+            end_unsynced(self._fs, self._directory)
+        else:
+            begin_unsynced(self._fs, self._directory, self.settings.flush_interval_ms)
+            self._is_marked_unsynced = True
 
     def _contradiction(self) -> str | None:
         """What is wrong if the floor, the log and the hard state cannot belong together."""
@@ -151,15 +192,20 @@ class GroupStore:
     def persist(self, writes: Sequence[Write]) -> None:
         """Make ``writes``, in the order of their tickets, durable with one sync of the log; blocks until then.
 
-        Raises :class:`StorageFailed` if that is impossible, and :class:`ValueError` for entries that cannot
-        follow the log, or a floor that is not above the present one.
+        Without ``fsync_on_append`` the entries are written only: they survive this process, and are synced at once
+        only if there are more of them than the settings allow to wait. Raises :class:`StorageFailed` if that is
+        impossible, and :class:`ValueError` for entries that cannot follow the log, or a floor that is not above the
+        present one.
         """
-        with self._failing_for_good():
+        with self._writing, self._failing_for_good():
             self._save_hard_state(writes)
             behind = self._install_floor(writes)
             self._append(behind)
             if any(write.entries for write in behind):
-                self._sync()
+                if self.settings.fsync_on_append or self._holds_too_much:
+                    self._sync()
+                elif self._unsynced_since is None:
+                    self._unsynced_since = monotonic()
         stats = self.stats
         stats.batches += 1
         stats.writes += len(writes)
@@ -171,8 +217,10 @@ class GroupStore:
 
         The caller promises that the entries up to there are committed and applied, and that the state machines
         have them durably. A floor that is not above the present one is ignored. Raises :class:`StorageFailed`,
-        and :class:`ValueError` for a position that the log does not have durably.
+        and :class:`ValueError` for a position that the log does not have.
         """
+        if floor.index > self.durable_index:
+            self.sync()
         with self._floor_lock, self._failing_for_good():
             if floor.index <= self.floor.index:
                 return
@@ -191,13 +239,14 @@ class GroupStore:
 
     def repaired(self) -> None:
         """The cluster has taken the node in anew: forget durably that it was in repair. As above."""
+        self.sync()  # what it was taken in for must not be lost again
         with self._failing_for_good():
             remove_marker(self._fs, self._directory)
             self.repairing = False
 
     def mark(self) -> None:
         """Let the log say what is durable; call it when there is nothing to persist for the moment."""
-        with self._failing_for_good():
+        with self._writing, self._failing_for_good():
             self.wal.mark()
 
     def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
@@ -209,9 +258,42 @@ class GroupStore:
             return self.wal.read(low, high, max_bytes)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files. What waits for a sync gets it first, unless something has failed. Safe to call twice."""
+        if self._is_marked_unsynced:
+            self._is_marked_unsynced = False
+            with suppress(StorageFailed), self._failing_for_good():
+                self.sync()
+                end_unsynced(self._fs, self._directory)
         self.wal.close()
         self._hard_state.close()
+
+    # -- syncs that nobody waits for ---------------------------------------------------------------------
+
+    @property
+    def durable_index(self) -> int:
+        """The entries up to here are durable."""
+        return self.wal.durable_index
+
+    @property
+    def unsynced(self) -> tuple[int, int]:
+        """How many entries, and bytes of the log, wait for a sync."""
+        return self.wal.unsynced
+
+    def sync(self) -> None:
+        """Make durable what was written; blocks until then. Raises :class:`StorageFailed`."""
+        with self._writing, self._failing_for_good():
+            if self.wal.durable_index < self.wal.last_index:
+                self._sync()
+
+    def seconds_until_sync(self) -> float | None:
+        """How long what was written may still wait for a :meth:`sync`; ``None`` if nothing waits."""
+        since = self._unsynced_since
+        return None if since is None else max(0.0, since + self.settings.flush_interval_ms / 1000 - monotonic())
+
+    @property
+    def _holds_too_much(self) -> bool:
+        entries, size = self.wal.unsynced
+        return entries > self.settings.max_events_buffer or size > self.settings.buffer_size
 
     def _save_hard_state(self, writes: Sequence[Write]) -> None:
         # The last one stands for all: none of the writes is reported before all of them are durable. It goes
@@ -253,6 +335,7 @@ class GroupStore:
     def _sync(self) -> None:
         start = perf_counter()
         self.wal.sync()
+        self._unsynced_since = None
         stats = self.stats
         stats.syncs += 1
         stats.sync_seconds_last = perf_counter() - start

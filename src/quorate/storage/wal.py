@@ -12,11 +12,10 @@ from quorate.errors import CorruptLog
 from quorate.raft.entry import Entry
 from quorate.raft.output import Floor
 from quorate.raft.terms import TermRuns
-from quorate.records import HEADER_BYTES, encode_entry
+from quorate.storage.codecs import BINARY, Codec
 from quorate.storage.cut import announce_cut, announced_cut, withdraw_cut
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem
 from quorate.storage.floor import NO_FLOOR
-from quorate.storage.marks import MARK_BYTES, encode_mark
 from quorate.storage.recovery import Scan, recover_segment
 from quorate.storage.segment import ALLOCATION_STEP_BYTES, RESTORE_ADVICE, SUFFIX, Segment, segment_name
 
@@ -32,10 +31,13 @@ class Wal:
     :class:`OSError` of a method that writes leaves the log in an unknown state: open it anew.
     """
 
-    def __init__(self, fs: FileSystem, directory: Path, group: int, segment_bytes: int, rotate_bytes: int) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: Path, group: int, codec: Codec, segment_bytes: int, rotate_bytes: int
+    ) -> None:
         self._fs = fs
         self._directory = directory
         self._group = group
+        self._codec = codec
         self._segment_bytes = segment_bytes
         self._rotate_bytes = min(rotate_bytes, segment_bytes)
         self._step_bytes = min(ALLOCATION_STEP_BYTES, segment_bytes)
@@ -56,6 +58,7 @@ class Wal:
         directory: Path,
         *,
         group: int = 0,
+        codec: Codec = BINARY,
         segment_bytes: int = SEGMENT_BYTES,
         rotate_bytes: int = ROTATE_BYTES,
         floor: Floor = NO_FLOOR,
@@ -63,11 +66,11 @@ class Wal:
         """The log in ``directory``, which exists; begun there if it is empty. All of it is durable on return.
 
         A segment is closed and the next begun before it outgrows ``segment_bytes``, unless by a single entry; and
-        after a :meth:`cut_prefix` that found ``rotate_bytes`` in it to be cut. The entries up to ``floor``
-        are known to have been durable. Raises :class:`CorruptLog` if something that was durable cannot be read,
-        and :class:`OSError`.
+        after a :meth:`cut_prefix` that found ``rotate_bytes`` in it to be cut. New segments are in the form of
+        ``codec``, those that are there may be of another. The entries up to ``floor`` are known to have been durable.
+        Raises :class:`CorruptLog` if something that was durable cannot be read, and :class:`OSError`.
         """
-        wal = cls(fs, directory, group, segment_bytes, rotate_bytes)
+        wal = cls(fs, directory, group, codec, segment_bytes, rotate_bytes)
         try:
             wal._recover(floor)
         except BaseException:
@@ -94,7 +97,7 @@ class Wal:
             self._segments.append(segment)
             self._marked = max(proven, segment.first_index - 1)
         if not names:
-            self._segments.append(Segment.create(self._fs, self._directory, self._group, 1))
+            self._segments.append(Segment.create(self._fs, self._directory, self._codec, self._group, 1))
         self._fs.sync_directory(self._directory)
         if cut is not None:
             withdraw_cut(self._fs, self._directory)
@@ -130,6 +133,14 @@ class Wal:
         return self._durable
 
     @property
+    def unsynced(self) -> tuple[int, int]:
+        """How many entries are not durable yet, and how many bytes behind the last that is."""
+        with self._lock:
+            active, durable = self._segments[-1], self._durable
+            entries = active.last_index - durable
+            return (entries, active.end - active.end_of(durable)) if entries else (0, 0)
+
+    @property
     def term_starts(self) -> tuple[tuple[int, int], ...]:
         """(first index, term) of each run of entries of one term, ascending."""
         with self._lock:
@@ -158,20 +169,20 @@ class Wal:
         if entries[0].index <= self.last_index:
             self._cut_suffix(entries[0].index)
         active = self._segments[-1]
-        if active is self._outworn and active.last_index >= active.first_index:
+        if active.codec is not self._codec or (active is self._outworn and active.last_index >= active.first_index):
             active = self._rotate()
-        room = self._segment_bytes - active.end - MARK_BYTES
-        fitting: list[Entry] = []
-        for entry in entries:
-            length = len(encode_entry(entry))
-            if length > room and (fitting or active.last_index >= active.first_index):
-                self._write(fitting)
+        encode = self._codec.encode
+        records = [encode(entry) for entry in entries]
+        room = self._segment_bytes - active.end - self._codec.mark_bytes_max
+        first = 0  # of those that go into the active segment
+        for position, record in enumerate(records):
+            if len(record) > room and (position > first or active.last_index >= active.first_index):
+                self._write(entries[first:position], records[first:position])
                 active = self._rotate()
                 room = self._segment_bytes - active.end
-                fitting = []
-            fitting.append(entry)
-            room -= length
-        self._write(fitting)
+                first = position
+            room -= len(record)
+        self._write(entries[first:], records[first:])
 
     def sync(self) -> None:
         """Make everything durable that was appended before. Raises :class:`OSError`."""
@@ -186,7 +197,7 @@ class Wal:
         Every append does so first; call it when none is to follow soon. It takes no sync, because a mark that
         is lost does no harm. Raises :class:`OSError`.
         """
-        self._write(())
+        self._write((), [])
 
     def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
         """Entries ``low`` … ``high`` - 1, cut short after the first that brings the payloads to ``max_bytes``.
@@ -203,11 +214,11 @@ class Wal:
             position = bisect_right(self._segments, low, key=lambda segment: segment.first_index) - 1
             while low < high and (max_bytes > 0 or not spans):
                 segment = self._segments[position]
-                offsets, lengths = segment.span(low, high, max_bytes)
+                offsets, lengths, size = segment.span(low, high, max_bytes)
                 segment.pin()
                 spans.append((segment, offsets, lengths))
                 low += len(offsets)
-                max_bytes -= sum(lengths) - HEADER_BYTES * len(lengths)
+                max_bytes -= size
                 position += 1
         try:
             return [entry for segment, offsets, lengths in spans for entry in segment.read(offsets, lengths)]
@@ -244,7 +255,7 @@ class Wal:
 
         Durable on return; stopped half way, any of the old segments may be left. Raises :class:`OSError`.
         """
-        segment = begin_anew(self._fs, self._directory, self._group, first_index)
+        segment = begin_anew(self._fs, self._directory, self._codec, self._group, first_index)
         with self._lock:
             retired, self._segments = self._segments, [segment]
             self._terms = TermRuns()
@@ -273,31 +284,33 @@ class Wal:
                 )
             term = entry.term
 
-    def _write(self, entries: Sequence[Entry]) -> None:
-        """Write ``entries``, which fit into the active segment, behind a mark if one is due: in one piece."""
+    def _write(self, entries: Sequence[Entry], records: list[bytes]) -> None:
+        """Write ``records``, which fit into the active segment, behind a mark if one is due: in one piece."""
         segment = self._segments[-1]
-        records = [encode_entry(entry) for entry in entries]
-        mark_bytes = 0
+        mark = b""
         if self._durable > self._marked:
-            mark_bytes = MARK_BYTES
-            records.insert(0, encode_mark(self._durable, segment.end))
-        if not records:
+            mark = segment.codec.encode_mark(self._durable, segment.end)
+        if not (mark or records):
             return
-        segment.write(b"".join(records), self._step_bytes)
+        segment.write(b"".join([mark, *records]), self._step_bytes)
+        lengths = [len(record) for record in records]
+        sizes = [len(entry.payload) for entry in entries]
         with self._lock:
-            segment.index(mark_bytes, [len(record) for record in records[mark_bytes > 0 :]])
+            segment.index(len(mark), lengths, sizes)
             for entry in entries:
                 self._terms.extend(entry.index, entry.term)
         self._marked = self._durable
 
     def _rotate(self) -> Segment:
-        """Close the active segment for good and begin the next one."""
+        """Close the active segment for good and begin the next one, which takes the place of an empty one."""
         full = self._segments[-1]
         # Before the next one exists: that it does is taken as proof that all of this one was durable.
         full.truncate()
         self._durable = self._marked = full.last_index
-        segment = Segment.create(self._fs, self._directory, self._group, full.last_index + 1)
+        segment = Segment.create(self._fs, self._directory, self._codec, self._group, full.last_index + 1)
         with self._lock:
+            if full.first_index == segment.first_index:
+                self._segments.pop().retire()
             self._segments.append(segment)
         return segment
 
@@ -325,10 +338,10 @@ class Wal:
             self._marked = 0  # that mark is gone, and what the ones before it prove is not remembered
 
 
-def begin_anew(fs: FileSystem, directory: Path, group: int, first_index: int) -> Segment:
+def begin_anew(fs: FileSystem, directory: Path, codec: Codec, group: int, first_index: int) -> Segment:
     """Remove the log in ``directory`` and make an empty one, whose first entry will be ``first_index``; durably."""
     for name in fs.list_files(directory):
         if name.endswith((SUFFIX, TEMPORARY_SUFFIX)):
             fs.remove(directory / name)
     withdraw_cut(fs, directory)  # it would be about entries that are gone
-    return Segment.create(fs, directory, group, first_index)
+    return Segment.create(fs, directory, codec, group, first_index)

@@ -16,9 +16,9 @@ _Outcome = TypeVar("_Outcome")
 
 
 class Writer(Protocol):
-    """Takes writes from the event loop and reports there what has become durable.
+    """Takes writes from the event loop and reports there what has become durable, or as durable as is asked for.
 
-    It is made with ``on_persisted(ticket)``: all writes up to this ticket are durable; and with
+    It is made with ``on_persisted(ticket)``: all writes up to this ticket are persisted; and with
     ``on_failure(error)``: called at most once, no later write is carried out and no ticket reported after it.
     Both are called by the event loop, never from within :meth:`submit`.
     """
@@ -53,7 +53,10 @@ class _Wired:
 
 
 class GroupCommitWriter(_Wired):
-    """Persists in a thread of its own: one sync covers all writes that arrived while the last one ran."""
+    """Persists in a thread of its own: one sync covers all writes that arrived while the last one ran.
+
+    Where the settings let entries wait for their sync, it comes when it is due, and when the writer is closed.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +82,8 @@ class GroupCommitWriter(_Wired):
                 if batch:
                     self._store.persist(batch)
                     self._report(self._on_persisted, batch[-1].ticket)
+                if not more or self._store.seconds_until_sync() == 0:
+                    self._store.sync()
                 if self._queue.empty():
                     self._store.mark()
         except Exception as error:
@@ -86,16 +91,24 @@ class GroupCommitWriter(_Wired):
             self._report(self._on_failure, error)
 
     def _take(self) -> tuple[list[Write], bool]:
-        """Wait for a write and take it with all that are behind it; and whether more can follow."""
+        """Wait for a write and take it with all that are behind it; and whether more can follow.
+
+        There is none when a sync is due first; and there are no more than make one batch.
+        """
         batch: list[Write] = []
-        write = self._queue.get()
-        while write is not None:
-            batch.append(write)
+        entries, entries_max = 0, self._store.settings.event_max_batch
+        timeout = self._store.seconds_until_sync()
+        while entries < entries_max:
             try:
-                write = self._queue.get_nowait()
+                write = self._queue.get(timeout=timeout)
             except Empty:
-                return batch, True
-        return batch, False
+                break
+            if write is None:
+                return batch, False
+            batch.append(write)
+            entries += len(write.entries)
+            timeout = 0
+        return batch, True
 
     def _report(self, callback: Callable[[_Outcome], None], outcome: _Outcome) -> None:
         try:
@@ -105,7 +118,7 @@ class GroupCommitWriter(_Wired):
 
 
 class InlineWriter(_Wired):
-    """Persists within :meth:`submit`: no thread, so that a simulation stays reproducible."""
+    """Persists within :meth:`submit`, without a thread: by setting, and where things must be reproducible."""
 
     def submit(self, write: Write) -> None:
         if self._stopped:
@@ -121,3 +134,9 @@ class InlineWriter(_Wired):
 
     def close(self) -> None:
         self._stopped = True
+
+
+def writer_for(store: GroupStore, on_persisted: OnPersisted, on_failure: OnFailure, loop: AbstractEventLoop) -> Writer:
+    """The writer that the store's settings ask for."""
+    kind = GroupCommitWriter if store.settings.opt_persist else InlineWriter
+    return kind(store, on_persisted, on_failure, loop)

@@ -214,8 +214,8 @@ class TestCluster:
             raise ConfigError(f"node {node_id} is running")
         return member
 
-    def config(self, node_id: int) -> RaftConfig:
-        """The configuration with which a node is started."""
+    def config(self, node_id: int, **settings: Any) -> RaftConfig:
+        """The configuration with which a node is started, with ``settings`` of its own over the cluster's."""
         root = self._directory or Path(self._temporary.name if self._temporary else "")
         return build(
             RaftConfig,
@@ -226,15 +226,15 @@ class TestCluster:
             ),
             data_dir=root / f"node{node_id}",
             join=self._members[node_id].joining,
-            **self._settings,
+            **{**self._settings, **settings},
         )
 
-    async def start(self, node_id: int) -> Node:
-        """Start a node on the data that it left; returns it."""
+    async def start(self, node_id: int, **settings: Any) -> Node:
+        """Start a node on the data that it left; returns it. ``settings`` are for this start, over the cluster's."""
         member = self._stopped(node_id)
         member.starts += 1
         rng = Random(f"{self._seed}.{node_id}.{member.starts}")
-        config = self.config(node_id)
+        config = self.config(node_id, **settings)
         machines = self._machines()
         schema = self._app.schema if self._app is not None else ""
         on_disk = (

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from quorate.models.rest.http import Response, Stream
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
+from quorate.web.direct import Exchange, Resources
 from quorate.web.problems import NOT_APPLIED, Problem
 from quorate.web.redis_door import is_redis
+from quorate.web.whole_response import whole_response
 
 HELD_BYTES_MAX = 64 * 1024
 """What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
@@ -43,15 +47,20 @@ _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 class FrontDoor(HttpToolsProtocol):
     """uvicorn's HTTP protocol that hands others' connections over before a byte of theirs is parsed."""
 
+    cycle: Any
+    """Of the last request: uvicorn's, or an :class:`Exchange` in its place; ``None`` before the first."""
+
     def __init__(
         self,
         *args: Any,
+        resources: Resources,
         accept_peer: Callable[[], asyncio.Protocol],
         accept_redis: Callable[[], asyncio.Protocol],
         connections_max: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._resources = resources
         self._accept_peer = accept_peer
         self._accept_redis = accept_redis
         self._connections_max = connections_max
@@ -62,8 +71,9 @@ class FrontDoor(HttpToolsProtocol):
         self._in_body = False
         self._upgrade_asked = False
         self._held_bytes = 0
-        self._heard_at = 0.0
+        self._heard_at = self._answered_at = 0.0
         self._deadline: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     # -- the connection -----------------------------------------------------------------------------------
 
@@ -82,6 +92,8 @@ class FrontDoor(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._cancel_deadline()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -98,7 +110,6 @@ class FrontDoor(HttpToolsProtocol):
                 self._refuse(_TOO_MANY)
         if self._is_refused:
             return
-        self._unset_keepalive_if_required()
         self._heard_at = self.loop.time()
         if self._held_bytes > HELD_BYTES_MAX:
             self._refuse(_TOO_LARGE)
@@ -148,6 +159,28 @@ class FrontDoor(HttpToolsProtocol):
         elif self._is_idle:
             self.transport.close()
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for one. One timer of the connection, not of each answer, ends that."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._answered_at = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._in_message or not self._is_idle:
+            return  # the timer begins anew with the answer
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+        else:
+            self.transport.close()
+
     # -- the message --------------------------------------------------------------------------------------
 
     def _parse(self, data: bytes) -> None:
@@ -176,7 +209,12 @@ class FrontDoor(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_message = True
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header of it."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
@@ -185,14 +223,21 @@ class FrontDoor(HttpToolsProtocol):
             raise ValueError("a node is no proxy")  # the parser makes an HttpParserError of it
         if self.parser.should_upgrade():
             self._upgrade_asked = True
+            return
+        exchange = self._direct_exchange()
+        if exchange is not None:
+            self.cycle = exchange
         else:
-            super().on_headers_complete()
-            self._in_body = True
+            self._begin_by_asgi()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""
         self._held_bytes = 0
-        super().on_body(body)
+        if isinstance(self.cycle, Exchange):
+            self.cycle.add(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """It is complete."""
@@ -201,7 +246,71 @@ class FrontDoor(HttpToolsProtocol):
         self._in_message = self._in_body = False
         self._held_bytes = 0
         self._cancel_deadline()
-        super().on_message_complete()
+        if isinstance(self.cycle, Exchange):
+            self.cycle.answering = self.loop.create_task(self._answer(self.cycle))
+        else:
+            super().on_message_complete()
+
+    def _begin_by_asgi(self) -> None:
+        """Have uvicorn meet the head as if it came only now."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+
+    # -- without ASGI -------------------------------------------------------------------------------------
+
+    def _direct_exchange(self) -> Exchange | None:
+        """One for the request, unless it has to wait for others, is the connection's last, or needs ASGI."""
+        parser = self.parser
+        if not (self._is_idle and self._resources.serves(self.url)):
+            return None
+        if not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+            return None
+        return Exchange.of(parser.get_method(), self.url, self.headers, self._resources.max_body_bytes)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        answer = await self._resources.answer(
+            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.read
+        )
+        if isinstance(answer, Stream):
+            await self._stream(exchange, answer)
+            return
+        if self.flow.write_paused and not exchange.disconnected:
+            await self.flow.drain()
+        if not exchange.disconnected:
+            self._write(exchange, answer)
+
+    def _write(self, exchange: Exchange, answer: Response) -> None:
+        exchange.response_started = exchange.response_complete = True
+        status, headers, body = answer
+        defaults, keep_alive = self.server_state.default_headers, exchange.keep_alive
+        self.transport.write(whole_response(status, defaults, headers, body, keep_alive=keep_alive))
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    async def _stream(self, exchange: Exchange, stream: Stream) -> None:
+        """What comes bit by bit has a channel to the client again, by which it learns that nobody listens."""
+        cycle = RequestResponseCycle(
+            scope={"type": "http", "method": exchange.method, "path": exchange.path},  # type: ignore[typeddict-item]
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=exchange.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.disconnected = exchange.disconnected
+        if self.cycle is exchange:
+            self.cycle = cycle
+        await cycle.run_asgi(partial(self._resources.stream, stream))
 
     def _refuse(self, problem: Problem) -> None:
         """Take nothing more from this connection. Requests that are complete are answered, in their order."""

@@ -1,7 +1,8 @@
 """Errors as ``application/problem+json`` (RFC 9457): one place decides which error is which status.
 
-A write that failed on its way says in ``outcome`` what became of it: ``not_applied`` (retry freely) or ``unknown``
-(it may yet be applied; only an ``Idempotency-Key`` makes a retry safe).
+A write that failed on its way says in ``outcome`` what became of it: ``not_applied`` (retry freely), ``unknown`` (it
+may yet be applied; only an ``Idempotency-Key`` makes a retry safe) or ``done_in_part`` (what is replicated is applied,
+as ``version``; what the node was to keep for itself is not: ``fields``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from quorate.errors import (
     ReadUnavailable,
     RequestIdReused,
 )
+from quorate.models.errors import DoneInPart
 from quorate.models.rest.http import RequestError
+from quorate.models.rest.http import Response as Answer
+from quorate.models.rest.params import etag
 from quorate.web.asgi import Send, send_response
 
 PROBLEM_JSON = b"application/problem+json"
@@ -61,6 +65,10 @@ class Problem:
         status_line = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()
         return b"\r\n".join([status_line, *(b"%s: %s" % header for header in headers), b"", body])
 
+    def as_answer(self) -> Answer:
+        """It as the answer of a resource."""
+        return Answer(self.status, self._all_headers(), self.body())
+
     def as_response(self) -> Response:
         """It as Starlette's kind of response."""
         headers = {name.decode(): value.decode() for name, value in self._all_headers()}
@@ -91,6 +99,9 @@ def problem_of(error: QuorateError) -> Problem:
             return Problem(503, str(error), members=NOT_APPLIED)
         case OutcomeUnknown():
             return Problem(504, str(error), "Outcome unknown", {"outcome": "unknown"})
+        case DoneInPart(version=version, ids=ids, fields=fields):
+            done = {"outcome": "done_in_part", "version": version, "ids": ids, "fields": fields}
+            return Problem(500, str(error), "Done in part", done, [etag(version)])
         case ReadUnavailable():
             return Problem(503, str(error))
         case _:

@@ -72,7 +72,9 @@ class NodeServer:
         self._binding: Binding | None = None
         if self._models is not None and self._upkeep is not None:
             name = f"node {config.node_id}"
-            self._binding = Binding(self._app.models, self._models, self.node, name, self._upkeep.local)
+            self._binding = Binding(
+                self._app.models, self._models, self.node, name, self._upkeep.local, self._app.read_consistency
+            )
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -111,7 +113,7 @@ class NodeServer:
         self._server = _Server(
             uvicorn.Config(
                 cast("Any", site),
-                http=cast("Any", self._front_door(clients_max)),
+                http=cast("Any", self._front_door(site, clients_max)),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -127,9 +129,10 @@ class NodeServer:
             self._telling = loop.create_task(site.statistics.tell(self.config.statistics_seconds))
         self._serving = loop.create_task(self._server.serve(sockets=[listener]))
 
-    def _front_door(self, connections_max: int) -> partial[FrontDoor]:
+    def _front_door(self, site: Site, connections_max: int) -> partial[FrontDoor]:
         return partial(
             FrontDoor,
+            resources=site,
             accept_peer=self._transport.accept_protocol,
             accept_redis=self._redis.accept,
             connections_max=connections_max,

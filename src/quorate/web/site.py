@@ -1,11 +1,12 @@
 """The node's HTTP side put together: models under ``/api``, the members under ``/cluster``, status, health, docs.
 
-The model paths are served straight from ASGI; everything that is called rarely goes through Starlette.
+Requests for models are answered by a call, by way of ASGI only if they need it; everything else goes through Starlette.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,7 +21,8 @@ from quorate.models.local import LocalStore
 from quorate.models.machine import ModelsMachine
 from quorate.models.rest.event_pages import PATH as EVENTS
 from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.http import Stream
+from quorate.models.rest.http import Headers, Stream
+from quorate.models.rest.http import Response as Answer
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.serving import Served
 from quorate.models.rest.transactions import PATH as TRANSACTION
@@ -40,6 +42,7 @@ from quorate.web.asgi import (
     send_response,
     send_stream,
 )
+from quorate.web.direct import ReadBody
 from quorate.web.docs import docs_routes
 from quorate.web.elsewhere import Elsewhere
 from quorate.web.members import MembersPages
@@ -77,7 +80,8 @@ class Site:
         self._node = node
         self._redirects = redirects
         self._prefix = f"{prefix}/"
-        self._max_body_bytes = max_body_bytes
+        self._prefix_bytes = self._prefix.encode()
+        self.max_body_bytes = max_body_bytes
         self._forward_writes = forward_writes
         self._resources: dict[str, ModelResource | TransactionResource | EventPages | Watching] = {}
         self._watching: Watching | None = None
@@ -146,77 +150,86 @@ class Site:
         if not path.startswith(self._prefix):
             await self._pages(scope, receive, send)
             return
+        read = partial(read_body, scope, receive, self.max_body_bytes)
+        answer = await self.answer(scope["method"], path, scope["query_string"], scope["headers"], read)
+        if isinstance(answer, Stream):
+            await self.stream(answer, scope, receive, send)
+        else:
+            await send_response(send, answer.status, answer.headers, answer.body)
+
+    # -- requests for models -----------------------------------------------------------------------------
+
+    def serves(self, url: bytes) -> bool:
+        """Whether a request for this target is for models, and its answer may leave the connection open."""
+        return url.startswith(self._prefix_bytes) and not self._closing
+
+    async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
+        """The answer to a request for models, of whatever kind; raises nothing. ``read`` gets the body."""
         try:
-            await self._serve_model(path[len(self._prefix) :], scope, receive, send)
+            return await self._answer(method, path, query, headers, read)
         except StorageFailed as error:
             self._node.fail(error)
-            await problem_of(error).send(send)
+            problem = problem_of(error)
         except NotLeader as error:
-            await self._redirect(error, scope, send)
+            problem = self._problem_of_follower(error, path, query)
         except QuorateError as error:
-            await problem_of(error).send(send)
+            problem = problem_of(error)
         except BodyTooLarge:
-            limit = self._max_body_bytes
-            await Problem(413, f"the body is larger than {limit} bytes", headers=[(b"connection", b"close")]).send(send)
+            detail = f"the body is larger than {self.max_body_bytes} bytes"
+            problem = Problem(413, detail, headers=[(b"connection", b"close")])
         except BodyIncomplete:
-            await Problem(408, "the request's body did not arrive", headers=[(b"connection", b"close")]).send(send)
+            problem = Problem(408, "the request's body did not arrive", headers=[(b"connection", b"close")])
         except Exception:
-            log.exception("%s %s failed", scope["method"], path)
-            await Problem(500, "an unexpected error occurred; the node's log tells more").send(send)
+            log.exception("%s %s failed", method, path)
+            problem = Problem(500, "an unexpected error occurred; the node's log tells more")
+        return problem.as_answer()
 
-    async def _serve_model(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        name, _, tail = path.partition("/")
+    async def _answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
+        name, _, tail = path[len(self._prefix) :].partition("/")
         resource = self._resources.get(name)
         if resource is None:
-            await Problem(404, f"there is no resource {name!r} here").send(send)
-            return
-        method: str = scope["method"]
+            return Problem(404, f"there is no resource {name!r} here").as_answer()
         writes = method in WRITES
         if self._elsewhere is not None and self._elsewhere.is_needed(writes=writes):
             address = await self._elsewhere.address(writes=writes)
             if address is not None and self._redirects:
-                await _redirect_to(address, scope, send, f"the node at {address} serves what is in force")
-                return
+                detail = f"the node at {address} serves what is in force"
+                return _redirection(address, path, query, detail).as_answer()
         body = b""
         if writes:
             local = resource.local if method == "PATCH" and isinstance(resource, ModelResource) else None
             if local is None:
                 self._check_takes_writes()
-            body = await read_body(scope, receive, self._max_body_bytes)
+            body = await read()
             if local is not None and not local.is_all_of(body):
                 self._check_takes_writes()
-        response = await resource.handle(method, tail, scope["query_string"], scope["headers"], body)
-        if isinstance(response, Stream):
-            await self._stream(response, scope, receive, send)
-        else:
-            await send_response(send, response.status, response.headers, response.body)
+        return await resource.handle(method, tail, query, headers, body)
 
     def _check_takes_writes(self) -> None:
         if not (self._node.is_leader or self._forward_writes):
             raise NotLeader(self._node.leader)
 
-    async def _stream(self, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+    async def stream(self, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send an answer bit by bit. Where that fails it is too late for a problem: uvicorn closes the connection."""
         try:
             await send_stream(scope, receive, send, stream.status, stream.headers, stream.chunks)
-        except StorageFailed:
-            raise
-        except (QuorateError, TimeoutError) as error:  # it is too late for a problem: uvicorn closes the connection
+        except StorageFailed as error:
+            self._node.fail(error)
+        except (QuorateError, TimeoutError) as error:
             log.warning("%s was not answered to its end: %s", scope["path"], error or "the client took no more of it")
 
-    async def _redirect(self, error: NotLeader, scope: Scope, send: Send) -> None:
+    def _problem_of_follower(self, error: NotLeader, path: str, query: bytes) -> Problem:
         """Send the client to the leader, with the same method and body (RFC 9110 §15.4.8)."""
         address = self._node.leader_address
         if address is None or self._node.is_leader or not self._redirects:
-            await problem_of(error).send(send)
-            return
+            return problem_of(error)
         leader = (b"x-raft-leader", b"%d" % (self._node.leader or 0))
-        await _redirect_to(address, scope, send, f"node {self._node.leader} at {address} takes writes", leader)
+        return _redirection(address, path, query, f"node {self._node.leader} at {address} takes writes", leader)
 
 
-async def _redirect_to(address: str, scope: Scope, send: Send, detail: str, *headers: tuple[bytes, bytes]) -> None:
-    query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    location = b"http://" + address.encode() + scope["raw_path"] + query
-    await Problem(307, detail, headers=[(b"location", location), *headers]).send(send)
+def _redirection(address: str, path: str, query: bytes, detail: str, *headers: tuple[bytes, bytes]) -> Problem:
+    location = f"http://{address}{path}".encode("ascii", "replace") + (b"?" + query if query else b"")
+    return Problem(307, detail, headers=[(b"location", location), *headers])
 
 
 def _closing(send: Send) -> Send:

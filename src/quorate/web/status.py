@@ -22,7 +22,7 @@ HEALTH_SECONDS_MAX = 1.0
 
 
 class StatusPages:
-    """Reports on one node. Storage is durable: an acknowledged write was fsynced by a majority."""
+    """Reports on one node."""
 
     def __init__(self, node: Node, app: App, machine: ModelsMachine | None = None) -> None:
         self.statistics = Statistics(node, machine, app.schemas)
@@ -35,7 +35,7 @@ class StatusPages:
         """The status as plain data."""
         report = asdict(self._node.status)
         report["cluster_id"] = self._node.config.cluster_id
-        report["storage_profile"] = "durable"
+        report["storage_profile"] = report["storage"].pop("profile")
         report["schema_fingerprint"] = self._app.schema_fingerprint
         report["schema"] = self._schema()
         report["uptime_seconds"] = round(time.monotonic() - self._started, 1)
@@ -55,6 +55,8 @@ class StatusPages:
             "cluster_version": version if fingerprint else None,
             "cluster_fingerprint": fingerprint or None,
             "matches": declarations.are_in_force,
+            "differing_rules": declarations.differing_rules,
+            "rules": {f"{model}.{name}": d for model, each in declarations.rules.items() for name, d in each.items()},
         }
 
     async def status(self, request: Request) -> Response:

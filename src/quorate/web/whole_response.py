@@ -6,12 +6,27 @@ headers are those that our own resources make: nothing that came from outside is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
     from quorate.web.asgi import RawHeaders, Send
+
+
+def whole_response(
+    status: int, defaults: Iterable[tuple[bytes, bytes]], headers: RawHeaders, body: bytes, *, keep_alive: bool
+) -> bytes:
+    """Status line, headers and body. ``defaults`` are the server's headers, such as ``date``."""
+    parts = [STATUS_LINE[status]]
+    for name, value in defaults:
+        parts += (name, b": ", value, b"\r\n")
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"content-length: %d\r\n%b\r\n" % (len(body), b"" if keep_alive else b"connection: close\r\n"))
+    parts.append(body)
+    return b"".join(parts)
 
 
 async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> bool:
@@ -26,18 +41,10 @@ async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) 
         await cycle.flow.drain()
     if cycle.disconnected:
         return True
-    parts = [STATUS_LINE[status]]
-    for name, value in cycle.default_headers:
-        parts += (name, b": ", value, b"\r\n")
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    closing = b"" if cycle.keep_alive else b"connection: close\r\n"
-    parts.append(b"content-length: %d\r\n%b\r\n" % (len(body), closing))
-    if cycle.scope["method"] != "HEAD":
-        parts.append(body)
+    answer = whole_response(status, cycle.default_headers, headers, body, keep_alive=cycle.keep_alive)
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join(parts))
+    cycle.transport.write(answer[: len(answer) - len(body)] if cycle.scope["method"] == "HEAD" else answer)
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

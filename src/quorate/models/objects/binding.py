@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from quorate.errors import NodeStopped
 from quorate.models.commands import Operation
 from quorate.models.errors import NotInForce
-from quorate.models.local import LocalFields, LocalStore
+from quorate.models.freshness import consistency_of
+from quorate.models.local import Kept, LocalFields, LocalStore
 from quorate.models.machine import ModelsMachine
 from quorate.models.ports import Engine
-from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import Row
 from quorate.models.store.tables import Table
 from quorate.models.submitting import Submitter
@@ -44,7 +44,9 @@ class Binding:
         engine: Engine,
         name: str,
         local: LocalStore | None = None,
+        consistency: Consistency = "strong",
     ) -> None:
+        """``consistency`` is that of reads which do not say and return no field that is ``consistent_read``."""
         store = local or LocalStore()
         schemas = {model: model.__model_schema__ for model in models}
         self._local = {model: LocalFields(schema, store) for model, schema in schemas.items() if schema.local_columns}
@@ -53,6 +55,7 @@ class Binding:
         self.engine = engine
         self.submitter = Submitter(engine, machine)
         self.name = name
+        self.consistency: Consistency = consistency
 
     def begin(self) -> None:
         """From now on calls may go to the node."""
@@ -88,6 +91,11 @@ class Binding:
                     raise
             await asyncio.sleep(LOOK_SECONDS)
 
+    def consistency_of(self, model: type[Model], *names: str) -> Consistency:
+        """That of reads which do not say, and return these fields; all of them if none is named."""
+        schema = model.__model_schema__
+        return consistency_of(schema, names or schema.names, self.consistency)
+
     async def read(self, consistency: Consistency) -> None:
         """Return when a local read of that consistency is correct; read before awaiting anything else."""
         ends = asyncio.get_running_loop().time() + PATIENCE_SECONDS
@@ -104,10 +112,13 @@ class Binding:
         fields = self._local.get(model)
         return row if fields is None else fields.whole(self.table(model), row)
 
-    async def keep(self, model: type[Model], row: Row, values: Mapping[str, SqlValue]) -> None:
+    async def keep(self, model: type[Model], kept: Kept) -> None:
         """Keep such values."""
-        if values:
-            await self._local[model].keep(self.table(model), [(row, dict(values))])
+        await self._local[model].keep(self.table(model), [kept])
+
+    def behind(self, model: type[Model], kept: Kept) -> AbstractContextManager[None]:
+        """Around what is done behind a change that is applied: see :meth:`LocalFields.behind`."""
+        return self._local[model].behind([kept])
 
 
 def binding_of(*models: type[Model]) -> Binding:

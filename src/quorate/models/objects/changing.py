@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from quorate.models.commands import Call, Create, Delete, MergePatch, Operation, Patch
 from quorate.models.domain_events import CONTEXT
 from quorate.models.errors import Immutable, Invalid, NotFound, VersionMismatch
+from quorate.models.local import Kept
 from quorate.models.objects import stored
 from quorate.models.objects.binding import Binding, binding_of
 from quorate.models.objects.transaction import OnOne, open_transaction
@@ -39,8 +40,7 @@ async def create(model: type[M], fields: Mapping[str, Any]) -> M:
     async def created(binding: Binding, result: object) -> None:
         version, key = cast("list[Any]", result)
         whole = schema.with_key(row, key)
-        await binding.keep(model, whole, own)
-        stored.take(binding, instance, whole, version)
+        await _take(binding, instance, Kept(whole, version, own))
 
     operation = Create(schema.name, schema.names, [row])
     if transaction is not None:
@@ -103,13 +103,24 @@ def _arguments(schema: ModelSchema, event: str, arguments: Sequence[Any], named:
     return str(method.arguments.__pydantic_validator__.validate_python(given).model_dump_json())
 
 
+async def _take(binding: Binding, instance: Model, kept: Kept) -> None:
+    """The object at hand is now what the change has made it. Raises :class:`~quorate.models.errors.DoneInPart`."""
+    if not instance.__model_schema__.local_columns:
+        stored.take(binding, instance, kept.row, kept.version)
+        return
+    stored.take_shared(instance, kept.row, kept.version)  # whatever becomes of the rest
+    with binding.behind(type(instance), kept):
+        await binding.engine.read_barrier(consistency="eventually")  # a snapshot may be taking the state's place
+        await binding.keep(type(instance), kept)
+        stored.take(binding, instance, kept.row, kept.version)
+
+
 async def _change(
     instance: M, operation: Patch | MergePatch | Call, own: Mapping[str, SqlValue] = MappingProxyType({})
 ) -> M:
     async def changed(binding: Binding, result: object) -> None:
         row, version = cast("tuple[Row, int]", result)
-        await binding.keep(type(instance), tuple(row), own)
-        stored.take(binding, instance, tuple(row), version)
+        await _take(binding, instance, Kept(tuple(row), version, dict(own)))
 
     await _carry_out(instance, operation, changed)
     return instance
@@ -125,7 +136,7 @@ async def _keep(instance: M, own: Mapping[str, SqlValue], expected: int | None) 
         raise NotFound(schema.name, schema.show_key(key))
     if expected not in (None, found.version):
         raise VersionMismatch(schema.name, schema.show_key(key), found.version)
-    await binding.keep(model, found.row, own)
+    await binding.keep(model, Kept(found.row, found.version, dict(own)))
     stored.take(binding, instance, found.row, found.version)
     return instance
 

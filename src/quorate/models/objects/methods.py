@@ -25,7 +25,9 @@ class ObjectMethods:
     - :class:`~quorate.errors.NotApplied`, :class:`~quorate.errors.OutcomeUnknown`: as :meth:`quorate.Node.propose`;
     - :class:`~quorate.errors.ReadUnavailable`: a read that could not be confirmed.
 
-    Reads see everything that was acknowledged anywhere before; ``consistency="eventually"`` reads what this node has.
+    Strong reads see everything that was acknowledged anywhere before; ``consistency="eventually"`` reads what this node
+    has. Those that do not say are strong, unless the app's ``read_consistency`` is another and nothing that is returned
+    is ``consistent_read``.
     An object at hand is a copy: it changes with what is awaited of it, and with nothing else.
     """
 
@@ -42,14 +44,14 @@ class ObjectMethods:
         return cast("Self", await create(cast("type[Model]", cls), fields))
 
     @classmethod
-    async def get(cls, id: object, *, consistency: Consistency = "strong") -> Self:
+    async def get(cls, id: object, *, consistency: Consistency | None = None) -> Self:
         """The object with this id. Raises :class:`~quorate.models.errors.NotFound`."""
         from quorate.models.objects.reading import get
 
         return cast("Self", await get(cast("type[Model]", cls), id, consistency))
 
     @classmethod
-    async def get_or_none(cls, id: object, *, consistency: Consistency = "strong") -> Self | None:
+    async def get_or_none(cls, id: object, *, consistency: Consistency | None = None) -> Self | None:
         """The object with this id, ``None`` if there is none."""
         from quorate.models.objects.reading import get_or_none
 
@@ -91,7 +93,7 @@ class ObjectMethods:
 
         await delete(cast("Model", self), expected_version)
 
-    async def refresh(self, *, consistency: Consistency = "strong") -> Self:
+    async def refresh(self, *, consistency: Consistency | None = None) -> Self:
         """Read the object again. Raises :class:`~quorate.models.errors.NotFound` if it is gone."""
         from quorate.models.objects.reading import refresh
 

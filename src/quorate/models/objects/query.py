@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -61,7 +61,7 @@ class Query(Generic[M]):
     order: Order = field(kw_only=True)
     limited: int | None = field(default=None, kw_only=True)
     skipped: int = field(default=0, kw_only=True)
-    consistency: Consistency = field(default="strong", kw_only=True)
+    consistency: Consistency | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, model: type[Model]) -> Query[M]:
@@ -90,6 +90,10 @@ class Query(Generic[M]):
         """As this node has them, at once and however old."""
         return replace(self, consistency="eventually")
 
+    def strong(self) -> Query[M]:
+        """With everything that was acknowledged anywhere before, whatever the app's ``read_consistency`` says."""
+        return replace(self, consistency="strong")
+
     # -- put ---------------------------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, Any, list[M]]:
@@ -104,20 +108,15 @@ class Query(Generic[M]):
             raise BadQuery(
                 "limit", "too_many", f"There are more than {len(page.rows)}: give a limit, or read them by async for"
             )
-        objects: list[M] = []
-        for at in range(0, len(page.rows), LOADED_AT_ONCE):
-            if at:
-                await asyncio.sleep(0)
-            objects += [self._load(binding, row) for row in page.rows[at : at + LOADED_AT_ONCE]]
-        return objects
+        return await self._loaded(binding, page.rows)
 
     async def __aiter__(self) -> AsyncIterator[M]:
         binding, after, skipped, left = binding_of(self.model), None, self.skipped, self.limited
         while left is None or left > 0:
             wanted = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
             page = await self._page(binding, wanted, skipped, after, PAGE_BYTES_MAX)
-            for row in page.rows:
-                yield self._load(binding, row)
+            for instance in await self._loaded(binding, page.rows):
+                yield instance
             if not page.has_more:
                 return
             after, skipped = self.order.values(self.model.__model_schema__, page.rows[-1]), 0
@@ -130,7 +129,8 @@ class Query(Generic[M]):
 
     async def count(self) -> int:
         """How many there are."""
-        found = max(0, await self._ask(binding_of(self.model), self._selection.count) - self.skipped)
+        binding, key = binding_of(self.model), self.model.__model_schema__.key.name
+        found = max(0, await self._ask(binding, self._selection.count, key) - self.skipped)
         return found if self.limited is None else min(found, self.limited)
 
     # -- how ---------------------------------------------------------------------------------------------
@@ -143,17 +143,25 @@ class Query(Generic[M]):
         selection = self._selection
         return await self._ask(binding, lambda connection: selection.page(connection, limit, offset, after, bytes_max))
 
-    async def _ask(self, binding: Binding, question: Callable[[apsw.Connection], T]) -> T:
-        await binding.read(self.consistency)
+    async def _ask(self, binding: Binding, question: Callable[[apsw.Connection], T], *names: str) -> T:
+        """The answer, which has these fields in it; all of them if none is named."""
+        await binding.read(self.consistency or binding.consistency_of(self.model, *names))
         try:
             return await binding.machine.queries.answer(question, binding.engine.flush)
         except apsw.Error as error:
             raise StorageFailed(f"cannot read {self.model.__name__}: {error}") from error
 
-    def _load(self, binding: Binding, row: Row) -> M:
-        version = row[-1]
-        assert isinstance(version, int)
-        return cast("M", stored.load(binding, self.model, Stored(row[:-1], version)))
+    async def _loaded(self, binding: Binding, rows: Sequence[Row]) -> list[M]:
+        objects: list[M] = []
+        for at in range(0, len(rows), LOADED_AT_ONCE):
+            if at:
+                await asyncio.sleep(0)
+            if self.model.__model_schema__.local_columns:
+                await binding.engine.read_barrier(consistency="eventually")  # a snapshot may be on its way
+            for row in rows[at : at + LOADED_AT_ONCE]:
+                found = Stored(row[:-1], cast("int", row[-1]))
+                objects.append(cast("M", stored.load(binding, self.model, found)))
+        return objects
 
 
 def _counted(what: str, count: int) -> int:

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Model")
 
 
-async def get(model: type[M], id: object, consistency: Consistency) -> M:
-    """The object. Raises :class:`NotFound`."""
+async def get(model: type[M], id: object, consistency: Consistency | None) -> M:
+    """The object. Without a ``consistency`` it is that of the app. Raises :class:`NotFound`."""
     found = await get_or_none(model, id, consistency)
     if found is None:
         raise NotFound(model.__name__, str(id)[:200])
     return found
 
 
-async def get_or_none(model: type[M], id: object, consistency: Consistency) -> M | None:
+async def get_or_none(model: type[M], id: object, consistency: Consistency | None) -> M | None:
     """The object, if there is one."""
     try:
         key = as_key(model, id)
@@ -39,7 +39,7 @@ async def get_or_none(model: type[M], id: object, consistency: Consistency) -> M
     return None if found is None else stored.load(binding, model, found)
 
 
-async def refresh(instance: M, consistency: Consistency) -> M:
+async def refresh(instance: M, consistency: Consistency | None) -> M:
     """The object at hand as it is now. Raises :class:`NotFound`."""
     schema, key = instance.__model_schema__, stored.key_of(instance)
     binding, found = await _stored(type(instance), key, consistency)
@@ -49,9 +49,9 @@ async def refresh(instance: M, consistency: Consistency) -> M:
     return instance
 
 
-async def _stored(model: type[Model], key: SqlValue, consistency: Consistency) -> tuple[Binding, Stored | None]:
+async def _stored(model: type[Model], key: SqlValue, consistency: Consistency | None) -> tuple[Binding, Stored | None]:
     binding = binding_of(model)
-    await binding.read(consistency)
+    await binding.read(consistency or binding.consistency_of(model))
     try:
         return binding, binding.table(model).stored(key)
     except apsw.Error as error:

@@ -38,6 +38,14 @@ def take(binding: Binding, instance: Model, row: Row, version: int) -> None:
     mark(instance, version)
 
 
+def take_shared(instance: Model, row: Row, version: int) -> None:
+    """The object at hand is now this one, but for what each node has values of its own for."""
+    schema = instance.__model_schema__
+    values = schema.load(row).__dict__
+    instance.__dict__.update({name: values[name] for name in schema.names})
+    mark(instance, version)
+
+
 def mark(instance: Model, version: int) -> None:
     """The object is stored, and of this version."""
     object.__setattr__(instance, _SLOT, version)

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from quorate.models.commands import Call, Check, Create, Delete, MergePatch, Operation, Patch
+from quorate.models.errors import DoneInPart
 from quorate.models.objects import stored
 from quorate.models.objects.binding import Binding, binding_of
 from quorate.models.objects.identifiers import uuid7
@@ -73,8 +74,14 @@ class Transaction:
             if results is None:
                 for instance in self._created:
                     stored.forget(instance)
+        failures: list[DoneInPart] = []
         for settle, result in zip(self._settling, results or (), strict=results is not None):
-            await settle(binding, result)
+            try:
+                await settle(binding, result)
+            except DoneInPart as failure:  # the other objects are to have their new values nevertheless
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     def check(self, instance: Model) -> None:
         """Have the transaction refused if the object has changed since it was read, or is gone."""

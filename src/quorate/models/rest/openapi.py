@@ -32,6 +32,7 @@ _WRITE_ERRORS = {
     503: "There is no leader now. The write was certainly not applied.",
     504: "The outcome is unknown. Retry with the same Idempotency-Key.",
 }
+_DONE_IN_PART = "What is replicated is stored, as `version`; what this node was to keep for itself is not: `fields`."
 _READ_ERRORS = {
     422: "A query parameter is not valid.",
     503: "A strong read could not be confirmed.",
@@ -47,8 +48,15 @@ PROBLEM: Json = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "outcome": {
-            "enum": ["not_applied", "unknown"],
+            "enum": ["not_applied", "unknown", "done_in_part"],
             "description": "What became of a write that was not answered as asked.",
+        },
+        "version": {"type": "integer", "description": "Of the (first) object, where a write was done in part."},
+        "ids": {"type": "array", "description": "The objects that such a write is about."},
+        "fields": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Those that each node keeps for itself, and this one did not.",
         },
         "errors": {
             "type": "array",
@@ -143,6 +151,8 @@ class _Operations:
         return self._operation(verb, summary, responses, [*parameters, _consistency(default)])
 
     def _write(self, verb: str, summary: str, responses: Json, **more: Any) -> Json:
+        if self._schema.local_columns and verb != "delete":
+            responses = {**responses, **_problems({500: _DONE_IN_PART})}
         return self._operation(verb, summary, responses, [_IDEMPOTENCY_KEY], **more)
 
     def _list(self) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -28,7 +28,7 @@ COUNT_SECONDS_MAX = 0.0005
 """Counting what a filter finds may take this long; otherwise a page does not say of how many objects it is."""
 
 CHOICES_KEPT = 64
-"""Of the ``fields`` that lists were asked for."""
+"""Of the ``fields`` that lists were asked for, and of the queries of counts: the same ones come again and again."""
 
 
 class Reading:
@@ -44,6 +44,7 @@ class Reading:
         self._path = path
         self._fields = QueryFields(schema)
         self._documents = lru_cache(CHOICES_KEPT)(schema.documents)
+        self._read_count = lru_cache(CHOICES_KEPT)(partial(listing.read_count, self._fields))
         self._local = served.local_fields(schema)
         self._consistency = served.consistency_of(schema, schema.exposed_names)
         self._consistency_of_key = served.consistency_of(schema, (schema.key.name,))
@@ -111,7 +112,7 @@ class Reading:
 
     async def count(self, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /count``."""
-        selection, consistency = listing.read_count(self._fields, query, self._consistency_of_key)
+        selection, consistency = self._read_count(query, self._consistency_of_key)
         await self._engine.read_barrier(consistency=consistency)
         count = self._table.count
         if selection.conditions:

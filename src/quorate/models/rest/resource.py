@@ -34,6 +34,7 @@ from quorate.models.query.errors import BadQuery, TooExpensive
 from quorate.models.rest import params
 from quorate.models.rest.history_pages import HistoryPages
 from quorate.models.rest.http import Headers, RequestError, Response, Stream, finding, from_refusal
+from quorate.models.rest.in_force import InForce
 from quorate.models.rest.listing import refusal_of
 from quorate.models.rest.reading import Reading
 from quorate.models.rest.serving import Served
@@ -61,6 +62,7 @@ class ModelResource:
         served: Served | None = None,
     ) -> None:
         served = served or Served()
+        engine = InForce(engine, machine)
         self.local = served.local_fields(schema)
         """The fields that each node has values of its own for, if there are any."""
         self.schema = schema

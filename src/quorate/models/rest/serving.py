@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from quorate.models.freshness import consistency_of
 from quorate.models.local import LocalFields, LocalStore
 from quorate.models.store.schema import ModelSchema
 from quorate.node.reads import Consistency
@@ -19,9 +20,7 @@ class Served:
 
     def consistency_of(self, schema: ModelSchema, names: Iterable[str]) -> Consistency:
         """The consistency of reads that return these fields and do not say another."""
-        shown = set(names)
-        promised = any(column.consistent_read and column.name in shown for column in schema.columns)
-        return "strong" if promised else self.consistency
+        return consistency_of(schema, names, self.consistency)
 
     def local_fields(self, schema: ModelSchema) -> LocalFields | None:
         """Those of a model, if it has any."""

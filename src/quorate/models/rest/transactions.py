@@ -24,6 +24,7 @@ import msgspec
 
 from quorate.models.commands import Call, Check, Create, Delete, MergePatch, Operation, Patch, Replace
 from quorate.models.errors import InTransaction, ModelRefusal, NotFound
+from quorate.models.local import Kept
 from quorate.models.machine import ModelsMachine
 from quorate.models.ports import Engine
 from quorate.models.rest import params
@@ -93,6 +94,7 @@ class TransactionResource:
     ) -> None:
         schemas, served = tuple(schemas), served or Served()
         self._machine = machine
+        self._engine = engine
         self._schemas = {schema.name: schema for schema in schemas}
         self._local = {schema.name: fields for schema in schemas if (fields := served.local_fields(schema))}
         self._models: Mapping[str, tuple[ModelSchema, BodyReader]] = {
@@ -115,6 +117,8 @@ class TransactionResource:
             if not isinstance(refusal, InTransaction):
                 refusal = InTransaction.of(0, refusal)  # of one operation the machine does not say which it is
             raise from_refusal(refusal) from None
+        if self._local:
+            await self._engine.read_barrier(consistency="eventually")  # a snapshot may be taking the state's place
         answers = [self._answer(operation, result) for operation, result in zip(operations, results, strict=True)]
         return Response(200, [JSON_TYPE], b'{"results":[' + b",".join(answers) + b"]}")
 
@@ -192,7 +196,8 @@ class TransactionResource:
                 row, version = cast("tuple[Row, int]", result)
         row, local = tuple(row), self._local.get(operation.model)
         if local is not None:
-            row = local.whole(self._machine.tables[operation.model], row)
+            with local.behind([Kept(row, cast("int", version), {})]):
+                row = local.whole(self._machine.tables[operation.model], row)
         return b'{"object":%b,"version":%d}' % (self._schemas[operation.model].object_json(row), cast("int", version))
 
 

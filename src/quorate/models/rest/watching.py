@@ -105,8 +105,8 @@ class Watching:
         try:
             async with aclosing(batches(self._machine, self._engine, after, model, pause_seconds=pause)) as told:
                 async for batch in told:
-                    if self._closing:
-                        return
+                    if self._closing or self._machine.is_waiting:
+                        return  # to come back is refused as long as that is so: see check_in_force
                     if batch.events:
                         yield self._text(batch)
                         spoke_at = clock()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from quorate.models.changes import changed_immutable
 from quorate.models.commands import Call, Create, Delete, MergePatch, Operation, Patch, Replace
 from quorate.models.errors import Immutable, NotFound, VersionMismatch
-from quorate.models.local import LocalFields, Members
+from quorate.models.local import Kept, LocalFields, Members
 from quorate.models.machine import ModelsMachine
 from quorate.models.ports import Engine
 from quorate.models.rest import params
@@ -45,7 +45,7 @@ class Writing:
         row = self._bodies.object_row(body)
         local = {} if self._local is None else self._local.in_object(body)
         version, (row,) = await self._insert([row], head)
-        row = await self._with_local(row, local)
+        row = await self._with_local(row, version, local)
         location = f"{self._path}/{quote(self.schema.show_key(row[self.schema.key_position]), safe='')}"
         answer = [JSON_TYPE, (b"location", location.encode()), params.etag(version)]
         return Response(201, answer, self.schema.object_json(row))
@@ -56,10 +56,13 @@ class Writing:
         rows = self._bodies.array_rows(body)
         local = [] if self._local is None else self._local.in_array(body)
         if rows:
-            _, rows = await self._insert(rows, head)
-        if self._local is not None:
-            await self._local.keep(self._table, zip(rows, local, strict=True))
-            rows = [self._local.with_values(row, values) for row, values in zip(rows, local, strict=True)]
+            version, rows = await self._insert(rows, head)
+            if self._local is not None:
+                kept = list(map(Kept, rows, range(version, version + len(rows)), local))
+                with self._local.behind(kept):
+                    await self._engine.read_barrier(consistency="eventually")  # a snapshot may be on its way
+                    await self._local.keep(self._table, kept)
+                rows = [self._local.with_values(row, values) for row, _, values in kept]
         return Response(201, [JSON_TYPE], self.schema.array_json(rows))
 
     async def _insert(self, rows: list[Row], head: WriteHead) -> tuple[int, list[Row]]:
@@ -83,20 +86,24 @@ class Writing:
         """``PATCH /{id}``."""
         head = self._check(query, headers, MERGE_PATCH_TYPE)
         patch = self._bodies.patch(body, key)
-        name, local = self.schema.name, {}
+        name, local, late = self.schema.name, {}, {}
         if self._local is not None and (given := self._local.in_change(body)):
             if self._local.is_all_of(body):
                 return await self._change_here(self._local, key, given, head)
-            local = self._local.merged(self._table, await self._current(key), given)
+            row = await self._current_unless_retry(key, head)
+            if row is None:
+                late = given
+            else:
+                local = self._local.merged(self._table, row, given)
             if isinstance(patch, MergeDocument):
                 patch = patch.without(given)
         if isinstance(patch, FieldChanges):
             if head.request_id is None:
                 await self._check_change(key, patch.columns, patch.values)
-            return await self._stored(Patch(name, key, patch.columns, patch.values, head.expected), head, local)
+            return await self._stored(Patch(name, key, patch.columns, patch.values, head.expected), head, local, late)
         if head.request_id is None:
             await self._check_merge(key, patch)
-        return await self._stored(MergePatch(name, key, patch.text, head.expected), head, local)
+        return await self._stored(MergePatch(name, key, patch.text, head.expected), head, local, late)
 
     async def _change_here(self, fields: LocalFields, key: SqlValue, given: Members, head: WriteHead) -> Response:
         """A change that concerns this node alone."""
@@ -105,7 +112,7 @@ class Writing:
         stored = self._table.stored(key)
         if stored is None or head.expected not in (None, stored.version):
             raise VersionMismatch(self.schema.name, self.schema.show_key(key), stored.version if stored else None)
-        row = await fields.change(self._engine, lambda: self._table, stored.row, given)
+        row = await fields.change(self._engine, lambda: self._table, stored.row, stored.version, given)
         return Response(200, [JSON_TYPE, params.etag(stored.version)], self.schema.object_json(row))
 
     async def delete(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
@@ -130,19 +137,33 @@ class Writing:
         return call
 
     async def _stored(
-        self, operation: Operation, head: WriteHead, local: dict[str, SqlValue] | None = None
+        self,
+        operation: Operation,
+        head: WriteHead,
+        local: dict[str, SqlValue] | None = None,
+        late: Members | None = None,
     ) -> Response:
         row, version = cast("tuple[Row, int]", await self._submit(operation, head))
-        row = await self._with_local(tuple(row), local or {})
+        row = await self._with_local(tuple(row), version, local or {}, late)
         return Response(200, [JSON_TYPE, params.etag(version)], self.schema.object_json(row))
 
-    async def _with_local(self, row: Row, values: dict[str, SqlValue]) -> Row:
-        """The row as this node shows it, once it has kept what is for it alone."""
+    async def _with_local(
+        self, row: Row, version: int, values: dict[str, SqlValue], late: Members | None = None
+    ) -> Row:
+        """The row as this node shows it, once it has kept what is for it alone; ``late`` is to be merged into that.
+
+        Raises :class:`~quorate.models.errors.DoneInPart`.
+        """
         if self._local is None:
             return row
-        whole = self._local.with_values(self._local.whole(self._table, row), values)
-        if values:
-            await self._local.keep(self._table, [(row, values)])
+        kept = [Kept(row, version, values)]
+        with self._local.behind(kept):
+            await self._engine.read_barrier(consistency="eventually")  # a snapshot may be taking the state's place
+            if late:
+                values |= self._local.merged(self._table, row, late)
+            whole = self._local.with_values(self._local.whole(self._table, row), values)
+            if values:
+                await self._local.keep(self._table, kept)
         return whole
 
     async def _submit(self, operation: Operation, head: WriteHead) -> object:
@@ -159,6 +180,15 @@ class Writing:
         if row is None:
             row = await self._fresh(key)
         return row
+
+    async def _current_unless_retry(self, key: SqlValue, head: WriteHead) -> Row | None:
+        """``None`` where the object may have been deleted since a request with this id was applied."""
+        try:
+            return await self._current(key)
+        except NotFound:
+            if head.request_id is None:
+                raise
+            return None
 
     async def _fresh(self, key: SqlValue) -> Row:
         await self._engine.read_barrier(consistency="strong")

@@ -115,6 +115,7 @@ class EventLog:
     def __init__(self, connection: apsw.Connection, kept: int) -> None:
         self._connection = connection
         self._kept = kept
+        self._prune_every = min(PRUNE_EVERY, max(kept, 1))
         connection.execute(SCHEMA)
         self.last: int = connection.execute(_LAST).get or 0
         """The sequence number of the last change."""
@@ -157,7 +158,7 @@ class EventLog:
             ),
         )
         self.last += count
-        if self.last // PRUNE_EVERY != (first - 1) // PRUNE_EVERY:
+        if self.last // self._prune_every != (first - 1) // self._prune_every:
             self._connection.execute(_PRUNE, (self.last - self._kept,))
 
     def after(self, sequence: int, limit: int, model: str | None = None) -> Page:

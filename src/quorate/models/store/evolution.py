@@ -18,8 +18,9 @@ import apsw
 from quorate.errors import ConfigError, StorageError
 from quorate.models.migrations import Migration
 from quorate.models.store.forms import Form, Record, former_schema
+from quorate.models.store.leftovers import NEXT
 from quorate.models.store.schema import ModelSchema
-from quorate.models.store.tables import create_group_sql, create_index_sql, create_table_sql, index_name
+from quorate.models.store.tables import create_group_sql, create_index_sql, create_table_sql, quoted
 
 RECORDS_TABLE = "quorate_models"
 RECORDS = (
@@ -76,13 +77,14 @@ def adjust_indexes(connection: apsw.Connection, schemas: Sequence[ModelSchema]) 
     """
     for schema in schemas:
         sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
-        there = {name for (name,) in connection.execute(sql, (schema.table,))}
+        indexes: list[Any] = connection.execute(sql, (schema.table,)).fetchall()
+        there = {name.removeprefix(NEXT): name for (name,) in indexes}
         for column in schema.columns:
-            wanted, name = create_index_sql(schema, column), index_name(schema.table, column.name)
-            if wanted and name.strip('"') not in there:
+            wanted, name = create_index_sql(schema, column), f"{schema.table}__{column.name}"
+            if wanted and name not in there:
                 connection.execute(wanted)
-            elif not wanted and name.strip('"') in there:
-                connection.execute(f"DROP INDEX {name}")
+            elif not wanted and name in there:
+                connection.execute(f"DROP INDEX {quoted(there[name])}")
 
 
 # -- what is within reach -------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A *form* says of each model what its rows and the outcome of commands depend on. The state machine keeps its tables in
 the form that is in force, which the log decides; a node may have been started with a program that declares more, and
-then works with former declarations, made of their forms, until its own are declared.
+then works with former declarations, made of their forms, until its own are declared. The *rules* beside it are digests
+of limits and code (:mod:`quorate.models.rules`): they are compared, but nothing can be made of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 Form = dict[str, Record]
 """The record of each model, by its name."""
+Rules = dict[str, dict[str, str]]
+"""The digests of each model, by its name; none of those that were declared by a Quorate which made none."""
 
 _CODECS = {
     codec.name: codec
@@ -66,9 +69,35 @@ def _column_record(column: Column) -> Record:
     return record
 
 
-def fingerprint_of(version: int, form: Form) -> str:
-    """A digest of a form and its version."""
-    return hashlib.sha256(json.dumps([version, form], sort_keys=True).encode()).hexdigest()
+def rules_of(schemas: Iterable[ModelSchema]) -> Rules:
+    """What the models ask of values, and their code."""
+    return {schema.name: schema.rules for schema in schemas}
+
+
+def fingerprint_of(version: int, form: Form, rules: Rules) -> str:
+    """A digest of declarations and their version."""
+    return hashlib.sha256(json.dumps([version, form, rules], sort_keys=True).encode()).hexdigest()
+
+
+def declaration_text(form: Form, rules: Rules) -> str:
+    """Declarations as the log has them."""
+    return json.dumps({name: {**record, "rules": rules.get(name, {})} for name, record in form.items()})
+
+
+def read_declaration(text: str) -> tuple[Form, Rules]:
+    """The form and the rules of declarations as the log has them."""
+    form: Form = json.loads(text)
+    return form, {name: record.pop("rules") for name, record in form.items() if "rules" in record}
+
+
+def differences(rules: Rules, others: Rules) -> list[str]:
+    """Whose digests differ, as ``Model.field``, of the models that have some in both."""
+    return [
+        f"{model}.{name}"
+        for model in sorted(rules.keys() & others.keys())
+        for name in sorted(rules[model].keys() | others[model].keys())
+        if rules[model].get(name) != others[model].get(name)
+    ]
 
 
 def codec_named(name: str) -> Codec:

@@ -61,13 +61,12 @@ def history_table(schema: ModelSchema) -> str:
     return f"history_{schema.table}"
 
 
-def create_history_sql(schema: ModelSchema) -> str:
-    """Creates the table and its index, if they are not there."""
-    table = history_table(schema)
+def create_history_sql(table: str, key_type: str, index: str) -> str:
+    """Creates such a table and its index; ``key_type`` is the SQL type of the objects' keys."""
     return f"""
-    CREATE TABLE IF NOT EXISTS {quoted(table)} (
+    CREATE TABLE {quoted(table)} (
         sequence INTEGER PRIMARY KEY,
-        key {schema.key.codec.sql_type} NOT NULL,
+        key {key_type} NOT NULL,
         entry_index INTEGER NOT NULL,
         time_us INTEGER NOT NULL,
         origin INTEGER NOT NULL,
@@ -76,16 +75,27 @@ def create_history_sql(schema: ModelSchema) -> str:
         name TEXT NOT NULL,
         changes BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS {quoted(table + "__key")} ON {quoted(table)} (key);
-    {SCHEMA}
+    CREATE INDEX {quoted(index)} ON {quoted(table)} (key);
     """
+
+
+def history_index(table: str) -> str:
+    """What the index of a history table is called, unless the table was renamed: it keeps its index."""
+    return f"{table}__key"
+
+
+def _make_if_missing(connection: apsw.Connection, schema: ModelSchema) -> None:
+    connection.execute(SCHEMA)
+    table = history_table(schema)
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)).get is None:
+        connection.execute(create_history_sql(table, schema.key.codec.sql_type, history_index(table)))
 
 
 class History:
     """The history of one model."""
 
     def __init__(self, connection: apsw.Connection, schema: ModelSchema) -> None:
-        connection.execute(create_history_sql(schema))
+        _make_if_missing(connection, schema)
         self._connection = connection
         self.schema = schema
         positions = {name: at for at, name in enumerate(schema.names)}

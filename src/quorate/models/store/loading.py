@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from quorate.models.annotations import annotated
@@ -37,9 +37,22 @@ def plain_loader(name: str) -> Loader:
 
 
 def loader_of(info: FieldInfo, codec: Codec) -> Loader:
-    """What makes a field's Python value of its stored one."""
+    """What makes a field's Python value of its stored one.
+
+    Limits may have changed since it was stored: what does not meet them now is loaded as plain data.
+    """
     if codec.is_json:
-        return TypeAdapter(annotated(info)).validate_json
+        return _or_plain(TypeAdapter(annotated(info)).validate_json, json.loads)
     if codec.name in ("str", "int") and codec not in (TEXT, KEY_TEXT, INTEGER):  # an enumeration, or a literal
-        return TypeAdapter(annotated(info)).validate_python
+        return _or_plain(TypeAdapter(annotated(info)).validate_python, lambda value: value)
     return plain_loader(codec.name)
+
+
+def _or_plain(load: Callable[[Any], Any], plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def loaded(value: Any) -> Any:
+        try:
+            return load(value)
+        except ValidationError:
+            return plain(value)
+
+    return loaded

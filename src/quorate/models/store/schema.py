@@ -229,6 +229,13 @@ class ModelSchema:
             "unique_together": sorted(map(list, self.unique_together)),
         }
 
+    @cached_property
+    def rules(self) -> dict[str, str]:
+        """The digests of limits, validators and events, by their names: see :mod:`quorate.models.rules`."""
+        from quorate.models.rules import digests_of
+
+        return digests_of(self.model, self.events.values())
+
     # -- object to row -----------------------------------------------------------------------------------
 
     @cached_property

@@ -62,22 +62,23 @@ def index_name(table: str, column: str) -> str:
     return quoted(f"{table}__{column}")
 
 
-def create_index_sql(schema: ModelSchema, column: Column) -> str:
+def create_index_sql(schema: ModelSchema, column: Column, named_by: str = "") -> str:
     """The index that the column's attributes ask for; empty if they ask for none.
 
+    ``named_by`` is the table of which it has its name, if that is another: a table that was renamed keeps its indexes.
     Behind the column comes the primary key, which makes every order total: see :mod:`quorate.models.query.ordering`.
     """
     if not (column.unique or column.indexed):
         return ""
     kind, key = ("UNIQUE INDEX", "") if column.unique else ("INDEX", f", {quoted(schema.key.name)}")
-    name = index_name(schema.table, column.name)
+    name = index_name(named_by or schema.table, column.name)
     return f"CREATE {kind} {name} ON {quoted(schema.table)} ({quoted(column.name)}{key})"
 
 
-def create_group_sql(table: str, group: Sequence[str]) -> str:
+def create_group_sql(table: str, group: Sequence[str], named_by: str = "") -> str:
     """The index on fields that are unique together."""
     columns = ", ".join(map(quoted, group))
-    return f"CREATE UNIQUE INDEX {index_name(table, ','.join(group))} ON {quoted(table)} ({columns})"
+    return f"CREATE UNIQUE INDEX {index_name(named_by or table, ','.join(group))} ON {quoted(table)} ({columns})"
 
 
 class Table:

@@ -98,8 +98,8 @@ class Compaction:
         size = self._store.log_bytes
         too_large = size >= config.snapshot_bytes and size >= self._bytes_left + config.snapshot_bytes // 4
         kept = 0 if too_large else config.snapshot_trailing_entries
-        too_long = log.applied - log.floor.index >= config.snapshot_threshold + kept
-        too_old = self._loop.time() - self._cut_at >= config.snapshot_interval_ms / 1000
+        too_long = log.applied - log.floor.index >= config.storage.snapshot_threshold + kept
+        too_old = self._loop.time() - self._cut_at >= config.storage.snapshot_interval_ms / 1000
         if not (too_large or too_long or too_old):
             return None
         limits = [log.applied - kept]
@@ -158,6 +158,7 @@ class Compaction:
         try:
             floor = self._group.core.log.floor_at(capture.index)
             directory = self._access.directory
+            await in_thread(self._store.sync)  # no state that is durable may be ahead of the log
             await self._access.call(lambda: directory.save_machines(floor, capture.machines))
         finally:
             capture.close()

@@ -1,4 +1,4 @@
-"""The CRUD benchmark: creates, bulk creates, reads and a failover on three real nodes with fsync on."""
+"""The CRUD benchmark: creates, bulk creates, reads, a failover and a restart of three real nodes with fsync on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from quorate.ops.bench import requests
+from quorate.ops.bench.downloads import download_for
 from quorate.ops.bench.environment import Environment, look_around
 from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
 from quorate.ops.history import History
 from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
-from quorate.ops.shop import SHOP_APP, shop_directory
 from quorate.ops.writers import Writers, kill_leader
 
+APP = "quorate.ops.bench.shop:app"
 BULK_ROWS = 500
 BULK_CONNECTIONS = 8
 READ_CONNECTIONS = 64
+COUNT_CONNECTIONS = 256
 WARM_UP_SECONDS = 1.0
 WARM_UP_CONNECTIONS = 32
 FAILOVER_CLIENTS = 16
@@ -29,6 +32,18 @@ OPERATIONS_MAX = 1_000_000
 IDS_READ = 1000
 
 Tell = Callable[[str], None]
+
+
+class Declared(StrEnum):
+    """The models whose objects are created: see :mod:`quorate.ops.bench.shop`."""
+
+    PLAIN = "plain"
+    FULL = "full"
+    BOTH = "both"
+
+
+_PATHS = {Declared.PLAIN: "/api/plain-products", Declared.FULL: "/api/products"}
+_IN_WORDS = {Declared.PLAIN: "", Declared.FULL: " with history, unique, index, foreign key"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,13 @@ class Plan:
     connections: tuple[int, ...]
     """The numbers of connections at which creates are measured."""
     failovers: int
+    model: Declared = Declared.BOTH
+    """Of what creates are measured. What is read is plain, unless only the other is wanted."""
+
+    @property
+    def models(self) -> tuple[Declared, ...]:
+        """Each of them."""
+        return (Declared.PLAIN, Declared.FULL) if self.model is Declared.BOTH else (self.model,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +87,25 @@ class CrudReport:
     measurements: list[Measurement]
     failover_ms: list[int]
     """For each ``kill -9`` of the leader, the longest time in which no client had a write acknowledged."""
+    restart_ms: list[int]
+    """For each of them, how long its process then took from its start until it was ready to serve."""
     rows: int
-    """Products on every node at the end of the load."""
+    """Products of both models on every node at the end of the load."""
 
 
 async def run_crud(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> CrudReport:
     """Run all cases. ``tell`` is told what is about to run."""
     environment = look_around(directory)
     tell("forming a cluster of three")
-    async with LocalCluster(directory, ports, app=SHOP_APP, cwd=shop_directory()) as cluster, HttpClient() as http:
+    async with LocalCluster(directory, ports, app=APP) as cluster, HttpClient() as http:
         await cluster.wait_formed()
         bench = _Crud(cluster, http, plan, tell)
         measurements = await bench.measure()
         rows = await bench.count_rows()
-        failover_ms = await bench.measure_failovers()
-    return CrudReport(environment=environment, measurements=measurements, failover_ms=failover_ms, rows=rows)
+        failover_ms, restart_ms = await bench.measure_failovers()
+    return CrudReport(
+        environment=environment, measurements=measurements, failover_ms=failover_ms, restart_ms=restart_ms, rows=rows
+    )
 
 
 class _Crud:
@@ -92,43 +118,75 @@ class _Crud:
 
     async def measure(self) -> list[Measurement]:
         leader = await self._cluster.leader()
-        await self._warm_up(leader)
-        await self._writes(leader)
-        await self._reads(leader)
+        category = (await self._http.post(f"{leader.url}/api/categories", {"name": "All"})).json()["id"]
+        for model in self._plan.models:
+            products = requests.Products(_PATHS[model], leader.address, category)
+            await self._warm_up(leader, products)
+            await self._writes(leader, products, _IN_WORDS[model])
+        await self._reads(leader, _PATHS[self._plan.models[0]])
         return self._measurements
 
-    async def _warm_up(self, leader: LocalNode) -> None:
+    async def _warm_up(self, leader: LocalNode, products: requests.Products) -> None:
         self._tell("warming up")
         await run_load(
             [(HOST, leader.port)],
-            requests.creates(leader.address),
+            products.creates(),
             connections=WARM_UP_CONNECTIONS,
             expected=201,
             seconds=WARM_UP_SECONDS,
             operations_max=self._plan.operations_max,
         )
 
-    async def _writes(self, leader: LocalNode) -> None:
+    async def _writes(self, leader: LocalNode, products: requests.Products, in_words: str) -> None:
         for connections in self._plan.connections:
-            await self._case("create", [leader], requests.creates(leader.address), connections, expected=201)
-        bulk = requests.bulk_creates(leader.address, BULK_ROWS)
-        name = f"bulk create of {BULK_ROWS}"
+            await self._case(f"create{in_words}", [leader], products.creates(), connections, expected=201)
+        bulk = products.bulk_creates(BULK_ROWS)
+        name = f"bulk create of {BULK_ROWS}{in_words}"
         await self._case(name, [leader], bulk, BULK_CONNECTIONS, expected=201, rows=BULK_ROWS)
 
-    async def _reads(self, leader: LocalNode) -> None:
+    async def _reads(self, leader: LocalNode, path: str) -> None:
         everyone = list(self._cluster.nodes.values())
-        rows = (await self._http.get(f"{leader.url}/api/products?limit={IDS_READ}")).json()
+        rows = (await self._http.get(f"{leader.url}{path}?limit={IDS_READ}")).json()
         ids = [row["id"] for row in rows]
         for consistency, where, nodes in (
             ("strong", "the leader", [leader]),
             ("strong", "all nodes", everyone),
             ("eventually", "all nodes", everyone),
         ):
-            targets = [f"/api/products/{key}?consistency={consistency}" for key in ids]
+            targets = [f"{path}/{key}?consistency={consistency}" for key in ids]
             name = f"read one, {consistency}, {where}"
             await self._case(name, nodes, requests.gets(targets, leader.address), READ_CONNECTIONS, expected=200)
-        count = requests.gets(["/api/products/count"], leader.address)
-        await self._case("count, strong, the leader", [leader], count, READ_CONNECTIONS, expected=200)
+        count = requests.gets([f"{path}/count"], leader.address)
+        for connections in (READ_CONNECTIONS, COUNT_CONNECTIONS):
+            await self._case("count, strong, the leader", [leader], count, connections, expected=200)
+        await self._list(leader, path, f"{path}/{ids[0]}?consistency=eventually")
+
+    async def _list(self, leader: LocalNode, path: str, other: str) -> None:
+        """The whole list, streamed; the latencies are those of one client who reads an object again and again."""
+        self._tell("list all")
+        seconds = self._plan.seconds
+        reading = run_load(
+            [(HOST, leader.port)],
+            requests.gets([other], leader.address),
+            connections=1,
+            expected=200,
+            seconds=seconds,
+            operations_max=self._plan.operations_max,
+        )
+        result, (size, taken) = await asyncio.gather(
+            reading, download_for(HOST, leader.port, f"{path}?limit=all", seconds)
+        )
+        self._measurements.append(
+            Measurement(
+                name="list all; latencies of reads beside it",
+                connections=1,
+                operations=result.operations,
+                per_second=round(size / taken / 1e6, 1),
+                unit="MB/s",
+                p50_ms=round(result.percentile_ms(50), 3),
+                p99_ms=round(result.percentile_ms(99), 3),
+            )
+        )
 
     async def _case(
         self,
@@ -168,17 +226,17 @@ class _Crud:
             await self._cluster.wait_caught_up()
         except TimeoutError:
             raise LoadFailed("a node did not catch up after the load") from None
-        counts = [
-            (await self._http.get(f"{url}/api/products/count?consistency=eventually")).json()["count"]
-            for url in self._cluster.urls
-        ]
+        counts = []
+        for url in self._cluster.urls:
+            answers = [await self._http.get(f"{url}{path}/count?consistency=eventually") for path in _PATHS.values()]
+            counts.append(sum(answer.json()["count"] for answer in answers))
         if len(set(counts)) > 1:
             raise LoadFailed(f"the nodes do not hold the same number of rows: {counts}")
         return int(counts[0])
 
-    async def measure_failovers(self) -> list[int]:
-        """Kill the leader under write load, a few times, each time the whole cluster is up."""
-        times = []
+    async def measure_failovers(self) -> tuple[list[int], list[int]]:
+        """Kill the leader under write load, a few times, each time the whole cluster is up, and start it again."""
+        failovers, restarts = [], []
         history = History()
         writers = Writers(self._cluster, self._http, history, clients=FAILOVER_CLIENTS)
         for number in range(1, self._plan.failovers + 1):
@@ -187,8 +245,10 @@ class _Crud:
                 await writers.wait_for_writes(FAILOVER_WRITES)
                 kill = await kill_leader(self._cluster)
                 await writers.wait_for_writes(FAILOVER_WRITES)
-                times.append(round(history.longest_silence(kill.at, time.monotonic()) * 1000))
+                failovers.append(round(history.longest_silence(kill.at, time.monotonic()) * 1000))
+            began = time.monotonic()
             kill.node.start()
             await self._cluster.wait_formed()
+            restarts.append(round((time.monotonic() - began) * 1000))
             await asyncio.wait_for(self._cluster.wait_caught_up(), 60)
-        return times
+        return failovers, restarts

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import count, cycle
 
 _NUMBERS = count(1)
-_ROW = b'{"name":"Bench product %010d","price":"19.99","stock":7}'
 
 
 def get(target: str, host: str) -> bytes:
@@ -19,27 +18,39 @@ def gets(targets: Sequence[str], host: str) -> Callable[[], bytes]:
     return cycle([get(target, host) for target in targets]).__next__
 
 
-def creates(host: str) -> Callable[[], bytes]:
-    """POST requests, each for a product with a name of its own."""
-    head = _head("/api/products", host, len(_ROW % 0))
+class Products:
+    """Requests that create products at ``path``, each with a name of its own, in one category."""
 
-    def next_request() -> bytes:
-        return head + _ROW % next(_NUMBERS)
+    def __init__(self, path: str, host: str, category: str) -> None:
+        self._path = path
+        self._host = host
+        self._row = b'{"name":"Bench product %%010d","price":"19.99","stock":7,"category_id":"%b"}' % category.encode()
 
-    return next_request
+    def creates(self) -> Callable[[], bytes]:
+        """POST requests, each for one product."""
+        row = self._row
+        head = self._head("", len(row % 0))
 
+        def next_request() -> bytes:
+            return head + row % next(_NUMBERS)
 
-def bulk_creates(host: str, rows: int) -> Callable[[], bytes]:
-    """POST requests for ``rows`` products each."""
-    head = _head("/api/products/_bulk", host, 2 + rows * len(_ROW % 0) + rows - 1)
+        return next_request
 
-    def next_request() -> bytes:
-        return head + b"[" + b",".join([_ROW % next(_NUMBERS) for _ in range(rows)]) + b"]"
+    def bulk_creates(self, rows: int) -> Callable[[], bytes]:
+        """POST requests for ``rows`` products each."""
+        row = self._row
+        head = self._head("/_bulk", 2 + rows * len(row % 0) + rows - 1)
 
-    return next_request
+        def next_request() -> bytes:
+            return head + b"[" + b",".join([row % next(_NUMBERS) for _ in range(rows)]) + b"]"
 
+        return next_request
 
-def _head(target: str, host: str, length: int) -> bytes:
-    return (
-        f"POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-    ).encode()
+    def _head(self, below: str, length: int) -> bytes:
+        lines = (
+            f"POST {self._path}{below} HTTP/1.1",
+            f"host: {self._host}",
+            "content-type: application/json",
+            f"content-length: {length}",
+        )
+        return "\r\n".join((*lines, "", "")).encode()

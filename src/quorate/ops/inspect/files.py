@@ -85,6 +85,10 @@ class ReadOnlyFileSystem:
         """Refused."""
         _refuse()
 
+    def boot_id(self) -> str | None:
+        """Nothing is run here: not known."""
+        return None
+
     def lock(self, path: Path) -> FileLock:
         """Refused: see :func:`user_of`."""
         _refuse()

@@ -6,27 +6,18 @@ damage, and says everything instead of refusing.
 
 from __future__ import annotations
 
-import re
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from google_crc32c import value as crc32c
-
-from quorate.errors import CorruptLog
+from quorate.errors import CorruptLog, FrameError
 from quorate.raft.entry import Entry, EntryKind
-from quorate.records import HEADER_BYTES, LENGTH_MIN, PREFIX_BYTES
+from quorate.storage.codecs import MARK_KIND, Codec, NoRecord
 from quorate.storage.cut import announced_cut
 from quorate.storage.filesystem import TEMPORARY_SUFFIX, FileSystem, read_bytes
-from quorate.storage.marks import MARK_KIND, proven_behind
-from quorate.storage.segment import SEGMENT_HEADER_BYTES, SUFFIX, check_header, segment_name
+from quorate.storage.segment import SUFFIX, check_header, segment_name
 
-_RECORD = struct.Struct(">IIQQB")
-_KINDS = {kind.value: kind for kind in EntryKind}
-# Where a record could begin: its term and index are below 2**40, its kind is known.
-_PLAUSIBLE = re.compile(rb"(?=\x00\x00\x00.{5}\x00\x00\x00.{5}[\x00-\x03\xff])", re.DOTALL)
-_TERM_AT = 8
+_ENTRY_KINDS = frozenset(EntryKind)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +43,8 @@ class SegmentReport:
 
     name: str
     bytes: int
+    form: str | None = None
+    """``binary`` or ``json``."""
     first_index: int | None = None
     last_index: int | None = None
     """The last entry that can be read in it; ``first_index`` - 1 without any."""
@@ -154,14 +147,14 @@ def _read_segment(
     try:
         data = read_bytes(fs, path)
         report.bytes = len(data)
-        report.first_index = check_header(data, path, group)
+        codec, report.first_index, report.end_byte = check_header(data, path, group)
     except (CorruptLog, OSError) as error:
         report.problem = str(error).partition(". Nothing was changed")[0].removeprefix(f"{path}: ")
         return report
     report.last_index = report.first_index - 1
-    report.end_byte = SEGMENT_HEADER_BYTES
+    report.form = codec.name
     cut = log.announced_cut if not sealed else None
-    _Reader(data, report, cut, floor_index, sealed=sealed, visit=visit).read()
+    _Reader(data, codec, report, cut, floor_index, sealed=sealed, visit=visit).read()
     return report
 
 
@@ -171,6 +164,7 @@ class _Reader:
     def __init__(
         self,
         data: bytes,
+        codec: Codec,
         report: SegmentReport,
         cut: int | None,
         floor_index: int,
@@ -179,6 +173,7 @@ class _Reader:
         visit: Visitor | None,
     ) -> None:
         self._data = data
+        self._codec = codec
         self._report = report
         self._cut = cut
         self._floor_index = floor_index
@@ -189,7 +184,7 @@ class _Reader:
 
     def read(self) -> None:
         """Fill the report."""
-        offset: int | None = SEGMENT_HEADER_BYTES
+        offset: int | None = self._report.end_byte
         while offset is not None:
             problem = self._read_run(offset)
             offset = self._go_on_behind(problem) if problem is not None else None
@@ -201,29 +196,32 @@ class _Reader:
             expected = _next_index(report)
             if expected == self._cut:
                 return None
-            record = _record_at(data, offset)
-            if isinstance(record, str):
-                return record
-            stop, term, index, kind = record
+            try:
+                stop, kind, term, index, _ = self._codec.record_at(data, offset)
+            except NoRecord as error:
+                return str(error)
             if kind == MARK_KIND and term == offset and index < expected:
                 report.marks += 1
                 report.proven_index = max(report.proven_index, index)
-            elif kind in _KINDS and index == expected and term >= self._term:
-                self._took(offset, stop, term, index, kind)
+            elif kind in _ENTRY_KINDS and index == expected and term >= self._term:
+                try:
+                    self._took(offset, stop, term, index)
+                except FrameError as error:
+                    return str(error)
             else:
                 return f"found an intact record of kind {kind}, term {term}, index {index}"
             report.end_byte = offset = stop
         return None
 
-    def _took(self, offset: int, stop: int, term: int, index: int, kind: int) -> None:
+    def _took(self, offset: int, stop: int, term: int, index: int) -> None:
         report = self._report
+        (entry,) = self._codec.decode(self._data[offset:stop])
         if not report.terms or report.terms[-1][1] != term:
             report.terms.append((index, term))
         report.entries += 1
         report.last_index, self._term = index, term
         if self._visit is not None:
-            payload = self._data[offset + HEADER_BYTES : stop]
-            self._visit(report.name, offset, Entry(index, term, _KINDS[kind], payload))
+            self._visit(report.name, offset, entry)
 
     def _go_on_behind(self, problem: str) -> int | None:
         """Note the damage, and return where the records go on, if they do."""
@@ -244,37 +242,28 @@ class _Reader:
             return False, "later segments follow"
         if self._floor_index >= expected:
             return False, f"entries up to {self._floor_index} were durable when the log was compacted"
-        claimed = proven_behind(self._data, byte)
+        claimed = self._codec.proven_behind(self._data, byte)
         if claimed >= expected:
             return False, f"a later sync mark says that entries up to {claimed} were durable"
-        record = _record_at(self._data, byte)
-        return (True, "") if isinstance(record, str) else (False, "the record is intact")
+        return (False, "the record is intact") if self._is_record(byte) else (True, "")
+
+    def _is_record(self, byte: int) -> bool:
+        try:
+            self._codec.record_at(self._data, byte)
+        except NoRecord:
+            return False
+        return True
 
     def _records_behind(self, byte: int, expected: int) -> Iterator[tuple[int, int]]:
         """(byte, index) of the intact entries behind ``byte``."""
-        for match in _PLAUSIBLE.finditer(self._data, byte + 1 + _TERM_AT, self._end):
-            offset = match.start() - _TERM_AT
-            record = _record_at(self._data, offset)
-            if isinstance(record, str):
+        for offset in self._codec.places_behind(self._data, byte, self._end):
+            try:
+                _, kind, term, index, _ = self._codec.record_at(self._data, offset)
+            except NoRecord:
                 continue
-            _, term, index, kind = record
-            if kind in _KINDS and index >= expected and term >= self._term:
+            if kind in _ENTRY_KINDS and index >= expected and term >= self._term:
                 yield offset, index
 
 
 def _next_index(report: SegmentReport) -> int:
     return (report.last_index or 0) + 1
-
-
-def _record_at(data: bytes, offset: int) -> tuple[int, int, int, int] | str:
-    """(the byte behind it, term, index, kind) of the record at ``offset``; or why there is none."""
-    left = len(data) - offset
-    if left < HEADER_BYTES:
-        return f"a record takes {HEADER_BYTES} bytes or more, {left} are left"
-    checksum, length, term, index, kind = _RECORD.unpack_from(data, offset)
-    stop = offset + PREFIX_BYTES + length
-    if length < LENGTH_MIN or stop > len(data):
-        return f"a record of {length} bytes cannot be"
-    if crc32c(data[offset + 4 : stop]) != checksum:
-        return "its checksum does not match"
-    return stop, term, index, kind

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from quorate.app import App
 from quorate.config import RaftConfig
-from quorate.errors import CorruptLog, QuorateError, RemovedFromCluster
+from quorate.errors import ConfigError, CorruptLog, QuorateError, RemovedFromCluster
 from quorate.machine.contract import Machine
+from quorate.models.errors import SchemaBehind
 from quorate.node.group import Group
 from quorate.node.identity import identity_of
 from quorate.node.node import Node
@@ -24,6 +26,7 @@ from quorate.testing.simulation.disk import DiskPlan, ProcessKilled, SimulatedDi
 from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.keys import CUT_SHORT, SimulatedKv, sweep
 from quorate.testing.simulation.loop import Scheduler, SimulatedLoop
+from quorate.testing.simulation.models import ModelsFace, SimulatedModels
 from quorate.testing.simulation.network import SimulatedNetwork
 from quorate.testing.simulation.reads import watch_reads
 from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
@@ -48,10 +51,11 @@ class HostPlan:
     """Given a node's id, where every node lives, and whether this one joins a cluster that exists."""
     addresses: dict[int, str]
     """Where every node lives now, as the administrator would write it into a new configuration."""
-    machines: Callable[[Callable[[], None]], Mapping[str, Machine]]
-    """Given what the machines have to call for each command."""
+    machines: Callable[[Callable[[], None], App | None], Mapping[str, Machine]]
+    """Given what the machines have to call for each command, and the app whose models they keep."""
     disk: DiskPlan
-    schema: str = ""
+    apps: Sequence[App] = ()
+    """The versions of the app that machines get, the oldest first; none where there are no models."""
     drift: float = 0.0
     """Clocks run faster or slower by up to this fraction."""
     slack_seconds: float = 0.0
@@ -72,12 +76,19 @@ class Process:
         )  # fmt: skip
         rng = Random(f"{host.seed}.{host.node_id}.{number}")
         config = plan.config(host.node_id, plan.addresses, host.joining)
-        identity = identity_of(config, rng, schema=plan.schema)
+        self.version = host.version
+        app = plan.apps[host.version] if plan.apps else None
+        schema = app.schema if app is not None else ""
+        identity = identity_of(config, rng, schema=schema)
         self.transport = SimulatedTransport(host.network, identity, self.loop)
-        self.machines = plan.machines(self._spend)
+        self.machines = plan.machines(self._spend, app)
         self.keys = next((each for each in self.machines.values() if isinstance(each, SimulatedKv)), None)
         if self.keys is not None:
             self.keys.fired = host.fired
+        self.models = next((each for each in self.machines.values() if isinstance(each, SimulatedModels)), None)
+        if self.models is not None:
+            self.models.fired = host.fired
+        self._face: ModelsFace | None = None
         self.state: SimulatedSqliteState | None = None
         self.writer: SimulatedWriter | None = None
         self.group: Group | None = None
@@ -95,7 +106,7 @@ class Process:
             file_system=host.disk,
             rng=rng,
             wall_clock_us=host.wall_clock_us,
-            schema=plan.schema,
+            schema=schema,
             open_state=self._open_state,
             make_writer=self._make_writer,
         )
@@ -152,6 +163,12 @@ class Process:
         """Whether there is a state to look at, or will be: a witness has none."""
         return not self.node._router._witness
 
+    @property
+    def face(self) -> ModelsFace:
+        """How clients reach the models; only once the node has started."""
+        assert self._face is not None
+        return self._face
+
     def _spend(self) -> None:
         if self.host.slow_apply_seconds:
             self.loop.use(self.host.slow_apply_seconds)
@@ -166,16 +183,18 @@ class Process:
             await self.node.start()
         except QuorateError as error:
             self.host.trace.event(self.host.node_id, f"cannot start: {error}")
-            self.host.failed(error)
+            self.host.failed(error, self.version)
         else:
             self.started = True
             if self.keys is not None:
                 self.loop.create_task(sweep(self, self.keys))
+            if self.models is not None:
+                self._face = ModelsFace(self.node, self.models, self.host.wall_clock_us)
             try:
                 await self.node.wait_stopped()
             except QuorateError as error:
                 self.host.trace.event(self.host.node_id, f"failed: {error}")
-                self.host.failed(error)
+                self.host.failed(error, self.version)
             except Exception as error:
                 self._escaped(error)
         self._end()
@@ -270,6 +289,8 @@ class Host:
         """Whether the next process is told to join a cluster that exists."""
         self.in_use = True
         """Whether anybody counts on it: a spare machine is not, nor is that of a node that was removed."""
+        self.version = 0
+        """Which of the plan's apps the next process runs."""
         self.moves = 0
         """How often it got another address."""
         self.slow_apply_seconds = 0.0
@@ -278,6 +299,8 @@ class Host:
         """Told when a process has ended, however it did."""
         self.on_leading: Callable[[Host], None] = _nobody
         """Told when the node has become the leader."""
+        self.on_outdated: Callable[[Host, int], bool] = _never
+        """Asked when a node with this version of the app cannot go on: whether that is the reason."""
 
     @property
     def node(self) -> Node | None:
@@ -316,7 +339,7 @@ class Host:
             callback()
         self.on_down(self)
 
-    def failed(self, error: QuorateError) -> None:
+    def failed(self, error: QuorateError, version: int) -> None:
         """The node does not start, or gave up: only for a reason that the simulation gave it."""
         known = self.invariants.known
         if isinstance(error, RemovedFromCluster):
@@ -327,8 +350,12 @@ class Host:
         elif isinstance(error, CorruptLog) and self._gave_up:
             self.fired["witnesses that begin anew"] += 1
             self.invariants.damaged(self.node_id)
-        elif not self.disk.broken:
+        elif not self.disk.broken and not self._is_outdated(error, version):
             self.abort(Violation("a node runs until it is stopped", f"node {self.node_id}: {error}"))
+
+    def _is_outdated(self, error: QuorateError, version: int) -> bool:
+        reasons = (error, error.__cause__)
+        return any(isinstance(each, ConfigError | SchemaBehind) for each in reasons) and self.on_outdated(self, version)
 
     @property
     def _gave_up(self) -> bool:
@@ -412,3 +439,7 @@ def address_of(node_id: int, moves: int = 0) -> str:
 
 def _nobody(host: Host) -> None:
     pass
+
+
+def _never(host: Host, version: int) -> bool:
+    return False

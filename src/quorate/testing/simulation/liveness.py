@@ -11,8 +11,8 @@ import msgspec
 
 from quorate.errors import CommandFailed, QuorateError
 from quorate.kv.machine import MACHINE as KEYS
-from quorate.models.commands import Change, Delete, encode_command
 from quorate.models.machine import MACHINE
+from quorate.models.retention import is_over
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import Nemesis
@@ -32,11 +32,10 @@ SOON_US = 5_000_000
 """Keys whose time is over so soon, by the leader's clock, are waited for."""
 
 _HARMLESS = {
-    MACHINE: encode_command(Change([Delete("Account", -1)])),
     NOTEBOOK: put("world", "world", 0),
     KEYS: msgspec.msgpack.encode([[b"SET", b"world", b"", b"PX", b"200"]]),
 }
-"""A command for each machine."""
+"""A command for each machine but the models: which they know depends on the app."""
 
 
 class Liveness:
@@ -149,6 +148,25 @@ class Liveness:
             await self.in_time(self._try(host, _read), f"a read on node {host.node_id}")
             await self.in_time(self._try(host, self._write), f"a write on node {host.node_id}")
 
+    async def declarations_are_in_force(self) -> None:
+        """Once all nodes run the same app, what it declares comes into force."""
+        await self.until(self._is_declared, "what the app declares is in force")
+
+    def _is_declared(self) -> bool:
+        machines = [process.models for process in self.holders]
+        return all(machine is None or machine.declarations.are_in_force for machine in machines)
+
+    async def old_history_is_deleted(self) -> None:
+        """What has been kept for its time is deleted, though nobody writes or asks for it."""
+        await self.until(self._is_retained, "history whose retention is over is deleted")
+
+    def _is_retained(self) -> bool:
+        leader = self._nemesis.leader()
+        process = leader.process if leader is not None else None
+        if leader is None or process is None:
+            return False
+        return process.models is None or not is_over(process.models, leader.wall_clock_us())
+
     async def expired_keys_are_deleted(self) -> None:
         """What the leader's clock passes is deleted, though nobody writes or asks for it."""
         await self.until(self._is_swept, "keys whose time is over are deleted")
@@ -193,8 +211,10 @@ class Liveness:
     async def _write(self, process: Process) -> None:
         """Any command, of each machine; a refusal has gone all the way, too."""
         for machine in self._plan.machine_names:
+            models = process.models
+            command = models.harmless if machine == MACHINE and models is not None else _HARMLESS[machine]
             try:
-                await process.node.propose(_HARMLESS[machine], machine=machine)
+                await process.node.propose(command, machine=machine)
             except CommandFailed:
                 pass
 

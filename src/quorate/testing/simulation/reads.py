@@ -39,7 +39,7 @@ def watch_reads(group: Group, known: Knowledge, abort: Callable[[BaseException],
     ask, confirm, enter = core.read_index, gate.confirmed, gate.enter
     begun: dict[int, int] = {}
 
-    def entered(future: asyncio.Future[None]) -> None:
+    def entered(future: asyncio.Future[None], deadline: float) -> None:
         least = len(known.committed)
 
         def ended(_: asyncio.Future[None]) -> None:
@@ -49,7 +49,7 @@ def watch_reads(group: Group, known: Knowledge, abort: Callable[[BaseException],
                 abort(Violation(FRESH, f"{found} were committed"))
 
         future.add_done_callback(ended)
-        enter(future)
+        enter(future, deadline)
 
     def read_index(token: int, now: int) -> None:
         begun[token] = len(known.committed)

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from quorate.testing.simulation.faults import FAULTS
-from quorate.testing.simulation.keys import EVENTS
+from quorate.testing.simulation.keys import EVENTS as OF_KEYS
+from quorate.testing.simulation.models import EVENTS as OF_MODELS
 
 BATCH_MIN = 300
 """In a batch of so many seeds every kind of fault must have happened: one that never does tests nothing."""
@@ -29,7 +30,8 @@ CONSEQUENCES = (
     "re-add, emptied",
     "removed nodes told so",
     "writes to a full disk",
-    *EVENTS,
+    *OF_KEYS,
+    *OF_MODELS,
 )
 """What happens because of faults, or all the time: counted beside the faults themselves, and demanded like them."""
 

@@ -24,10 +24,10 @@ from quorate.testing.simulation.liveness import Liveness
 from quorate.testing.simulation.loop import Scheduler, SimulationStuck
 from quorate.testing.simulation.network import SimulatedNetwork
 from quorate.testing.simulation.report import Report
+from quorate.testing.simulation.rollout import Rollout
 from quorate.testing.simulation.swarm import Plan, draw
 from quorate.testing.simulation.trace import WORLD, Trace
 from quorate.testing.simulation.workloads import WORKLOADS, Workload
-from quorate.testing.simulation.workloads.declared import APP
 
 
 class Simulation:
@@ -56,7 +56,7 @@ class Simulation:
             addresses=addresses,
             machines=plan.machines,
             disk=plan.disk,
-            schema=APP.schema_fingerprint,
+            apps=plan.apps,
             drift=plan.drift,
             slack_seconds=plan.slack_seconds,
         )
@@ -91,6 +91,7 @@ class Simulation:
             self.administrator, election_seconds=plan.election_seconds, has_leases=plan.lease_reads,
         )  # fmt: skip
         self.nemesis.founders = plan.founders
+        self.rollout = Rollout(plan.apps, self.hosts, known, Random(f"{seed}.rollout"), self.trace, self.fired)
         self._calm = False
 
     def run(self) -> Report:
@@ -132,14 +133,18 @@ class Simulation:
         for host in self.nemesis.hosts.values():
             loop.call_later(Random(f"{plan.seed}.{host.node_id}.start").random() * 0.1, host.start)
         clients = [loop.create_task(self._work(client)) for client in self.clients]
-        rage = loop.create_task(self.nemesis.rage([FAULTS[name] for name in plan.faults], plan.fault_seconds))
+        hostile = asyncio.gather(
+            self.nemesis.rage([FAULTS[name] for name in plan.faults], plan.fault_seconds),
+            self.rollout.go_on(plan.hostile_seconds / (len(self.hosts) * (len(plan.apps) + 1))),
+        )
         await asyncio.sleep(plan.hostile_seconds)
-        if rage.done():
-            rage.result()  # it does not end by itself, unless something is wrong with it
-        rage.cancel()
+        if hostile.done():
+            hostile.result()  # it does not end by itself, unless something is wrong with it
+        hostile.cancel()
         self.trace.event(WORLD, "all faults end")
         liveness = Liveness(plan, self.hosts, self.network, self.nemesis, self.door, self.trace)
         liveness.heal()
+        self.rollout.finish()
         await liveness.leader_is_found()
         # A little of the same work on the healed cluster, so that even a run of nothing but faults proves something.
         await asyncio.sleep(plan.election_seconds)
@@ -147,8 +152,12 @@ class Simulation:
         self._calm = True
         await liveness.membership_is_settled()
         await liveness.in_time(asyncio.gather(*clients), "every operation ends")
+        await liveness.declarations_are_in_force()
         await liveness.everything_works()
+        for workload in self.workloads:
+            await liveness.in_time(workload.finish(self.clients), f"the {workload.name} are finished")
         await liveness.expired_keys_are_deleted()
+        await liveness.old_history_is_deleted()
         await liveness.comes_to_rest(self.invariants)
         for workload in self.workloads:
             workload.check(liveness.holders[0])

@@ -9,18 +9,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
+from quorate.app import App
 from quorate.config import RaftConfig
 from quorate.kv.machine import MACHINE as KEYS
 from quorate.machine.contract import Machine
-from quorate.models.machine import MACHINE, ModelsMachine
+from quorate.models.machine import MACHINE
 from quorate.testing.simulation.clients import ClientPlan
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import FAULTS, membership
 from quorate.testing.simulation.keys import KeysPlan, SimulatedKv
+from quorate.testing.simulation.models import ModelsPlan, SimulatedModels
 from quorate.testing.simulation.network import NetworkPlan
 from quorate.testing.simulation.notebook import NOTEBOOK, DiskNotebook, MemoryNotebook
-from quorate.testing.simulation.workloads import OF_KEYS, OTHERS, WORKLOADS, KvFlushes
-from quorate.testing.simulation.workloads.declared import APP
+from quorate.testing.simulation.workloads import (
+    OF_KEYS,
+    OF_MODELS,
+    OTHERS,
+    WORKLOADS,
+    KvFlushes,
+    ModelUpgrades,
+)
 
 MEMBERSHIP = tuple(fault.name for fault in membership.FAULTS)
 """What needs machines to spare, or makes them."""
@@ -29,6 +37,8 @@ HARM = tuple(name for name, fault in FAULTS.items() if fault.harms)
 
 KEYS_SHARE = 0.3
 """So many runs work on keys."""
+MODELS_SHARE = 0.3
+"""So many runs work on a shop of declared models, or on models whose declarations change."""
 TIMINGS_MS = ((50, 150, 300), (100, 400, 800), (200, 800, 1500), (300, 1000, 2000))
 """(heartbeat interval, shortest and longest election timeout) to draw from."""
 
@@ -63,6 +73,7 @@ class Plan:
     workloads: tuple[str, ...]
     notebook_on_disk: bool
     keys: KeysPlan
+    models: ModelsPlan
     hostile_seconds: float
     left_dead: int
     """How many nodes, never a majority, stay down when all else is healed."""
@@ -109,12 +120,18 @@ class Plan:
         """The state machines that the workloads need."""
         return tuple(sorted({WORKLOADS[name].machine for name in self.workloads}))
 
-    def machines(self, spend: Callable[[], None]) -> Mapping[str, Machine]:
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """The versions of the app whose models the workloads need, of which there is one at most."""
+        return next((WORKLOADS[name].apps for name in self.workloads if WORKLOADS[name].apps), ())
+
+    def machines(self, spend: Callable[[], None], app: App | None) -> Mapping[str, Machine]:
         """New state machines for one process."""
         made: dict[str, Machine] = {}
         for name in self.machine_names:
             if name == MACHINE:
-                made[name] = ModelsMachine(APP.schemas)
+                assert app is not None
+                made[name] = SimulatedModels(app, self.models, spend)
             elif name == KEYS:
                 made[name] = SimulatedKv(self.keys, spend)
             else:
@@ -226,10 +243,11 @@ def draw(seed: int) -> Plan:
         workloads=tuple(sorted(rng.sample([each.name for each in OTHERS], rng.choice((1, 1, 2, 3))))),
         notebook_on_disk=rng.random() < 0.5,
         keys=KeysPlan(),
+        models=ModelsPlan(),
         hostile_seconds=min(max(16 * election_seconds, 8.0), 20.0),
         left_dead=rng.randint(1, 2) if nodes > 2 and rng.random() < 0.3 else 0,
     )
-    return _with_keys(plan)
+    return _with_models(_with_keys(plan))
 
 
 def _with_keys(plan: Plan) -> Plan:
@@ -245,6 +263,20 @@ def _with_keys(plan: Plan) -> Plan:
         names = [KvFlushes.name]
     others = plan.workloads if rng.random() < 0.3 else ()
     return replace(plan, keys=keys, workloads=(*sorted(names), *others))
+
+
+def _with_models(plan: Plan) -> Plan:
+    """Some runs work on declared models, alone or beside keys. All else stays as it was drawn."""
+    rng = Random(f"{plan.seed}.swarm.models")
+    models = ModelsPlan(events_kept=rng.choice((5, 20, 50, 100_000)))
+    if rng.random() >= MODELS_SHARE:
+        return plan
+    names = rng.sample([each.name for each in OF_MODELS], rng.choice((1, 2, 2)))
+    if ModelUpgrades.name in names:  # the others would miss their models, and it goes by all events
+        names, models = [ModelUpgrades.name], ModelsPlan()
+    keys = {each.name for each in OF_KEYS}
+    others = [name for name in plan.workloads if name in keys] if rng.random() < 0.2 else []
+    return replace(plan, models=models, workloads=(*sorted(names), *others))
 
 
 def _draw_faults(rng: Random, profile: Profile, nodes: int, spares: int, lease_reads: bool) -> tuple[str, ...]:

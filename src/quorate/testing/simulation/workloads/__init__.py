@@ -12,17 +12,25 @@ from quorate.testing.simulation.workloads.kv_locks import KvLocks
 from quorate.testing.simulation.workloads.kv_registers import KvRegisters
 from quorate.testing.simulation.workloads.kv_revisions import KvRevisions
 from quorate.testing.simulation.workloads.kv_transfers import KvTransfers
+from quorate.testing.simulation.workloads.model_feeds import ModelFeeds
+from quorate.testing.simulation.workloads.model_references import ModelReferences
+from quorate.testing.simulation.workloads.model_transfers import ModelTransfers
+from quorate.testing.simulation.workloads.model_upgrades import ModelUpgrades
+from quorate.testing.simulation.workloads.model_versions import ModelVersions
 from quorate.testing.simulation.workloads.registers import Registers
 from quorate.testing.simulation.workloads.seats import Seats
 
 OF_KEYS: tuple[type[Workload], ...] = (KvExpiry, KvFlushes, KvLocks, KvRegisters, KvRevisions, KvTransfers)
 """Those that work on keys."""
+OF_MODELS: tuple[type[Workload], ...] = (ModelFeeds, ModelReferences, ModelTransfers, ModelUpgrades, ModelVersions)
+"""Those that try what is declared in full."""
 OTHERS: tuple[type[Workload], ...] = (Appends, Bank, Increments, Registers, Seats)
-WORKLOADS: dict[str, type[Workload]] = {workload.name: workload for workload in (*OTHERS, *OF_KEYS)}
+WORKLOADS: dict[str, type[Workload]] = {workload.name: workload for workload in (*OTHERS, *OF_KEYS, *OF_MODELS)}
 """By name."""
 
 __all__ = [
     "OF_KEYS",
+    "OF_MODELS",
     "OTHERS",
     "WORKLOADS",
     "Appends",
@@ -34,6 +42,11 @@ __all__ = [
     "KvRegisters",
     "KvRevisions",
     "KvTransfers",
+    "ModelFeeds",
+    "ModelReferences",
+    "ModelTransfers",
+    "ModelUpgrades",
+    "ModelVersions",
     "Registers",
     "Seats",
     "Workload",

@@ -10,7 +10,7 @@ from quorate.models.rest.http import RequestError
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.workloads.contract import Workload, text_of
-from quorate.testing.simulation.workloads.declared import Account, Posting, ask, everything
+from quorate.testing.simulation.workloads.declared import APP, Account, Posting, ask, everything
 
 ACCOUNTS = 5
 
@@ -20,6 +20,7 @@ class Bank(Workload):
 
     name = "bank"
     machine = MACHINE
+    apps = (APP,)
 
     async def step(self, client: Client) -> Operation:
         chance = client.rng.random()

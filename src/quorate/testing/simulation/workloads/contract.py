@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from random import Random
 from typing import Any, ClassVar, NoReturn
 
+from quorate.app import App
 from quorate.testing import linearizability
 from quorate.testing.linearizability import Model
 from quorate.testing.simulation.clients import Client, Ended, Operation
@@ -21,6 +22,8 @@ class Workload(ABC):
     name: ClassVar[str]
     machine: ClassVar[str]
     """The state machine that it works on."""
+    apps: ClassVar[tuple[App, ...]] = ()
+    """Of declared models, the versions of their app, the oldest first."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -33,6 +36,9 @@ class Workload(ABC):
     @abstractmethod
     async def step(self, client: Client) -> Operation:
         """Have ``client`` do one operation, and return it, ended."""
+
+    async def finish(self, clients: Sequence[Client]) -> None:
+        """What there is still to do on the healed cluster, by clients who do nothing else any more."""
 
     @abstractmethod
     def check(self, process: Process) -> None:
@@ -73,6 +79,17 @@ class Workload(ABC):
             if operation.kind in kinds and operation.ended is Ended.UNKNOWN:
                 operation.ended = Ended.OK if times.get(operation.name) else Ended.NOT_APPLIED
                 operation.completed, operation.result = inf, None
+
+    def check_order(self, names: Iterable[str], writes: Iterable[Operation]) -> None:
+        """What ended before something else began stands before it in the log, which has ``names`` in this order."""
+        by_name = {operation.name: operation for operation in writes}
+        in_order = [by_name[name] for name in names if name in by_name]
+        earliest: Operation | None = None
+        for operation in reversed(in_order):
+            if earliest is not None and earliest.completed < operation.invoked:
+                self.fail(f"{operation} began behind the end of {earliest}, and stands before it in the log")
+            if earliest is None or operation.completed < earliest.completed:
+                earliest = operation
 
     def check_linearizable(self, operations: Iterable[Judged], model: Model[Any]) -> None:
         """Per key, the answers must be those of one object, one operation at a time (Herlihy and Wing)."""

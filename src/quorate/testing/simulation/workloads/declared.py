@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 from uuid import UUID
 
 from quorate import App, Model, field
-from quorate.machine.outcome import Applied
-from quorate.models.machine import MACHINE, ModelsMachine
 from quorate.models.model import schema_of
-from quorate.models.query.running import Queries
-from quorate.models.rest.http import Response
-from quorate.models.rest.resource import ModelResource
-from quorate.models.store.tables import Table
 from quorate.node.reads import Consistency
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.loop import SimulatedLoop
-
-JSON = (b"content-type", b"application/json")
-MERGE_PATCH = (b"content-type", b"application/merge-patch+json")
 
 
 class Seat(Model):
@@ -60,52 +50,6 @@ def _here() -> Process:
     return process
 
 
-class _Here:
-    """The engine, and the machine, of the node that serves the request. One set of resources serves all nodes."""
-
-    @property
-    def applied_index(self) -> int:
-        return _here().node.applied_index
-
-    async def propose(
-        self, command: bytes, *, machine: str, request_id: str | None = None, timeout: float | None = None
-    ) -> Applied:
-        return await _here().node.propose(command, machine=machine, request_id=request_id, timeout=timeout)
-
-    async def read_barrier(self, *, consistency: Consistency, timeout: float | None = None) -> None:
-        await _here().node.read_barrier(consistency=consistency, timeout=timeout)
-
-    def flush(self) -> None:
-        _here().node.flush()
-
-
-class _MachineHere(ModelsMachine):
-    """The machine of the node that serves the request."""
-
-    @property
-    def tables(self) -> dict[str, Table]:
-        machine = _here().machines[MACHINE]
-        assert isinstance(machine, ModelsMachine)
-        return machine.tables
-
-    @tables.setter
-    def tables(self, value: dict[str, Table]) -> None:
-        """Nothing is kept here."""
-
-    @property
-    def queries(self) -> Queries:
-        machine = _here().machines[MACHINE]
-        assert isinstance(machine, ModelsMachine)
-        return machine.queries
-
-    @queries.setter
-    def queries(self, value: Queries) -> None:
-        """Nothing is kept here."""
-
-
-RESOURCES = {model: ModelResource(schema_of(model), _MachineHere(APP.schemas), _Here()) for model in APP.models}
-
-
 async def ask(
     model: type[Model],
     method: str,
@@ -117,15 +61,10 @@ async def ask(
 ) -> Any:
     """One request to the node whose task this is; returns the JSON of the answer.
 
-    Raises what :meth:`ModelResource.handle` raises.
+    Raises what :meth:`ModelsFace.ask` raises.
     """
-    headers = [MERGE_PATCH if method == "PATCH" else JSON]
-    if request_id is not None:
-        headers.append((b"idempotency-key", request_id.encode()))
-    data = b"" if body is None else json.dumps(body).encode()
-    response = await RESOURCES[model].handle(method, tail, query.encode(), headers, data)
-    assert isinstance(response, Response)  # nothing here asks for a stream
-    return json.loads(response.body) if response.body else None
+    path = f"{schema_of(model).resource}/{tail}"
+    return (await _here().face.ask(method, path, body, query=query, request_id=request_id)).body
 
 
 async def everything(model: type[Model], consistency: Consistency = "strong") -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from quorate.testing.linearizability import Contains, Delete, Insert, UniqueSet
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.workloads.contract import Judged, Workload, text_of
-from quorate.testing.simulation.workloads.declared import Seat, ask, everything
+from quorate.testing.simulation.workloads.declared import APP, Seat, ask, everything
 
 SEATS = 6
 
@@ -21,6 +21,7 @@ class Seats(Workload):
 
     name = "seats"
     machine = MACHINE
+    apps = (APP,)
 
     async def step(self, client: Client) -> Operation:
         mine: dict[str, str] = client.memory.setdefault("seats", {})
