@@ -171,3 +171,20 @@ def test_what_waits_for_a_sync_and_what_may_be_lost_is_said(
         "Node 2 acknowledges before it syncs: 17 entries (4 KiB) wait for that now; at most 2000 entries or 1.0 MiB "
         "do, for 20 ms.",
     ]
+
+
+def test_nodes_with_another_version_of_the_app_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = {
+        "version": 1, "fingerprint": "19ef00112233", "cluster_version": 1, "cluster_fingerprint": "19ef00112233",
+        "matches": True, "differing_rules": [],
+    }  # fmt: skip
+    newer = {**schema, "version": 2, "fingerprint": "25ca44556677", "matches": False, "differing_rules": ["Item.price"]}
+    first = {**newer, "cluster_version": None, "cluster_fingerprint": None, "differing_rules": []}
+    reports = [{**FOLLOWER, "schema": newer}, {**LEADER, "schema": schema}, {**STALE_LEADER, "schema": first}]
+    assert run(monkeypatch, reports) == 0
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        "Node 1 has version 2 (25ca4455) of the schema, and 1 (19ef0011) is in force; these rules differ: Item.price.",
+        "Node 3 has version 2 (25ca4455) of the schema, and none is in force yet.",
+    ]

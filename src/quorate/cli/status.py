@@ -31,9 +31,7 @@ def status(
         typer.echo(json.dumps(statuses, indent=2))
     else:
         wide_console().print(_table(statuses))
-        for line in notes(statuses):
-            typer.echo(line)
-        for line in storage_notes(statuses):
+        for line in (*notes(statuses), *storage_notes(statuses), *schema_notes(statuses)):
             typer.echo(line)
     if all("error" in report for report in statuses):
         raise typer.Exit(1)
@@ -132,3 +130,19 @@ def storage_notes(statuses: Sequence[Report]) -> Iterator[str]:
             yield f"Node {report['node_id']} writes its log as JSON."
         if storage["power_loss"] is not None:
             yield f"Node {report['node_id']}: {storage['power_loss']}."
+
+
+def schema_notes(statuses: Sequence[Report]) -> Iterator[str]:
+    """Which nodes run another version of the app than the one in force."""
+    for report in statuses:
+        schema = report.get("schema")
+        if not schema or schema["matches"]:
+            continue
+        in_force = "none is in force yet"
+        if schema["cluster_version"] is not None:
+            in_force = f"{schema['cluster_version']} ({schema['cluster_fingerprint']:.8}) is in force"
+        rules = f"; these rules differ: {', '.join(schema['differing_rules'])}" if schema["differing_rules"] else ""
+        yield (
+            f"Node {report['node_id']} has version {schema['version']} ({schema['fingerprint']:.8}) of the schema, "
+            f"and {in_force}{rules}."
+        )
