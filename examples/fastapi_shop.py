@@ -10,6 +10,7 @@ Three of them, in three terminals, or on three machines (``pip install fastapi u
     curl -X POST localhost:8002/products/Oak/sell -H 'content-type: application/json' -d '{"quantity": 1}'
     curl localhost:8003/products
     curl localhost:8003/api/products            # the models' own API, mounted beside the service's
+    curl localhost:8003/health
 
 The nodes talk to each other on ports of their own (``PEERS``). Each process is a single worker.
 """
@@ -20,13 +21,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel, Field
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
 
-from quorate import App, Model, Node, RaftConfig, event, field
-from quorate.models.errors import Conflict, InTransaction, ModelRefusal, RuleBroken
+from quorate import App, Model, Node, QuorateError, RaftConfig, event, field
+from quorate.web.problems import problem_of
 from quorate.web.site import Site
 
 
@@ -54,9 +57,9 @@ shop = App(models=[Product, Sale], title="Shop")
 
 
 class NewProduct(BaseModel):
-    name: str = Field(min_length=1)
-    price: Decimal = Field(ge=Decimal("0.01"))
-    stock: int = Field(default=1, ge=0)
+    name: str  # what a product may be is said once, by the model
+    price: Decimal
+    stock: int = 1
 
 
 class Order(BaseModel):
@@ -68,12 +71,13 @@ def node_config() -> RaftConfig:
     node_id = os.environ.get("NODE_ID", "1")
     peers = os.environ.get("PEERS", "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003")
     data_dir = os.environ.get("DATA_DIR", f"data/shop{node_id}")
-    return RaftConfig(node_id=int(node_id), cluster_nodes=peers.split(","), data_dir=data_dir)
+    return RaftConfig(node_id=int(node_id), cluster_nodes=tuple(peers.split(",")), data_dir=Path(data_dir))
 
 
 @asynccontextmanager
 async def lifespan(api: FastAPI) -> AsyncIterator[None]:
     async with Node(node_config(), app=shop) as node:
+        api.state.node = node
         api.mount("/api", Site.of(node))
         yield
 
@@ -81,12 +85,28 @@ async def lifespan(api: FastAPI) -> AsyncIterator[None]:
 api = FastAPI(title="Shop", lifespan=lifespan)
 
 
+@api.exception_handler(QuorateError)
+async def refused(_request: Request, error: QuorateError) -> Response:
+    """Whatever an endpoint leaves to be raised has the status that it has in the models' own API."""
+    return problem_of(error).as_response()
+
+
+@api.exception_handler(ValidationError)
+async def invalid(_request: Request, error: ValidationError) -> Response:
+    """A value that a model does not allow: FastAPI knows only what its own models do not."""
+    return JSONResponse({"detail": error.errors(include_url=False, include_context=False, include_input=False)}, 422)
+
+
+@api.get("/health")
+async def health(request: Request) -> dict[str, int]:
+    node: Node = request.app.state.node
+    await node.read_barrier(timeout=1.0)  # ReadUnavailable, and so 503, while the node could not serve
+    return {"node_id": node.node_id}
+
+
 @api.post("/products", status_code=201)
 async def add_product(new: NewProduct) -> Product:
-    try:
-        return await Product.create(**new.model_dump())
-    except Conflict as conflict:
-        raise HTTPException(409, str(conflict)) from None
+    return await Product.create(**new.model_dump())
 
 
 @api.get("/products")
@@ -100,11 +120,7 @@ async def sell(name: str, order: Order) -> Sale:
     product = await Product.filter(name=name).first()
     if product is None:
         raise HTTPException(404, f"there is no product {name}")
-    try:
-        async with shop.transaction():  # the sale is written and the stock goes down, or neither
-            await product.sold(quantity=order.quantity)
-            total = product.price * order.quantity
-            return await Sale.create(product_id=product.id, quantity=order.quantity, total=total)
-    except ModelRefusal as refusal:
-        inner = refusal.refusal if isinstance(refusal, InTransaction) else refusal
-        raise HTTPException(409 if isinstance(inner, RuleBroken) else 422, str(inner)) from None
+    async with shop.transaction():  # the sale is written and the stock goes down, or neither: 409
+        await product.sold(quantity=order.quantity)
+        total = product.price * order.quantity
+        return await Sale.create(product_id=product.id, quantity=order.quantity, total=total)

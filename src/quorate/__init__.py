@@ -51,6 +51,7 @@ from quorate.node.events import (
 from quorate.node.members import Members
 from quorate.node.status import MembershipStatus, MemberStatus, NodeStatus, PeerStatus
 from quorate.raft.membership import Member, MemberRole
+from quorate.storage.settings import StorageProfile
 
 __all__ = [
     "App",
@@ -99,6 +100,7 @@ __all__ = [
     "SqliteState",
     "StateMachine",
     "StorageError",
+    "StorageProfile",
     "TransactionConflict",
     "TransactionRefused",
     "TransferFailed",

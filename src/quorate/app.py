@@ -26,7 +26,7 @@ class App:
     """A set of declarations that belong together and are replicated together.
 
     ``models`` are the classes in the order given; ``resources`` finds a model by the name of its resource,
-    as in ``/api/<resource>``. ``read_consistency`` is that of HTTP reads which do not say: with ``eventually`` only
+    as in ``/api/<resource>``. ``read_consistency`` is that of reads which do not say: with ``eventually`` only
     those are strong that return a field which is ``consistent_read``. ``migrations`` are all those that there ever
     were, in order: see :mod:`quorate.models.migrations`. Raises :class:`~quorate.errors.ConfigError` if the set does
     not hold together.
@@ -106,7 +106,8 @@ def load_app(target: str) -> App:
     if app is None:
         raise ConfigError(f"{target}: the module {module_name} has no attribute {attribute}")
     if not isinstance(app, App):
-        raise ConfigError(f"{target}: is a {type(app).__name__}, not a quorate.App")
+        kind = "class" if isinstance(app, type) else type(app).__name__
+        raise ConfigError(f"{target}: is a {kind}, not a quorate.App")
     return app
 
 

@@ -71,6 +71,15 @@ def test_a_wrong_call_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [[], ["members"], ["bench"]], ids=str)
+def test_without_a_subcommand_the_help_is_all_that_is_said(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    ended, out, err = outcome(capsys, *arguments)
+    assert (ended, err) == (2, "")
+    assert "Usage: quorate" in out
+
+
 def test_a_node_that_was_removed_has_an_exit_code_of_its_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,3 +188,13 @@ def test_nodes_with_another_version_of_the_app_are_named(
         "Node 1 has version 2 (25ca4455) of the schema, and 1 (19ef0011) is in force; these rules differ: Item.price.",
         "Node 3 has version 2 (25ca4455) of the schema, and none is in force yet.",
     ]
+
+
+def test_a_port_that_only_peers_are_answered_at_says_nothing_of_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded = {"address": "127.0.0.1:8080", "error": "no answer"}
+    assert run(monkeypatch, [embedded, GONE, GONE]) == 1
+    printed = capsys.readouterr().out
+    assert "a node may be embedded in a program" in printed
+    assert "nothing is written" not in printed

@@ -96,6 +96,17 @@ def quorate(*arguments: str, cwd: Path | None = None, timeout: float = 60) -> su
     )
 
 
+async def kill_all_and_start_again(cluster: LocalCluster) -> None:
+    """``kill -9`` of every node at once; returns when all serve again."""
+    for node in cluster.nodes.values():
+        node.kill()
+    for node in cluster.nodes.values():
+        await node.wait_ended(5)
+    for node in cluster.nodes.values():
+        node.start()
+    await cluster.wait_formed()
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
     """Wait until ``condition`` holds."""
     async with asyncio.timeout(seconds):

@@ -86,11 +86,16 @@ async def test_a_service_that_is_its_own_database(tmp_path: Path) -> None:
         assert oak.status_code == 201, oak.text
         again = await second.post("/products", json={"name": "Oak", "price": 1})
         assert again.status_code == 409
+        free = await second.post("/products", json={"name": "Elm", "price": 0})
+        assert (free.status_code, free.json()["detail"][0]["loc"]) == (422, ["price"])
+        large = await second.post("/products", json={"name": "Elm", "price": 1, "stock": 2**63})
+        assert (large.status_code, large.json()["errors"][0]["field"]) == (422, "stock")
         sale = await second.post("/products/Oak/sell", json={"quantity": 2})
         assert (sale.status_code, sale.json()["total"]) == (201, "39.98")
         refused = await first.post("/products/Oak/sell", json={"quantity": 2})
-        assert (refused.status_code, refused.json()["detail"]) == (409, "only 1 of Oak are left")
+        assert (refused.status_code, refused.json()["detail"]) == (409, "operation 0: only 1 of Oak are left")
         assert (await second.post("/products/Elm/sell", json={})).status_code == 404
+        assert (await second.get("/health")).json() == {"node_id": 2}
         assert (await first.post("/products/Oak/sell", json={"quantity": 0})).status_code == 422
         async with shop.client(3) as third:
             listed: list[dict[str, Any]] = (await third.get("/products")).json()

@@ -7,7 +7,14 @@ from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers, kill_leader
 
-from .support import HeldRequest, create_product, eventually, leader_and_followers, verdict_on
+from .support import (
+    HeldRequest,
+    create_product,
+    eventually,
+    kill_all_and_start_again,
+    leader_and_followers,
+    verdict_on,
+)
 
 PRODUCTS_MAX = 20_000
 
@@ -46,13 +53,7 @@ async def test_all_nodes_are_killed_at_once_under_load_and_restarted(cluster: Lo
     writers = Writers(cluster, http, history, clients=16)
     async with writers.running(products_max=PRODUCTS_MAX):
         await writers.wait_for_writes(200)
-        for node in cluster.nodes.values():
-            node.kill()
-        for node in cluster.nodes.values():
-            await node.wait_ended(5)
-        for node in cluster.nodes.values():
-            node.start()
-        await cluster.wait_formed()
+        await kill_all_and_start_again(cluster)
         await writers.wait_for_writes(100)
     verdict = await verdict_on(cluster, http, history)
     assert verdict.good, (verdict, history.refused)

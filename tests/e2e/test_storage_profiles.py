@@ -12,7 +12,7 @@ from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers
 
-from .support import StartCluster, quorate, verdict_on
+from .support import StartCluster, kill_all_and_start_again, quorate, verdict_on
 
 PRODUCTS_MAX = 20_000
 
@@ -23,13 +23,7 @@ async def kill_all_under_writes(cluster: LocalCluster, http: HttpClient) -> Hist
     async with writers.running(products_max=PRODUCTS_MAX):
         for _ in range(2):
             await writers.wait_for_writes(200)
-            for node in cluster.nodes.values():
-                node.kill()
-            for node in cluster.nodes.values():
-                await node.wait_ended(5)
-            for node in cluster.nodes.values():
-                node.start()
-            await cluster.wait_formed()
+            await kill_all_and_start_again(cluster)
         await writers.wait_for_writes(50)
     return history
 

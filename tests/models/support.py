@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from quorate.models.commands import Change, Command, Operation, encode_command
 from quorate.models.machine import ModelsMachine
 from quorate.models.migrations import Migration
 from quorate.models.model import Model, schema_of
-from quorate.models.ports import Consistency
 from quorate.models.rest.http import RequestError, Response
 from quorate.models.rest.resource import ModelResource
+from quorate.node.reads import Consistency
 
 FIRST_TIME_US = 1_700_000_000_000_000
 JSON = (b"content-type", b"application/json")
@@ -170,3 +171,10 @@ def serving(path: Path, *models: type[Model]) -> Any:
         yield [Client(ModelResource(schema_of(model), replica.machine, engine), engine) for model in models]
     finally:
         replica.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Return once it holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nothing tells when it does
+            await asyncio.sleep(0.001)

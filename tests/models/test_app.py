@@ -83,6 +83,11 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("../a:app", None, "'../a:app' does not name an app"),
         ("declared_b:app", "x = 1", "declared_b:app: the module declared_b has no attribute app"),
         ("declared_c:app", "app = 1", "declared_c:app: is a int, not a quorate.App"),
+        (
+            "declared_i:Car",
+            "from quorate import Model, field\nclass Car(Model):\n    id: int = field(primary_key=True)",
+            "declared_i:Car: is a class, not a quorate.App",
+        ),
         ("declared_d:app", "1 / 0", "declared_d:app: importing declared_d failed with ZeroDivisionError: division"),
         ("declared_e:app", "import not_installed", "declared_e:app: importing declared_e failed with ModuleNotFound"),
         ("declared_f:app", "def f(:", "declared_f:app: importing declared_f failed with SyntaxError"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from quorate.models.declaring import Declaring
 from quorate.models.errors import NotInForce
 from quorate.models.submitting import Submitter
 
-from .support import LocalEngine, Replica
+from .support import LocalEngine, Replica, until
 from .test_migrations import converted, stocked
 
 
@@ -71,12 +71,6 @@ async def running(path: Path) -> AsyncIterator[tuple[Member, Replica]]:
     finally:
         await task.end()
         replica.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nothing tells when it does
-            await asyncio.sleep(0.001)
 
 
 async def test_it_is_declared_when_nobody_is_connected_who_would_not_know_it(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +19,8 @@ from quorate.models.errors import Immutable, Invalid, NotFound, RuleBroken
 from quorate.models.model import schema_of
 from quorate.models.rest.openapi import describe
 from quorate.testing import TestCluster
+
+from .support import JSON, serving
 
 
 class Stocked:
@@ -145,6 +148,21 @@ async def test_an_event_that_changes_nothing_is_one_nevertheless(cluster: TestCl
     oak = await Product.create(name="Oak")
     await oak.touched()
     assert oak.version == 2
+
+
+@pytest.mark.parametrize("headers", [[], [JSON]])
+async def test_a_call_that_needs_no_arguments_needs_no_body(tmp_path: Path, headers: list[tuple[bytes, bytes]]) -> None:
+    with serving(tmp_path / "state.sqlite", Product) as (client,):
+        oak = (await client.json("POST", body={"name": "Oak", "stock": 1}))["id"]
+        assert (await client.json("POST", f"{oak}/touched", headers=headers))["stock"] == 1
+        assert (await client.json("POST", f"{oak}/sold", headers=headers))["stock"] == 0
+        refused = await client.refused("POST", f"{oak}/renamed", headers=headers)
+        assert refused.status == (400 if headers else 415)
+    paths = describe(shop.schemas, title="Shop", version="1")["paths"]
+    required = {
+        name: paths[f"/api/products/{{id}}/{name}"]["post"]["requestBody"]["required"] for name in ("sold", "renamed")
+    }
+    assert required == {"sold": False, "renamed": True}
 
 
 async def test_events_are_inherited_and_overridden(cluster: TestCluster) -> None:

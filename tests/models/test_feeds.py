@@ -23,7 +23,7 @@ from quorate.models.store.events import PRUNE_EVERY
 from quorate.node.reads import Consistency
 
 from .press import Plain, Product, blocks_of, parse
-from .support import LocalEngine, Replica
+from .support import LocalEngine, Replica, until
 
 SCHEMAS = [schema_of(Product), schema_of(Plain)]
 
@@ -81,12 +81,6 @@ async def node(path: Path, **options: Any) -> AsyncIterator[Node]:
 async def numbers_of(stream: Stream, count: int) -> list[int]:
     """The ids of the first so many blocks behind the beginning."""
     return [block["id"] for block in (await blocks_of(stream, count + 1))[1 : count + 1]]
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nothing tells when it does
-            await asyncio.sleep(0.001)
 
 
 # -- the stream ------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import pytest
 from quorate.app import App
 from quorate.models.commands import Call, Create
 from quorate.models.errors import NotInForce
-from quorate.models.ports import Consistency
 from quorate.models.rest.resource import ModelResource
 from quorate.models.submitting import Submitter
+from quorate.node.reads import Consistency
 
 from .evolving import EvolvingNode
 from .test_migrations import renamed, stocked

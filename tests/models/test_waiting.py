@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from quorate.models.commands import Create, Patch
-from quorate.models.ports import Consistency
 from quorate.models.rest.event_pages import EventPages
 from quorate.models.rest.http import RequestError, Stream
 from quorate.models.rest.watching import Watching
+from quorate.node.reads import Consistency
 from quorate.web.problems import problem_of
 
 from .evolving import EvolvingNode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -277,14 +278,13 @@ async def test_a_sync_that_fails_later_stops_the_node() -> None:
 async def test_so_many_entries_are_written_in_one_go_at_most() -> None:
     store = opened(MemoryFileSystem(), replace(DURABLE, event_max_batch=10))
     tickets: list[int] = []
-    hold = asyncio.Event()
+    go_on = threading.Event()
     persist, batches = store.persist, []
 
     def counted(writes: list[Write]) -> None:
         batches.append(sum(len(each.entries) for each in writes))
         if len(batches) == 1:
-            while not hold.is_set():
-                pass
+            go_on.wait()
         persist(writes)
 
     store.persist = counted  # type: ignore[method-assign, assignment]
@@ -293,7 +293,7 @@ async def test_so_many_entries_are_written_in_one_go_at_most() -> None:
     await until(lambda: bool(batches))
     for index in range(2, 35):
         writer.submit(write(index))
-    hold.set()
+    go_on.set()
     await until(lambda: tickets[-1:] == [34])
     assert batches == [1, 10, 10, 10, 3]
     writer.close()

@@ -21,7 +21,7 @@ def test_mypy() -> None:
 
 def test_basedpyright(tmp_path: Path) -> None:
     settings = {
-        "include": [str(ROOT / "tests" / "typing" / "objects.py")],
+        "include": [str(ROOT / "tests" / "typing" / "objects.py"), str(ROOT / "examples" / "fastapi_shop.py")],
         "extraPaths": [str(ROOT / "src")],
         "typeCheckingMode": "standard",
         "reportUnnecessaryTypeIgnoreComment": "error",

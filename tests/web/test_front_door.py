@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
+from contextlib import suppress
 
 import pytest
 
 from quorate.transport.handshake import PREFACE
 from quorate.web import front_door
 from quorate.web import server as server_module
-from quorate.web.front_door import HELD_BYTES_MAX
+from quorate.web.front_door import HELD_BYTES_MAX, PIECE_BYTES, FrontDoor
 from quorate.web.open_files import client_connections_max, raise_open_files_max
 from quorate.web.server import NodeServer
 
-from .support import StartCluster
+from .support import StartCluster, until
 
 GET = b"GET /api/books/count HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST_GET = GET.replace(b"host: x\r\n", b"host: x\r\nconnection: close\r\n")
@@ -37,18 +38,24 @@ async def say(server: NodeServer, *pieces: bytes) -> bytes:
     """Everything the server answers on one connection until it closes it."""
     reader, writer = await connect(server)
     answer = b""
+    speaking = asyncio.ensure_future(_speak(writer, pieces))
     try:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
         async with asyncio.timeout(10):
             while data := await reader.read(65536):
                 answer += data
     except ConnectionError:
         pass
     finally:
+        speaking.cancel()
         writer.close()
     return answer
+
+
+async def _speak(writer: asyncio.StreamWriter, pieces: tuple[bytes, ...]) -> None:
+    with suppress(ConnectionError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
 
 
 def statuses(answer: bytes) -> list[int]:
@@ -127,6 +134,48 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(front_door, "MESSAGE_SECONDS_MAX", 0.2)
     assert statuses(await say(server, sent)) == expected
+
+
+@pytest.mark.parametrize("request_", [pytest.param(GET, id="get"), pytest.param(post(""), id="post")])
+async def test_requests_that_wait_for_others_are_not_taken_in_beyond_a_bound(
+    server: NodeServer, monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    waiting = 0
+
+    def note_waiting(door: FrontDoor) -> None:
+        nonlocal waiting
+        waiting = max(waiting, len(door.pipeline))
+        answered(door)
+
+    answered = FrontDoor.on_response_complete
+    monkeypatch.setattr(FrontDoor, "on_response_complete", note_waiting)
+    requests = 5000
+    answer = await say(server, request_ * requests + LAST_GET)
+    assert len(statuses(answer)) == requests + 1
+    assert 1 < waiting <= PIECE_BYTES // len(request_) + 1
+
+
+@pytest.mark.parametrize("encoding", ["content-length: %d", "transfer-encoding: chunked\r\n\r\n%x"])
+async def test_what_is_held_of_bodies_on_their_way_is_bounded(
+    start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(server_module, "BODIES_MAX", 1)
+    (server,) = await start_cluster(1)
+    size = server.config.max_body_bytes
+    start = HEAD + encoding.encode() % size + (b"\r\n" if "chunked" in encoding else b"\r\n\r\n")
+    reader, writer = await connect(server)
+    writer.write(start + b" " * (size - 1))
+    await writer.drain()
+    door = next(iter(server._server.server_state.connections))  # type: ignore[union-attr]
+    assert isinstance(door, FrontDoor)
+    await until(lambda: door._incoming.bytes == size - 1)
+    assert statuses(await say(server, start + b"{" * 10)) in ([503], [])  # the reset may take it
+    assert statuses(await say(server, post("small") + LAST_GET)) == [201, 200]
+    writer.write(b" \r\n0\r\n\r\n")  # what follows the last byte is part of a chunk, or rubbish
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400")  # nothing but spaces
+    writer.close()
+    await until(lambda: door._incoming.bytes == 0)
 
 
 async def test_idle_connections_give_way(start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ async def test_an_object_lives_its_life(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/books/random-id")).json() == {"id": book["id"]}
     deleted = await client.delete(path)
     assert (deleted.status_code, deleted.content) == (204, b"")
+    assert "content-length" not in deleted.headers
     assert (await client.get(path)).status_code == 404
     assert (await client.get("/api/books/count")).json() == {"count": 0}
 

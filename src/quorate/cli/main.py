@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "quorate"
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        if not message:  # it was called without a subcommand, and has shown its help
+            sys.exit(2)
         _fail(f"{command}: {_plain(message)} Try '{command} --help'.", code=2)
     except (typer.Abort, KeyboardInterrupt):
         _fail("quorate: interrupted", code=130)

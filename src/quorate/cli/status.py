@@ -93,6 +93,9 @@ def notes(statuses: Sequence[Report]) -> Iterator[str]:
     membership = next((report["membership"] for report in informed if report.get("membership")), None)
     answering = {report["node_id"] for report in statuses if "error" not in report}
     if membership is None:
+        if any(report.get("error") == "no answer" for report in statuses):
+            yield "Where there is no answer a node may be embedded in a program, and speak to its peers alone."
+            return
         majority = len(statuses) // 2 + 1
         if len(answering) < majority:
             yield f"{len(answering)} of {len(statuses)} nodes answer; a majority is {majority}: nothing is written now."

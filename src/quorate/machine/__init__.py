@@ -1,1 +1,12 @@
-"""State machines on the log: the contract, the router, exactly-once requests, log time, the SQLite-backed state."""
+"""State machines on the log: the contract, the router, exactly-once requests, log time, the SQLite-backed state.
+
+::
+
+    contract    what a state machine is, and what it is given
+    commands    what an entry holds; outcome, how each of its commands ended
+    router      gives each machine its commands, by way of its host, who knows the requests of before (sessions)
+    flushing    brings what was applied into the file of sqlite; cached, machines that are written there bit by bit
+    capture     one moment of all machines, for a snapshot; copies, those of the file
+    digest      equal where the states are
+    garbage     keeps the interpreter from searching large states
+"""

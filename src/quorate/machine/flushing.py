@@ -17,8 +17,9 @@ from quorate.machine.host import DiskHost
 from quorate.machine.sqlite import SqliteState, Synced
 
 SLICE_SECONDS = 0.002
-"""For so long a :meth:`Flushing.flush` writes to a checkpoint, less what the last commit took, for so may this."""
+"""For so long a :meth:`Flushing.flush` writes to a checkpoint, less what the last commit took."""
 SLICE_SECONDS_MIN = 0.0005
+"""... but no shorter than this."""
 PATIENCE_SECONDS = 1.0
 """For so long it is put off to note that nothing has changed, where that would take a sync of the log."""
 
@@ -45,13 +46,16 @@ class Flushing:
         self._state = state
         self._log = log
         self._changes = state.connection.total_changes()
+        """Rows changed in the file up to the last commit."""
         self._patient_until: float | None = None
-        self._checkpoint_index = 0
+        """Until then a commit that would bring nothing but an applied index may be put off."""
         self._hosts = hosts
         self._cached = [host for host in hosts if isinstance(host, CachedHost)]
         self._written_at_once = [host for host in hosts if not isinstance(host, CachedHost)]
         self._commit_seconds = 0.0
         self._checkpoint: Checkpoint | None = None
+        self._checkpoint_index = 0
+        """What the checkpoint under way holds was applied up to here."""
         self._capturing: Capture | None = None
         self.flushed_index = min(host.flushed for host in hosts)
         """Up to here the file holds what was applied."""

@@ -127,11 +127,11 @@ class Router:
 
         Flushing includes a checkpoint, as far as that can be done in ``CLOSE_SECONDS``.
         """
-        with ExitStack() as closing:
+        with ExitStack() as stack:
             if self._state is not None:
-                closing.callback(self._state.close)
+                stack.callback(self._state.close)
             for machine in self._opened:
-                closing.callback(machine.close)
+                stack.callback(machine.close)
             try:
                 if flush and not self._broken:
                     self.flush()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from quorate.machine.contract import ApplyContext
 from quorate.models.domain_events import CONTEXT
-from quorate.models.errors import Invalid, RuleBroken, SchemaBehind
+from quorate.models.errors import MESSAGE_CHARACTERS_MAX, Invalid, RuleBroken, SchemaBehind
 from quorate.models.merge import plain_errors
 from quorate.models.store.schema import ModelSchema, Row
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from quorate.models.model import Model
 
 log = logging.getLogger(__name__)
-
-MESSAGE_CHARACTERS_MAX = 500
 
 
 def called_row(schema: ModelSchema, row: Row, name: str, arguments: str, context: ApplyContext) -> Row:

@@ -13,7 +13,7 @@ import msgspec
 from quorate.errors import CommandFailed, ConfigError
 from quorate.machine.sqlite import SqliteState
 from quorate.models.commands import Call, Change, Declare, MergePatch, Operation
-from quorate.models.errors import SchemaAhead, SchemaBehind
+from quorate.models.errors import MESSAGE_CHARACTERS_MAX, SchemaAhead, SchemaBehind
 from quorate.models.migrations import Migration
 from quorate.models.store.events import EVENTS_TABLE
 from quorate.models.store.evolution import (
@@ -53,7 +53,6 @@ CREATE TABLE IF NOT EXISTS {DECLARED_TABLE} (
     models TEXT NOT NULL
 ) STRICT;
 """
-MESSAGE_CHARACTERS_MAX = 500
 
 
 class Declarations:

@@ -27,6 +27,9 @@ from collections.abc import Iterable, Sequence
 
 from quorate.errors import CommandFailed, NotApplied, QuorateError, StorageFailed
 
+MESSAGE_CHARACTERS_MAX = 500
+"""What a refusal says of an error in the app's own code is cut to this: it is kept for retries."""
+
 
 class SchemaBehind(StorageFailed):
     """A committed command names a model, a field or a kind of change that this node does not declare.

@@ -32,9 +32,9 @@ class Submitter:
 
         Raises :class:`NotInForce` too.
         """
-        if not self._declarations.are_served:
-            raise NotInForce(self._declarations.version)
         declarations = self._declarations
+        if not declarations.are_served:
+            raise NotInForce(declarations.version)
         change = Change(list(operations), actor, declarations.version, declarations.fingerprint[:DIGITS])
         applied = await self._engine.propose(encode_command(change), machine=MACHINE, request_id=request_id)
         return cast("list[object]", applied.result)

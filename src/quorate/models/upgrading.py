@@ -14,12 +14,11 @@ import msgspec
 
 from quorate.errors import CommandFailed
 from quorate.models.commands import Call, Change, Create, MergePatch, Operation, Patch, Replace, Value
+from quorate.models.errors import MESSAGE_CHARACTERS_MAX
 from quorate.models.migrations import ChangeType, Migration, RemoveField, RenameField, RenameModel
 from quorate.models.store.converting import Conversion, steps_of
 from quorate.models.store.forms import Form, former_schema
 from quorate.models.store.schema import ModelSchema
-
-MESSAGE_CHARACTERS_MAX = 500
 
 
 @dataclass(frozen=True)

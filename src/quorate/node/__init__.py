@@ -2,12 +2,14 @@
 
 ::
 
-    node         what a program holds: its life, propose, read; built by assembly on what durable has found
+    node         what a program holds: its life, propose, read
+    durable      what is on disk, on which assembly builds the parts that take part in the group (running)
     group        drives the core: inputs of one turn of the event loop in, one output carried out
       placement    puts proposals into the log, here or through the leader (proposals, forwarding, proposing)
       reads        strong reads, until their index is applied
       applier      committed entries, into the machines
     peers        the node as its transport sees it; address_book before the cluster is formed, roster afterwards
+      identity   how it presents itself; wire: what it says
     members      the membership as a program changes it (operations, calls to the leader)
     abstention   keeps votes back for a while where a loss of power may have taken entries
     membership   keeps the node in line with the configuration in the log; on the leader, steward changes it

@@ -14,15 +14,15 @@ from quorate.raft.entry import Entry
 APPLY_SLICE_SECONDS = 0.003
 """Applying yields to the event loop after this long."""
 FLUSH_SECONDS = 0.05
-CHECKPOINT_PAUSE_SECONDS = 0.01
-"""While a checkpoint is under way, a bit of it is written this often."""
-FLUSH_LATE_SECONDS = 0.5
-"""A flush that would have to sync the log first waits so much longer for the log's own writer to do that, or
-``FLUSH_SECONDS`` while a checkpoint is under way."""
 FLUSH_COMMANDS = 2_000
 """Applied commands are committed to the SQLite file after this long or this many, whichever comes first."""
 FLUSH_COMMANDS_BEHIND = 500
-"""The same where a checkpoint is due while the last is not written yet: what is applied must not outrun it for ever."""
+"""So many where a checkpoint is due while the last is not written yet: what is applied must not outrun it for ever."""
+FLUSH_LATE_SECONDS = 0.5
+"""A flush that would have to sync the log first waits so much longer for the log's own writer to do that, or
+``FLUSH_SECONDS`` while a checkpoint is under way."""
+CHECKPOINT_PAUSE_SECONDS = 0.01
+"""While a checkpoint is under way, a bit of it is written this often."""
 
 
 class Applier:
@@ -203,16 +203,17 @@ class Applier:
 
     def _flush_in_time(self) -> None:
         self._flush_timer = None
-        if self._router.awaits_log and not self._paused and not self._is_late:
+        if self._paused:
+            return
+        if self._router.awaits_log and not self._is_late():
             self._plan_flush()
-        elif not self._paused:
-            self._flush()
-            if not self.suspended:
-                self._plan_flush()
+            return
+        self._flush()
+        if not self.suspended:
+            self._plan_flush()
 
-    @property
     def _is_late(self) -> bool:
-        """Whether a flush was due some time ago."""
+        """Whether the flush that is due now has been so for some time."""
         now = self._loop.time()
         if self._flush_due_at is None:
             self._flush_due_at = now

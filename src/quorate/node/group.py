@@ -334,8 +334,8 @@ class Group:
 
     def has_everything_up_to(self, floor: Floor) -> bool:
         """Whether a snapshot of ``floor`` could bring nothing that is not here."""
-        log = self.core.log
-        return floor.index <= log.committed or log.matches(floor.index, floor.term)
+        here = self.core.log
+        return floor.index <= here.committed or here.matches(floor.index, floor.term)
 
     def install_snapshot(self, leader: int, term: int, session: int, floor: Floor) -> bool:
         """See :meth:`RaftCore.install_snapshot`. If it is, nothing is applied from now on to :meth:`state_replaced`."""

@@ -1,4 +1,15 @@
-"""The durable side: a segmented log, the hard state and the snapshots of each group, over a file-system port."""
+"""The durable side: a segmented log, the hard state and the snapshots of each group, over a file-system port.
+
+::
+
+    store         what is durable of one group: hard_state, the log, and the floor where that begins; driven by writer
+    wal           the log: segment files in one of the forms of codecs/; recovery reads it back, cut takes its end away
+    settings      when the log is synced, and in which form it is; unsynced, the note that some of it may not be
+    snapshots     those of a group, incoming ones too; manifest and machines, what they consist of
+    repair        sets aside what cannot be read
+    directory     where everything is
+    filesystem    the port: on real files, or in memory with what a disk may lose; sealed, small files on it
+"""
 
 from quorate.storage.codecs import BINARY, JSON_LINES, Codec
 from quorate.storage.directory import DataDirectory, StoredIdentity

@@ -4,6 +4,7 @@
 
     <data>/LOCK                         held by the process that uses it
     <data>/identity.json                whose it is
+    <data>/local.sqlite                 what the models keep for this node alone, beside the log
     <data>/groups/<group>/hard_state    see quorate.storage.hard_state
     <data>/groups/<group>/log/          see quorate.storage.wal
     <data>/groups/<group>/floor         where the log begins, see quorate.storage.floor

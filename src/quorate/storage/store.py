@@ -295,6 +295,8 @@ class GroupStore:
         entries, size = self.wal.unsynced
         return entries > self.settings.max_events_buffer or size > self.settings.buffer_size
 
+    # -- what a batch consists of ------------------------------------------------------------------------
+
     def _save_hard_state(self, writes: Sequence[Write]) -> None:
         # The last one stands for all: none of the writes is reported before all of them are durable. It goes
         # before every entry, as the log must never be of a later term than the hard state.

@@ -68,7 +68,7 @@ async def send_response(send: Send, status: int, headers: RawHeaders, body: byte
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(body))],
+            "headers": [*headers] if status == 204 else [*headers, (b"content-length", b"%d" % len(body))],
         }
     )
     await send({"type": "http.response.body", "body": body})

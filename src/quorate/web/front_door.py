@@ -11,12 +11,13 @@ many, those without a request give way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from quorate.models.rest.http import Response, Stream
@@ -29,6 +30,8 @@ from quorate.web.whole_response import whole_response
 
 HELD_BYTES_MAX = 64 * 1024
 """What the parser may hold of a head, of trailers or of a chunk's extensions when more of it arrives."""
+PIECE_BYTES = 4096
+"""The parser gets so much at a time. No more is parsed, or read, while requests wait for an answer before theirs."""
 MESSAGE_SECONDS_MAX = 30.0
 """How long a connection may be without a request at first, and how long a request may take to arrive whole."""
 UNACKNOWLEDGED_SECONDS_MAX = 60.0
@@ -40,8 +43,33 @@ _VICTIMS_MAX = 32
 _BAD_REQUEST = Problem(400, "this is no HTTP/1.1 request")
 _TOO_LARGE = Problem(431, f"the request's line and headers take more than {HELD_BYTES_MAX} bytes")
 _TOO_SLOW = Problem(408, f"the request did not arrive within {MESSAGE_SECONDS_MAX:g} s")
+_TOO_MUCH = Problem(
+    503, "more is on its way to the node than it can hold", members=NOT_APPLIED, headers=[(b"retry-after", b"1")]
+)
 _TOO_MANY = Problem(503, "the node has too many connections", members=NOT_APPLIED)
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
+
+
+class _Flow(FlowControl):
+    """Reads no more while requests wait: who wants the rest of a body does not know of them."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
+class Incoming:
+    """What has arrived of bodies that are not complete, on all connections of a node, and how much that may be."""
+
+    __slots__ = ("bytes", "bytes_max")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes = 0
+        self.bytes_max = bytes_max
 
 
 class FrontDoor(HttpToolsProtocol):
@@ -57,6 +85,7 @@ class FrontDoor(HttpToolsProtocol):
         accept_peer: Callable[[], asyncio.Protocol],
         accept_redis: Callable[[], asyncio.Protocol],
         connections_max: int,
+        incoming: Incoming,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +93,7 @@ class FrontDoor(HttpToolsProtocol):
         self._accept_peer = accept_peer
         self._accept_redis = accept_redis
         self._connections_max = connections_max
+        self._incoming = incoming
         self._is_http = False
         self._is_surplus = False
         self._is_refused = False
@@ -71,6 +101,9 @@ class FrontDoor(HttpToolsProtocol):
         self._in_body = False
         self._upgrade_asked = False
         self._held_bytes = 0
+        self._body_bytes = 0
+        self._unparsed = b""
+        self._answering: RequestResponseCycle | Exchange | None = None
         self._heard_at = self._answered_at = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -80,6 +113,7 @@ class FrontDoor(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room if it takes that."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         tune(transport, UNACKNOWLEDGED_SECONDS_MAX)
         self._heard_at = self.loop.time()
         self._set_deadline()
@@ -91,9 +125,13 @@ class FrontDoor(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
+        self._forget_body()
         self._cancel_deadline()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self._answering is not None:  # uvicorn tells only the last, which may wait for this one
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,13 +149,7 @@ class FrontDoor(HttpToolsProtocol):
         if self._is_refused:
             return
         self._heard_at = self.loop.time()
-        if self._held_bytes > HELD_BYTES_MAX:
-            self._refuse(_TOO_LARGE)
-            return
-        self._held_bytes += len(data)
-        self._parse(data)
-        if self._deadline is None and (self._in_message or self._is_idle):
-            self._set_deadline()
+        self._parse(self._unparsed + data)
 
     @property
     def _is_idle(self) -> bool:
@@ -165,10 +197,12 @@ class FrontDoor(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._answered_at = self.loop.time()
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self._idle_timer is None:
+        if not self.pipeline and (self._unparsed or self._in_message):
+            self._parse(self._unparsed)
+        self.flow.resume_reading()
+        if self._is_idle and self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
@@ -184,15 +218,28 @@ class FrontDoor(HttpToolsProtocol):
     # -- the message --------------------------------------------------------------------------------------
 
     def _parse(self, data: bytes) -> None:
-        while data:
+        """Parse it as far as no request has to wait for others; the rest is kept as it is."""
+        at = 0
+        while at < len(data) and not (self.pipeline or self._is_refused):
+            if self._held_bytes > HELD_BYTES_MAX:
+                self._refuse(_TOO_LARGE)
+                break
+            piece = data[at : at + PIECE_BYTES]
+            at += len(piece)
+            self._held_bytes += len(piece)
             try:
-                self.parser.feed_data(data)
-                return
+                self.parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
+                data, at = self._without_upgrade() + piece[upgrade.args[0] :] + data[at:], 0
             except HttpParserError:
                 self._refuse(_BAD_REQUEST)
-                return
+            if self._in_body and self._incoming.bytes > self._incoming.bytes_max and not self._is_refused:
+                self._refuse(_TOO_MUCH)
+        self._unparsed = b"" if self._is_refused else data[at:]
+        if self.pipeline:
+            self._cancel_deadline()  # it is not the client that is late
+        elif self._deadline is None and not self._is_refused and (self._in_message or self._is_idle):
+            self._set_deadline()
 
     def _without_upgrade(self) -> bytes:
         """The head of a request that asked for another protocol, as if it had not (RFC 9110 §7.8 leaves it to us).
@@ -226,7 +273,7 @@ class FrontDoor(HttpToolsProtocol):
             return
         exchange = self._direct_exchange()
         if exchange is not None:
-            self.cycle = exchange
+            self.cycle = self._answering = exchange
         else:
             self._begin_by_asgi()
         self._in_body = True
@@ -234,6 +281,9 @@ class FrontDoor(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""
         self._held_bytes = 0
+        if not self.cycle.response_complete:
+            self._body_bytes += len(body)
+            self._incoming.bytes += len(body)
         if isinstance(self.cycle, Exchange):
             self.cycle.add(body)
         else:
@@ -245,11 +295,16 @@ class FrontDoor(HttpToolsProtocol):
             return
         self._in_message = self._in_body = False
         self._held_bytes = 0
+        self._forget_body()
         self._cancel_deadline()
         if isinstance(self.cycle, Exchange):
             self.cycle.answering = self.loop.create_task(self._answer(self.cycle))
         else:
             super().on_message_complete()
+
+    def _forget_body(self) -> None:
+        self._incoming.bytes -= self._body_bytes
+        self._body_bytes = 0
 
     def _begin_by_asgi(self) -> None:
         """Have uvicorn meet the head as if it came only now."""
@@ -259,6 +314,10 @@ class FrontDoor(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     # -- without ASGI -------------------------------------------------------------------------------------
 
@@ -308,6 +367,7 @@ class FrontDoor(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         cycle.disconnected = exchange.disconnected
+        self._answering = cycle
         if self.cycle is exchange:
             self.cycle = cycle
         await cycle.run_asgi(partial(self._resources.stream, stream))

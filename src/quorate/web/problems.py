@@ -25,8 +25,8 @@ from quorate.errors import (
     ReadUnavailable,
     RequestIdReused,
 )
-from quorate.models.errors import DoneInPart
-from quorate.models.rest.http import RequestError
+from quorate.models.errors import DoneInPart, ModelRefusal
+from quorate.models.rest.http import RequestError, from_refusal
 from quorate.models.rest.http import Response as Answer
 from quorate.models.rest.params import etag
 from quorate.web.asgi import Send, send_response
@@ -87,6 +87,8 @@ def problem_of(error: QuorateError) -> Problem:
         case RequestError():
             members = {"errors": error.errors} if error.errors else {}
             return Problem(error.status, error.detail, error.title, members, error.headers)
+        case ModelRefusal():
+            return problem_of(from_refusal(error))
         case RequestIdReused():
             return Problem(422, str(error), members=NOT_APPLIED)
         case CommandFailed():

@@ -25,7 +25,7 @@ from quorate.node.identity import identity_of
 from quorate.node.node import DRAIN_SECONDS_MAX, Node, wall_clock_us
 from quorate.node.wire import WIRE_CODEC
 from quorate.transport.tcp import TcpTransport
-from quorate.web.front_door import FrontDoor
+from quorate.web.front_door import FrontDoor, Incoming
 from quorate.web.listening import listen_on
 from quorate.web.open_files import client_connections_max, raise_open_files_max
 from quorate.web.redis_door import RedisDoor
@@ -38,6 +38,8 @@ LINGER_SECONDS = 0.25
 LAST_WORDS_SECONDS = 1.0
 """Once the node has stopped, everything it was asked has an answer: so long it may take to leave."""
 KEEP_ALIVE_SECONDS = 75
+BODIES_MAX = 32
+"""Bodies on their way to the node, all together, may take as much memory as so many of the largest."""
 
 
 class _Server(uvicorn.Server):
@@ -136,6 +138,7 @@ class NodeServer:
             accept_peer=self._transport.accept_protocol,
             accept_redis=self._redis.accept,
             connections_max=connections_max,
+            incoming=Incoming(BODIES_MAX * self.config.max_body_bytes),
         )
 
     async def wait_stopped(self) -> None:

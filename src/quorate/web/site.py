@@ -108,7 +108,7 @@ class Site:
                 Route("/health", pages.health),
                 *MembersPages(node).routes(),
                 *docs_routes(app, SQL_OPERATION if sql is not None else {}),
-                *(sql.routes() if sql is not None else ()),
+                *(sql.routes() if sql is not None else [Route("/admin/sql", _sql_is_off, methods=["GET", "POST"])]),
             ],
             exception_handlers={HTTPException: _http_problem},
         )
@@ -246,6 +246,11 @@ def _closing(send: Send) -> Send:
 async def _to_docs(request: Request) -> Response:
     """Whoever opens the node's bare address wants to know what is here."""
     return RedirectResponse("/docs")
+
+
+async def _sql_is_off(request: Request) -> Response:
+    """Whoever looks for it knows of it: what is missing is no secret."""
+    return Problem(404, "a node with models answers SQL if it is started with --admin-sql").as_response()
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -24,8 +24,9 @@ def whole_response(
         parts += (name, b": ", value, b"\r\n")
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
-    parts.append(b"content-length: %d\r\n%b\r\n" % (len(body), b"" if keep_alive else b"connection: close\r\n"))
-    parts.append(body)
+    if status != 204:  # which has no length (RFC 9110 §8.6)
+        parts.append(b"content-length: %d\r\n" % len(body))
+    parts += (b"\r\n" if keep_alive else b"connection: close\r\n\r\n", body)
     return b"".join(parts)
 
 

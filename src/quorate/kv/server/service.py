@@ -54,7 +54,7 @@ SESSION_COMMAND_ROOMS = (
     transaction_commands,
     watch_commands,
 )
-"""Where commands on connections are declared."""
+"""Their import declares the commands on connections."""
 
 
 @dataclass(frozen=True, slots=True)

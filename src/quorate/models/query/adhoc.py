@@ -5,6 +5,7 @@ Nothing can be changed, hidden fields cannot be looked at, and time, memory and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,9 @@ _LIMITS = (
 )
 
 
+_JOINS_BY_NAME = re.compile(r"(?<![^\W\d])(using|natural)(?!\w)", re.IGNORECASE)
+"""These words make SQLite compare columns without asking whether they may be read. Looked for wherever they stand, for
+nothing that only seems to be in a string must slip through: right behind ``?1``, too, which ends before a letter."""
 _FAILURES = (apsw.InterruptError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
 """These are not the statement's fault."""
 
@@ -101,6 +105,9 @@ def prepare_for(visible: Visible) -> Callable[[apsw.Connection], None]:
 
 def ask(connection: apsw.Connection, sql: str, parameters: Parameters) -> Result:
     """The answer to one statement. Raises :class:`BadSql`."""
+    by_name = _JOINS_BY_NAME.search(sql)
+    if by_name is not None:
+        raise BadSql(f"{by_name[0]!r} may not be written here: tables are joined with ON, and texts given as params")
     cursor = connection.cursor()
     columns: list[str] = []
     statements = 0

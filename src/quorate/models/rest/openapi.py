@@ -232,7 +232,7 @@ class _Operations:
                     f"call_{method.name}",
                     method.summary or f"Have a {self._name} take the event {method.name}",
                     _answers(200, self._one, errors),
-                    requestBody=_body(_ref(arguments_name(self._schema, method))),
+                    requestBody=_body(_ref(arguments_name(self._schema, method)), is_required=method.needs_arguments),
                 ),
             }
             for method in self._schema.events.values()
@@ -283,8 +283,8 @@ def _object(properties: Json) -> Json:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _body(schema: Json, *also: str) -> Json:
-    return {"required": True, "content": {kind: {"schema": schema} for kind in ("application/json", *also)}}
+def _body(schema: Json, *also: str, is_required: bool = True) -> Json:
+    return {"required": is_required, "content": {kind: {"schema": schema} for kind in ("application/json", *also)}}
 
 
 def _answers(status: int, schema: Json, errors: dict[int, str], headers: Json | None = None) -> Json:

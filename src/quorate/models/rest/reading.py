@@ -34,10 +34,7 @@ CHOICES_KEPT = 64
 class Reading:
     """Answers what is asked of the state of one node."""
 
-    def __init__(
-        self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str, served: Served | None = None
-    ) -> None:
-        served = served or Served()
+    def __init__(self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str, served: Served) -> None:
         self.schema = schema
         self._machine = machine
         self._engine = engine

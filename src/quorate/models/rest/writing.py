@@ -28,10 +28,8 @@ MERGE_PATCH_TYPE = b"application/merge-patch+json"
 class Writing:
     """Checks what is to be written, and proposes it."""
 
-    def __init__(
-        self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str, served: Served | None = None
-    ) -> None:
-        self._local = (served or Served()).local_fields(schema)
+    def __init__(self, schema: ModelSchema, machine: ModelsMachine, engine: Engine, path: str, served: Served) -> None:
+        self._local = served.local_fields(schema)
         self.schema = schema
         self._machine = machine
         self._engine = engine
@@ -128,7 +126,11 @@ class Writing:
         """What answers ``POST /{id}/{event}``."""
 
         async def call(key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
-            head = self._check(query, headers)
+            if body or method.needs_arguments:
+                head = self._check(query, headers)
+            else:
+                params.refuse_parameters(query)
+                head, body = params.write_head(headers), b"{}"
             arguments = self._bodies.arguments(method, body)
             if head.request_id is None:
                 await self._current(key)

@@ -34,6 +34,11 @@ CREATE TABLE IF NOT EXISTS {EVENTS_TABLE} (
     data BLOB NOT NULL
 ) STRICT;
 """
+COLUMNS = (
+    *("sequence", "count", "entry_index", "term", "time_us", "origin"),
+    *("actor", "model", "kind", "name", "data"),
+)
+"""Those of the table, in their order."""
 _INSERT = f"INSERT INTO {EVENTS_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LAST = f"SELECT sequence + count - 1 FROM {EVENTS_TABLE} ORDER BY sequence DESC LIMIT 1"
 _FIRST = f"SELECT sequence FROM {EVENTS_TABLE} ORDER BY sequence LIMIT 1"

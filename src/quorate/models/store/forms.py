@@ -164,7 +164,7 @@ def former_schema(
 
     record = form[name]
     names = dict(former_names or {})
-    table_columns = tuple(_column(each, name, form) for each in record["columns"])
+    table_columns = tuple(_column(each, form) for each in record["columns"])
     if present is not None:
         now = {former: present.by_name.get(own) for own, former in names.items()}
         table_columns = tuple(
@@ -193,7 +193,7 @@ def _is_complete(present: ModelSchema, former_names: Mapping[str, str]) -> bool:
     return all(column.name in former_names or column.has_default for column in present.columns)
 
 
-def _column(record: Record, model: str, form: Form) -> Column:
+def _column(record: Record, form: Form) -> Column:
     codec = codec_named(record["type"])
     if record["primary_key"] and codec is columns.TEXT:
         codec = columns.KEY_TEXT

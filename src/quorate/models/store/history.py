@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS {RETENTIONS_TABLE} (
 ) STRICT, WITHOUT ROWID;
 """
 
+COLUMNS = ("sequence", "key", "entry_index", "time_us", "origin", "actor", "kind", "name", "changes")
+"""Those of a history table, in their order."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 
@@ -101,7 +104,7 @@ class History:
         positions = {name: at for at, name in enumerate(schema.names)}
         self._kept = [(column, positions[column.name]) for column in schema.columns if column.has_history]
         table = quoted(history_table(schema))
-        columns = "sequence, key, entry_index, time_us, origin, actor, kind, name, changes"
+        columns = ", ".join(COLUMNS)
         self._insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         self._of_key = f"SELECT {columns} FROM {table} WHERE key = ? AND sequence > ? ORDER BY sequence LIMIT ?"
         self._back = f"SELECT {columns} FROM {table} WHERE key = ? AND sequence <= ? ORDER BY sequence DESC LIMIT ?"

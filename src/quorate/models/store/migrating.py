@@ -7,21 +7,22 @@ there before; the last step puts it in place. See :data:`quorate.machine.contrac
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from quorate.machine.contract import Steps
 from quorate.machine.sqlite import SqliteState
 from quorate.models.migrations import Migration
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.converting import Conversion, steps_of
+from quorate.models.store.events import COLUMNS as EVENTS_COLUMNS
 from quorate.models.store.events import EVENTS_TABLE, Kind
 from quorate.models.store.events import SCHEMA as EVENTS_SCHEMA
 from quorate.models.store.evolution import Draft
 from quorate.models.store.forms import Form, former_schema
+from quorate.models.store.history import COLUMNS as HISTORY_COLUMNS
 from quorate.models.store.history import RETENTIONS_TABLE, create_history_sql, history_index, history_table
 from quorate.models.store.leftovers import FORMER, NEXT
 from quorate.models.store.schema import Column, ModelSchema, Row
@@ -223,7 +224,7 @@ class Migrator:
         self._replaced.append(history_table(before))
         insert = f"INSERT INTO {quoted(NEXT + table)} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         done = 0
-        for rows in self._pages(history_table(before), _HISTORY, "sequence"):
+        for rows in self._pages(history_table(before), HISTORY_COLUMNS, "sequence"):
             self._connection.executemany(
                 insert, [(*row[:-1], _encode(conversion.changes(_decode(row[-1])))) for row in rows]
             )
@@ -239,8 +240,8 @@ class Migrator:
         self._execute(EVENTS_SCHEMA.replace(EVENTS_TABLE, NEXT + EVENTS_TABLE))
         self._replaced.append(EVENTS_TABLE)
         insert = f"INSERT INTO {NEXT}{EVENTS_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        at_model, at_kind = _EVENTS.index("model"), _EVENTS.index("kind")
-        for rows in self._pages(EVENTS_TABLE, _EVENTS, "sequence"):
+        at_model, at_kind = EVENTS_COLUMNS.index("model"), EVENTS_COLUMNS.index("kind")
+        for rows in self._pages(EVENTS_TABLE, EVENTS_COLUMNS, "sequence"):
             for row in rows:
                 name, data = now.get(row[at_model]), row[-1]
                 if name is not None:
@@ -248,7 +249,7 @@ class Migrator:
                 self._execute(insert, (*row[:at_model], name or row[at_model], *row[at_model + 1 : -1], data))
             yield from self._pause()
 
-    def _converted_event(self, name: str, kind: Kind, data: Any) -> Steps:
+    def _converted_event(self, name: str, kind: Kind, data: Any) -> Generator[None, None, bytes]:
         conversion = self._conversions[name]
         match kind, data:
             case Kind.CREATED, [columns, rows, _]:
@@ -267,16 +268,16 @@ class Migrator:
 
     def switch(self) -> None:
         """Put what was prepared in the place of what was there. What was there is a leftover then."""
+        former = (*self._removed, *(was for name, was in self._draft.names.items() if self._forgets(name)))
         gone = [self._before[was].table for was in self._removed]
-        gone += [history_table(self._before[was]) for was in self._removed if self._before[was].has_history]
-        gone += [history_table(self._before[was]) for name, was in self._draft.names.items() if self._forgets(name)]
+        gone += [history_table(self._before[was]) for was in former if self._before[was].has_history]
         for table in (*self._replaced, *gone):
             self._rename(table, FORMER + table)
         tables: list[Any] = self._execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         for (table,) in tables:
             if table.startswith(NEXT):
                 self._rename(table, table.removeprefix(NEXT))
-        for was in (*self._removed, *(was for name, was in self._draft.names.items() if self._forgets(name))):
+        for was in former:
             self._execute(f"DELETE FROM {RETENTIONS_TABLE} WHERE model = ?", (was,))
         for name, was in self._draft.names.items():
             if name != was and self._before[was].has_history:
@@ -287,13 +288,6 @@ class Migrator:
 
     def _rename(self, table: str, now: str) -> None:
         self._execute(f"ALTER TABLE {quoted(table)} RENAME TO {quoted(now)}")
-
-
-_HISTORY = ("sequence", "key", "entry_index", "time_us", "origin", "actor", "kind", "name", "changes")
-_EVENTS = (
-    *("sequence", "count", "entry_index", "term", "time_us", "origin"),
-    *("actor", "model", "kind", "name", "data"),
-)
 
 
 def _list(names: Sequence[str]) -> str:

@@ -121,6 +121,11 @@ class EventMethod:
     takes_context: bool
     summary: str
 
+    @property
+    def needs_arguments(self) -> bool:
+        """Whether it cannot be called with none."""
+        return any(argument.is_required() for argument in self.arguments.model_fields.values())
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelSchema:
@@ -205,10 +210,6 @@ class ModelSchema:
     def key_is_stamped(self) -> bool:
         """Whether the leader makes the primary key when it is not given."""
         return self.key.codec is IDENTIFIER
-
-    @cached_property
-    def immutable_names(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns if column.immutable)
 
     @cached_property
     def json_names(self) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class _Connection(asyncio.Protocol):
         self._write = self.transport.write
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._run.lost(self)
+        self._run.lost()
 
     def send(self) -> None:
         self._sent_at = perf_counter()
@@ -112,7 +112,7 @@ class _Run:
             self.ended.set()
         return False
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self) -> None:
         if not self.ended.is_set():
             self.broken = True
             self.ended.set()

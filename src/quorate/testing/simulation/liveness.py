@@ -89,13 +89,13 @@ class Liveness:
         hosts = [host for node_id, host in self._hosts.items() if known.may_be_member(node_id)]
         self._nemesis.rng.shuffle(hosts)
         for host in hosts:
-            host.disk.plan = DiskPlan()
             dead = [*(each.node_id for each in self._dead), host.node_id]
             # Who may be taken out by a change that is still under way must not be counted on.
             spared = known.evidence[host.node_id].harmed or self._nemesis.administrator.busy
             if len(dead) <= self._plan.left_dead and not spared and known.survives_without(dead):
                 self._dead.append(host)
-        for host in self._hosts.values():
+        for host in self._hosts.values():  # one of them may be about to become a member
+            host.disk.plan = DiskPlan()
             host.on_down = self._start_again
             if host in self._dead:
                 host.kill()
@@ -126,10 +126,16 @@ class Liveness:
         """No change is under way, everyone who lost data is repaired, and all who should vote do."""
         await self.until(self._is_settled, "the membership is settled")
 
-    def _is_settled(self) -> bool:
+    @property
+    def _leading(self) -> Process | None:
+        """The process that leads, if one does."""
         leader = self._nemesis.leader()
-        core = leader.process.core if leader is not None and leader.process is not None else None
-        if core is None or not core.may_change_membership or self._nemesis.administrator.busy:
+        return leader.process if leader is not None else None
+
+    def _is_settled(self) -> bool:
+        leading = self._leading
+        core = leading.core if leading is not None else None
+        if leading is None or core is None or not core.may_change_membership or self._nemesis.administrator.busy:
             return False
         for host in self._members():
             member, process = core.configuration[host.node_id], host.process
@@ -137,7 +143,7 @@ class Liveness:
                 return False
             if member.promote:
                 return False
-            if host is not leader and member.address != host.address:
+            if host is not leading.host and member.address != host.address:
                 return False
         return True
 
@@ -161,24 +167,22 @@ class Liveness:
         await self.until(self._is_retained, "history whose retention is over is deleted")
 
     def _is_retained(self) -> bool:
-        leader = self._nemesis.leader()
-        process = leader.process if leader is not None else None
-        if leader is None or process is None:
+        process = self._leading
+        if process is None:
             return False
-        return process.models is None or not is_over(process.models, leader.wall_clock_us())
+        return process.models is None or not is_over(process.models, process.host.wall_clock_us())
 
     async def expired_keys_are_deleted(self) -> None:
         """What the leader's clock passes is deleted, though nobody writes or asks for it."""
         await self.until(self._is_swept, "keys whose time is over are deleted")
 
     def _is_swept(self) -> bool:
-        leader = self._nemesis.leader()
-        process = leader.process if leader is not None else None
-        if leader is None or process is None:
+        process = self._leading
+        if process is None:
             return False
         if process.keys is None:
             return True
-        return not 0 < process.keys.keyspace.next_deadline_us <= leader.wall_clock_us() + SOON_US
+        return not 0 < process.keys.keyspace.next_deadline_us <= process.host.wall_clock_us() + SOON_US
 
     async def comes_to_rest(self, invariants: Invariants) -> None:
         """Everyone has applied everything, no queue holds anything, all states are equal."""

@@ -19,7 +19,7 @@ from quorate.models.errors import NotInForce
 from quorate.models.machine import ModelsMachine
 from quorate.models.rest.event_pages import PATH as EVENT_PAGES
 from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.http import Response, Stream
+from quorate.models.rest.http import JSON_TYPE, Response, Stream
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.transactions import PATH as TRANSACTION
 from quorate.models.rest.transactions import TransactionResource
@@ -39,8 +39,6 @@ UPGRADED = "nodes started with a newer program"
 TAKEN_BACK = "nodes started with an older program"
 EVENTS = (PRUNED, RETAINED, DECLARED, MIGRATED, STEPS, INSTALLED, OUTDATED, UPGRADED, TAKEN_BACK)
 """What must have happened in many runs: whatever goes wrong with it could not show otherwise."""
-
-_JSON = (b"content-type", b"application/json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +144,7 @@ class ModelsFace:
         Raises what :meth:`ModelResource.handle` raises, and :class:`NotInForce` where a client is sent elsewhere.
         """
         self._check_served(writes=method != "GET")
-        headers = [_JSON]
+        headers = [JSON_TYPE]
         if request_id is not None:
             headers.append((b"idempotency-key", request_id.encode()))
         if actor is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -41,22 +41,6 @@ def append(operation: str, key: str, value: int) -> bytes:
 def add(operation: str, key: str, amount: int) -> bytes:
     """Add to a counter. Result: what it comes to."""
     return msgspec.msgpack.encode(("add", operation, key, amount))
-
-
-class Notebook(Protocol):
-    """What can be read of a notebook, wherever it is kept."""
-
-    def register(self, key: str) -> int | None:
-        """The value of a register."""
-
-    def items(self, key: str) -> list[int]:
-        """The items of a list."""
-
-    def total(self, key: str) -> int:
-        """The value of a counter."""
-
-    def times_applied(self) -> dict[str, int]:
-        """How often each operation was applied."""
 
 
 class _Commands:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from quorate.raft.quorum import majority_size
+from quorate.storage.codecs import BINARY, MARK_KIND, NoRecord
+from quorate.storage.filesystem import read_bytes
 from quorate.testing.simulation.faults.nemesis import Fault, Nemesis
 from quorate.testing.simulation.host import Host
 
@@ -87,15 +90,32 @@ def _decay(nemesis: Nemesis, wanted: Callable[[Path], bool]) -> str | None:
     if not files:
         return None
     path, size = nemesis.rng.choice(files)
-    # At the end of the log nobody can tell decay from a write that was under way when the process died.
-    offset = nemesis.rng.randrange((size + 1) // 2 if _is_segment(path) else size)
+    end = min((size + 1) // 2, _proven_bytes(read_bytes(host.disk, path))) if _is_segment(path) else size
+    offset = nemesis.rng.randrange(end)
     host.invariants.damaged(host.node_id)
     if nemesis.rng.random() < 0.3:
         start = offset - offset % SECTOR_BYTES
-        host.disk.zero(path, start, min(SECTOR_BYTES, (size + 1) // 2 - start) if _is_segment(path) else SECTOR_BYTES)
+        host.disk.zero(path, start, min(SECTOR_BYTES, end - start) if _is_segment(path) else SECTOR_BYTES)
         return f"node {host.node_id}: {path.name}, {SECTOR_BYTES} bytes from {start} of {size} are zero"
     host.disk.flip_bit(path, offset, nemesis.rng.randrange(8))
     return f"node {host.node_id}: {path.name}, a bit of byte {offset} of {size}"
+
+
+def _proven_bytes(data: bytes) -> int:
+    """How far a log file is proven by its sync marks.
+
+    Behind the last, nobody can tell decay from a write that was under way when the process died.
+    """
+    proven = len(data)  # without a header the node refuses all of it
+    with suppress(NoRecord):
+        _, _, proven = BINARY.read_header(data)
+        offset = proven
+        while True:
+            stop, kind, *_ = BINARY.record_at(data, offset)
+            if kind == MARK_KIND:
+                proven = offset
+            offset = stop
+    return proven
 
 
 def _missing_segment(nemesis: Nemesis) -> str | None:

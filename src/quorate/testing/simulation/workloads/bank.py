@@ -37,7 +37,7 @@ class Bank(Workload):
 
         async def create(process: Process, request_id: str | None) -> Any:
             body = {"id": int(operation.key), "owner": operation.name}
-            return await ask(Account, "POST", body=body, request_id=request_id)
+            return await ask(process, Account, "POST", body=body, request_id=request_id)
 
         return await client.write(operation, create)
 
@@ -45,7 +45,7 @@ class Bank(Workload):
         operation = client.begin("close", str(client.rng.randrange(ACCOUNTS)))
 
         async def delete(process: Process, request_id: str | None) -> Any:
-            return await ask(Account, "DELETE", operation.key, request_id=request_id)
+            return await ask(process, Account, "DELETE", operation.key, request_id=request_id)
 
         return await client.write(operation, delete)
 
@@ -59,7 +59,7 @@ class Bank(Workload):
         ]
 
         async def create(process: Process, request_id: str | None) -> Any:
-            return await ask(Posting, "POST", "_bulk", body, request_id=request_id)
+            return await ask(process, Posting, "POST", "_bulk", body, request_id=request_id)
 
         return await client.write(operation, create)
 
@@ -68,7 +68,7 @@ class Bank(Workload):
         consistency = client.rng.choice(("strong", "eventually"))
 
         async def look(process: Process) -> Any:
-            return await everything(Posting, consistency)  # type: ignore[arg-type]
+            return await everything(process, Posting, consistency)  # type: ignore[arg-type]
 
         operation = await client.read(client.begin("audit", consistency), look)
         if operation.ended is Ended.OK:

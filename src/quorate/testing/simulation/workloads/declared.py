@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,6 @@ from quorate import App, Model, field
 from quorate.models.model import schema_of
 from quorate.node.reads import Consistency
 from quorate.testing.simulation.host import Process
-from quorate.testing.simulation.loop import SimulatedLoop
 
 
 class Seat(Model):
@@ -41,16 +39,8 @@ class Posting(Model):
 APP = App(models=[Seat, Account, Posting], title="Simulated")
 
 
-def _here() -> Process:
-    """The process whose loop runs now."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, SimulatedLoop)
-    process = loop.owner
-    assert isinstance(process, Process)
-    return process
-
-
 async def ask(
+    process: Process,
     model: type[Model],
     method: str,
     tail: str = "",
@@ -59,15 +49,15 @@ async def ask(
     query: str = "",
     request_id: str | None = None,
 ) -> Any:
-    """One request to the node whose task this is; returns the JSON of the answer.
+    """One request to a node; returns the JSON of the answer.
 
     Raises what :meth:`ModelsFace.ask` raises.
     """
     path = f"{schema_of(model).resource}/{tail}"
-    return (await _here().face.ask(method, path, body, query=query, request_id=request_id)).body
+    return (await process.face.ask(method, path, body, query=query, request_id=request_id)).body
 
 
-async def everything(model: type[Model], consistency: Consistency = "strong") -> list[dict[str, Any]]:
+async def everything(process: Process, model: type[Model], consistency: Consistency = "strong") -> list[dict[str, Any]]:
     """All objects of a model, as one read."""
-    objects: list[dict[str, Any]] = await ask(model, "GET", query=f"limit=1000&consistency={consistency}")
+    objects: list[dict[str, Any]] = await ask(process, model, "GET", query=f"limit=1000&consistency={consistency}")
     return objects

@@ -17,14 +17,14 @@ from quorate.kv.keyspace import Keyspace
 from quorate.kv.machine import MACHINE, KvMachine
 from quorate.kv.registry import COMMANDS
 from quorate.kv.replies import CommandError, NullArray, Reply
-from quorate.machine.commands import decode_batch
 from quorate.machine.contract import ApplyContext
 from quorate.node.reads import Consistency
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import Entry
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.keys import SimulatedKv
 from quorate.testing.simulation.workloads.contract import Workload
+from quorate.testing.simulation.workloads.replaying import commands_for
 
 Request = list[bytes]
 
@@ -75,25 +75,13 @@ class Replay:
     """How often each was."""
     changes: dict[bytes, list[tuple[int, Any, int]]] = field(default_factory=dict)
     """Of each key, (revision, value, deadline in µs) behind each command that changed it."""
-    _requests: set[str] = field(default_factory=set)
     _changed: set[bytes] = field(default_factory=set)
 
     def run(self, entries: Iterable[Entry]) -> Replay:
         """Apply them, from the first on."""
         self.machine.keyspace.on_change = lambda change: self._changed.add(change[1])
-        time_us = 0
-        for entry in entries:
-            if entry.kind is not EntryKind.COMMANDS:
-                continue
-            batch = decode_batch(entry.payload)
-            time_us = max(batch.time_us, time_us + 1)
-            for position, command in enumerate(batch.commands):
-                if command.machine != MACHINE or command.request_id in self._requests:
-                    continue
-                if command.request_id is not None:
-                    self._requests.add(command.request_id)
-                context = ApplyContext(entry.index, entry.term, time_us, batch.seed, position, command.origin)
-                self._carry_out(command.body, context)
+        for body, context in commands_for(MACHINE, entries):
+            self._carry_out(body, context)
         return self
 
     def _carry_out(self, body: bytes, context: ApplyContext) -> None:

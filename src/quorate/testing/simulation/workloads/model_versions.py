@@ -52,23 +52,20 @@ class ModelVersions(ModelsWorkload):
         raised = [each for each in self.writes if each.kind == "raise" and each.ended is Ended.OK and not each.refused]
         for key in range(COUNTERS):
             numbers = sorted(reference.carried[each.name].sequence for each in raised if each.key == f"counters/{key}")
-            for before, (last, values) in _lives(reference, key):
-                count = sum(before < number <= last for number in numbers)
-                if values != count:
-                    self.fail(f"counter {key} was at {values} at change {last}, and had been raised {count} times")
+            for began, (last, hits) in _lives(reference, key).items():
+                count = sum(began < number <= last for number in numbers)
+                if hits != count:
+                    self.fail(f"counter {key} was at {hits} at change {last}, and had been raised {count} times")
 
 
-def _lives(reference: Reference, key: int) -> list[tuple[int, tuple[int, int]]]:
-    """Of each life of a counter the number of the change that began it, and the last one with its hits."""
-    lives: list[tuple[int, tuple[int, int]]] = []
+def _lives(reference: Reference, key: int) -> dict[int, tuple[int, int]]:
+    """By the number of the change that began a life of a counter, that of its last change and its hits behind it."""
+    lives: dict[int, tuple[int, int]] = {}
     began = 0
     for number, values in reference.states.get(("Counter", key), ()):
         if values is None:
             began = 0
             continue
-        hits = int(values["hits"] or 0)
-        if not began:
-            began = number
-            lives.append((began, (number, hits)))
-        lives[-1] = (began, (number, hits))
+        began = began or number
+        lives[began] = (number, int(values["hits"] or 0))
     return lives

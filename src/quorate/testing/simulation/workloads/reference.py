@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from quorate.machine.commands import decode_batch
 from quorate.machine.contract import ApplyContext
 from quorate.models.commands import Call, Change, Check, Create, Delete, MergePatch, Operation, Retain, decode_command
 from quorate.models.machine import MACHINE, RETAIN_AT_ONCE
@@ -22,7 +21,8 @@ from quorate.models.store.events import Event, Kind
 from quorate.models.store.history import Entry as Past
 from quorate.models.store.history import FieldChange
 from quorate.models.store.schema import Column, ModelSchema
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import Entry
+from quorate.testing.simulation.workloads.replaying import commands_for
 
 Values = dict[str, SqlValue]
 Rule = Callable[[Values, Mapping[str, Any], ApplyContext], Values]
@@ -74,7 +74,6 @@ class Reference:
     states: dict[tuple[str, SqlValue], list[tuple[int, Values | None]]] = field(default_factory=dict)
     """Of each object that ever was, (number of the change, values behind it)."""
     _retained: dict[tuple[str, int], int] = field(default_factory=dict)
-    _requests: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for name, schema in self.schemas.items():
@@ -84,23 +83,12 @@ class Reference:
 
     def run(self, entries: Iterable[Entry]) -> Reference:
         """Carry out a log, from its first entry on."""
-        time_us = 0
-        for entry in entries:
-            if entry.kind is not EntryKind.COMMANDS:
-                continue
-            batch = decode_batch(entry.payload)
-            time_us = max(batch.time_us, time_us + 1)
-            for position, command in enumerate(batch.commands):
-                if command.machine != MACHINE or command.request_id in self._requests:
-                    continue
-                if command.request_id is not None:
-                    self._requests.add(command.request_id)
-                context = ApplyContext(entry.index, entry.term, time_us, batch.seed, position, command.origin)
-                match decode_command(command.body):
-                    case Change() as change:
-                        self._change(change, context)
-                    case Retain():
-                        self._retain(time_us)
+        for body, context in commands_for(MACHINE, entries):
+            match decode_command(body):
+                case Change() as change:
+                    self._change(change, context)
+                case Retain():
+                    self._retain(context.time_us)
         return self
 
     # -- changes -----------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Seats(Workload):
 
         async def take(process: Process, request_id: str | None) -> Any:
             body = {"number": int(operation.key), "holder": operation.name}
-            return await ask(Seat, "POST", body=body, request_id=request_id)
+            return await ask(process, Seat, "POST", body=body, request_id=request_id)
 
         await client.write(operation, take)
         if operation.ended is Ended.OK and not operation.refused:
@@ -46,13 +46,13 @@ class Seats(Workload):
         operation = client.begin("give up", mine.pop(seat), seat)
 
         async def delete(process: Process, request_id: str | None) -> Any:
-            return await ask(Seat, "DELETE", seat, request_id=request_id)
+            return await ask(process, Seat, "DELETE", seat, request_id=request_id)
 
         return await client.write(operation, delete)
 
     async def _look(self, client: Client) -> Operation:
         async def look(process: Process) -> Any:
-            return await everything(Seat)
+            return await everything(process, Seat)
 
         operation = await client.read(client.begin("look", "all"), look)
         if operation.ended is Ended.OK:
