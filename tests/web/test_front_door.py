@@ -178,6 +178,33 @@ async def test_what_is_held_of_bodies_on_their_way_is_bounded(
     await until(lambda: door._incoming.bytes == 0)
 
 
+async def test_what_is_held_of_answers_that_nobody_takes_is_bounded(
+    start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "UNTAKEN_BYTES_MAX", 8_000_000)
+    (server,) = await start_cluster(1)
+    for number in range(4):
+        assert statuses(await say(server, post(f"{number}" * 1_000_000), LAST_GET)) == [201, 200]
+    everything = LAST_GET.replace(b"/count", b"")
+    assert statuses(await say(server, everything)) == [200]
+    assert server._site is not None
+    held, deaf = server._site._outgoing, []
+    while not held.is_too_much:
+        _, writer = await connect(server)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(everything)
+        deaf.append(writer)
+        before = held.bytes
+        await until(lambda before=before: held.bytes > before)
+    assert len(deaf) >= 2
+    assert statuses(await say(server, everything)) == [503]
+    assert statuses(await say(server, post("short") + LAST_GET)) == [201, 200]
+    for writer in deaf:
+        writer.transport.abort()
+    await until(lambda: held.bytes == 0)
+    assert statuses(await say(server, everything)) == [200]
+
+
 async def test_idle_connections_give_way(start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "client_connections_max", lambda files: 5)
     (server,) = await start_cluster(1)

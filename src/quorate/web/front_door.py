@@ -24,6 +24,7 @@ from quorate.models.rest.http import Response, Stream
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
 from quorate.web.direct import Exchange, Resources
+from quorate.web.held import Held
 from quorate.web.problems import NOT_APPLIED, Problem
 from quorate.web.redis_door import is_redis
 from quorate.web.whole_response import whole_response
@@ -62,16 +63,6 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class Incoming:
-    """What has arrived of bodies that are not complete, on all connections of a node, and how much that may be."""
-
-    __slots__ = ("bytes", "bytes_max")
-
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes = 0
-        self.bytes_max = bytes_max
-
-
 class FrontDoor(HttpToolsProtocol):
     """uvicorn's HTTP protocol that hands others' connections over before a byte of theirs is parsed."""
 
@@ -85,15 +76,18 @@ class FrontDoor(HttpToolsProtocol):
         accept_peer: Callable[[], asyncio.Protocol],
         accept_redis: Callable[[], asyncio.Protocol],
         connections_max: int,
-        incoming: Incoming,
+        incoming: Held,
+        outgoing: Held,
         **kwargs: Any,
     ) -> None:
+        """``incoming``: bodies that are not complete; ``outgoing``: answers that their clients have not taken."""
         super().__init__(*args, **kwargs)
         self._resources = resources
         self._accept_peer = accept_peer
         self._accept_redis = accept_redis
         self._connections_max = connections_max
         self._incoming = incoming
+        self._outgoing = outgoing
         self._is_http = False
         self._is_surplus = False
         self._is_refused = False
@@ -101,7 +95,7 @@ class FrontDoor(HttpToolsProtocol):
         self._in_body = False
         self._upgrade_asked = False
         self._held_bytes = 0
-        self._body_bytes = 0
+        self._body_bytes = self._untaken_bytes = 0
         self._unparsed = b""
         self._answering: RequestResponseCycle | Exchange | None = None
         self._heard_at = self._answered_at = 0.0
@@ -126,6 +120,7 @@ class FrontDoor(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._forget_body()
+        self._forget_untaken()
         self._cancel_deadline()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -233,7 +228,7 @@ class FrontDoor(HttpToolsProtocol):
                 data, at = self._without_upgrade() + piece[upgrade.args[0] :] + data[at:], 0
             except HttpParserError:
                 self._refuse(_BAD_REQUEST)
-            if self._in_body and self._incoming.bytes > self._incoming.bytes_max and not self._is_refused:
+            if self._in_body and self._incoming.is_too_much and not self._is_refused:
                 self._refuse(_TOO_MUCH)
         self._unparsed = b"" if self._is_refused else data[at:]
         if self.pipeline:
@@ -318,6 +313,21 @@ class FrontDoor(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer: it is held for it."""
+        self._untaken_bytes = self.transport.get_write_buffer_size()
+        self._outgoing.bytes += self._untaken_bytes
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has taken nearly all of it."""
+        self._forget_untaken()
+        super().resume_writing()
+
+    def _forget_untaken(self) -> None:
+        self._outgoing.bytes -= self._untaken_bytes
+        self._untaken_bytes = 0
 
     # -- without ASGI -------------------------------------------------------------------------------------
 

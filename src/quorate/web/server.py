@@ -24,8 +24,10 @@ from quorate.models.upkeep import Upkeep
 from quorate.node.identity import identity_of
 from quorate.node.node import DRAIN_SECONDS_MAX, Node, wall_clock_us
 from quorate.node.wire import WIRE_CODEC
+from quorate.raft.config import MIB
 from quorate.transport.tcp import TcpTransport
-from quorate.web.front_door import FrontDoor, Incoming
+from quorate.web.front_door import FrontDoor
+from quorate.web.held import Held
 from quorate.web.listening import listen_on
 from quorate.web.open_files import client_connections_max, raise_open_files_max
 from quorate.web.redis_door import RedisDoor
@@ -40,6 +42,8 @@ LAST_WORDS_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 75
 BODIES_MAX = 32
 """Bodies on their way to the node, all together, may take as much memory as so many of the largest."""
+UNTAKEN_BYTES_MAX = 256 * MIB
+"""So much of answers that clients do not take is held for them before long ones are refused."""
 
 
 class _Server(uvicorn.Server):
@@ -103,6 +107,7 @@ class NodeServer:
             self._binding.begin()
         clients_max = client_connections_max(raise_open_files_max()) // 2
         await self._redis.open(self.node, clients_max)
+        outgoing = Held(UNTAKEN_BYTES_MAX)
         site = self._site = Site(
             self.node,
             self._app,
@@ -111,11 +116,12 @@ class NodeServer:
             forward_writes=self.config.forward_writes,
             local=None if self._upkeep is None else self._upkeep.local,
             admin_sql=self.config.admin_sql,
+            outgoing=outgoing,
         )
         self._server = _Server(
             uvicorn.Config(
                 cast("Any", site),
-                http=cast("Any", self._front_door(site, clients_max)),
+                http=cast("Any", self._front_door(site, clients_max, outgoing)),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -131,14 +137,15 @@ class NodeServer:
             self._telling = loop.create_task(site.statistics.tell(self.config.statistics_seconds))
         self._serving = loop.create_task(self._server.serve(sockets=[listener]))
 
-    def _front_door(self, site: Site, connections_max: int) -> partial[FrontDoor]:
+    def _front_door(self, site: Site, connections_max: int, outgoing: Held) -> partial[FrontDoor]:
         return partial(
             FrontDoor,
             resources=site,
             accept_peer=self._transport.accept_protocol,
             accept_redis=self._redis.accept,
             connections_max=connections_max,
-            incoming=Incoming(BODIES_MAX * self.config.max_body_bytes),
+            incoming=Held(BODIES_MAX * self.config.max_body_bytes),
+            outgoing=outgoing,
         )
 
     async def wait_stopped(self) -> None:

@@ -45,6 +45,7 @@ from quorate.web.asgi import (
 from quorate.web.direct import ReadBody
 from quorate.web.docs import docs_routes
 from quorate.web.elsewhere import Elsewhere
+from quorate.web.held import Held
 from quorate.web.members import MembersPages
 from quorate.web.openapi import SQL_OPERATION
 from quorate.web.problems import Problem, problem_of
@@ -53,6 +54,8 @@ from quorate.web.status import StatusPages
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+SHORT_BYTES = 64 * 1024
+"""Answers no longer than this are given however much is held for clients already."""
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -72,10 +75,12 @@ class Site:
         admin_sql: bool = False,
         prefix: str = "/api",
         redirects: bool = True,
+        outgoing: Held | None = None,
     ) -> None:
         """``prefix`` is the whole path below which the models are, wherever the application is mounted.
 
         ``redirects``: the nodes serve HTTP where their peers reach them, so clients can be sent to another one.
+        ``outgoing``: what is held for clients that do not take it, where that is known.
         """
         self._node = node
         self._redirects = redirects
@@ -96,6 +101,7 @@ class Site:
                 self._resources[schema.resource] = ModelResource(
                     schema, machine, node, watching=watching, served=served, prefix=prefix
                 )
+        self._outgoing = outgoing or Held(0)
         self._closing = False
         sql = AdminSql(node, machine, app) if admin_sql and machine is not None else None
         pages = StatusPages(node, app, machine)
@@ -166,7 +172,12 @@ class Site:
     async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
         """The answer to a request for models, of whatever kind; raises nothing. ``read`` gets the body."""
         try:
-            return await self._answer(method, path, query, headers, read)
+            answer = await self._answer(method, path, query, headers, read)
+            if not self._outgoing.is_too_much or method != "GET":
+                return answer
+            if isinstance(answer, Stream) or len(answer.body) <= SHORT_BYTES:
+                return answer
+            problem = Problem(503, "the node holds too much for clients that do not take their answers")
         except StorageFailed as error:
             self._node.fail(error)
             problem = problem_of(error)
