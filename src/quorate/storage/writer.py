@@ -97,18 +97,19 @@ class GroupCommitWriter(_Wired):
         """
         batch: list[Write] = []
         entries, entries_max = 0, self._store.settings.event_max_batch
-        timeout = self._store.seconds_until_sync()
-        while entries < entries_max:
-            try:
-                write = self._queue.get(timeout=timeout)
-            except Empty:
-                break
-            if write is None:
-                return batch, False
+        try:
+            write = self._queue.get(timeout=self._store.seconds_until_sync())
+        except Empty:
+            return batch, True
+        waiting = self._queue.qsize()  # what comes from now on is not waited for, however fast it comes
+        while write is not None:
             batch.append(write)
             entries += len(write.entries)
-            timeout = 0
-        return batch, True
+            if not waiting or entries >= entries_max:
+                return batch, True
+            waiting -= 1
+            write = self._queue.get_nowait()
+        return batch, False
 
     def _report(self, callback: Callable[[_Outcome], None], outcome: _Outcome) -> None:
         try:
