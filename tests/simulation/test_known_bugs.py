@@ -15,7 +15,7 @@ from quorate.testing.simulation.mutation.mutant import Mutant, load_mutants
 from quorate.testing.simulation.mutation.trial import SEEDS_MIN, Trial, Verdict, trials_of
 
 FOLDER = Path(__file__).parents[2] / "mutants"
-PER_PLAN_MAX = 2
+PER_PLAN_MAX = 1
 """So many of one plan: more take longer, and say little more of whether the simulator works."""
 
 

@@ -1,4 +1,4 @@
-"""Three hundred seeds, in chunks that are spread over the processors. A failure names its seed."""
+"""Two hundred seeds, in chunks that are spread over the processors. A failure names its seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from quorate.testing.simulation import Summary, run_seed
 
-CHUNKS, SEEDS_PER_CHUNK = 60, 5
+CHUNKS, SEEDS_PER_CHUNK = 40, 5
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
