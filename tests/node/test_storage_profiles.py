@@ -137,7 +137,8 @@ async def test_a_loss_of_power_leaves_a_beginning_of_what_was_acknowledged(
 ) -> None:
     """No state is ahead of its log, none differs from the others', and the nodes say what may be missing.
 
-    What SQLite was given survives here in any case, which is the worst that can happen.
+    What SQLite was given survives here in any case, which is the worst that can happen. A machine in memory has
+    nothing synced here, so it may lose everything, even what survived on one node the time before.
     """
     monkeypatch.setattr("quorate.node.applier.FLUSH_LATE_SECONDS", 60.0)
     settings = {"storage_profile": "balanced", **QUICK, **LATE}
@@ -153,7 +154,7 @@ async def test_a_loss_of_power_leaves_a_beginning_of_what_was_acknowledged(
             acknowledged = flushed + await propose_some(leader)
             await cut_the_power(cluster, seed=seed)
             after = await values_behind_a_restart(cluster)
-            assert (flushed if machine is DiskCounter else before) <= after <= acknowledged
+            assert (flushed if machine is DiskCounter else 0) <= after <= acknowledged
             if seed is None and machine is DiskCounter:
                 assert after == flushed
             before = after
@@ -181,8 +182,11 @@ async def test_a_loss_of_power_takes_nothing_that_was_synced_in_the_background(
 
 @both
 @pytest.mark.parametrize("third_is_away", [False, True])
-async def test_a_node_without_power_costs_the_cluster_nothing(machine: Machine, third_is_away: bool) -> None:
+async def test_a_node_without_power_costs_the_cluster_nothing(
+    machine: Machine, third_is_away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The leader counted on what the follower has lost; and with the third, it could elect one who lacks it."""
+    monkeypatch.setattr("quorate.node.assembly.ELECTION_TIMEOUTS", 1000)  # a slow machine outlasts the ordinary ten
     settings = {"storage_profile": "balanced", **QUICK, **LATE}
     async with TestCluster(3, machine=machine, settings=settings) as cluster:
         leader = await cluster.wait_for_leader()
