@@ -1,6 +1,7 @@
-"""A replicated shop: two declared models, served by every node of a cluster.
+"""A replicated shop: two declared models and a task, served by every node of a cluster.
 
 quorate node --node-id 1 --port 8080 --peers 127.0.0.1:8081,127.0.0.1:8082 --data-dir data/node1 --app examples.shop:app
+quorate worker --app examples.shop:app --cluster 127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082
 """
 
 from __future__ import annotations
@@ -30,3 +31,8 @@ class Product(Model):
 
 
 app = App(models=[Category, Product], title="Shop")
+
+
+@app.task(queue="mail", retries=3, timeout="30s")
+async def send_offer(to: str, product: str) -> str:  # POST /api/v1/tasks {"type": "send_offer", "payload": {…}}
+    return f"offered {product} to {to}"

@@ -14,8 +14,8 @@ FOUNDATIONS = {"errors", "_version"}
 ENGINE = {"machine", "node", *FOUNDATIONS, "config", "raft.roles"}
 FACES = ("models", "kv", "tasks")
 BELOW_OPS = {
-    *FOUNDATIONS, "config", "config_mistakes", "records", "raft", "storage", "transport", "machine", "node", *FACES,
-    "web", "app", "embedded",
+    *FOUNDATIONS, "config", "config_mistakes", "records", "raft", "storage", "transport", "machine", "node", "rest",
+    *FACES, "web", "app", "embedded",
 }  # fmt: skip
 
 ALLOWED: dict[str, set[str]] = {
@@ -29,9 +29,10 @@ ALLOWED: dict[str, set[str]] = {
     "transport": {*FOUNDATIONS, "raft", "records"},
     "machine": {*FOUNDATIONS, "raft"},
     "node": {*FOUNDATIONS, "raft", "records", "config", "machine", "storage", "transport"},
-    **dict.fromkeys(FACES, ENGINE),
+    "rest": {*FOUNDATIONS, "node.reads"},
+    **dict.fromkeys(FACES, ENGINE | {"rest"}),
     "app": {*ENGINE, *FACES},
-    "embedded": {*ENGINE, "app", "kv", "models", "storage", "transport"},
+    "embedded": {*ENGINE, *FACES, "app", "storage", "transport"},
     "web": {*BELOW_OPS},
     "testing": {*BELOW_OPS},
     "ops": {*BELOW_OPS, "testing.linearizability"},
@@ -148,6 +149,10 @@ def test_the_core_is_sans_io() -> None:
         ("models", "quorate.raft.roles", True),
         ("models", "quorate.raft.core", False),
         ("models", "quorate.kv", False),
+        ("tasks", "quorate.models.rest.refusals", False),
+        ("tasks", "quorate.rest.http", True),
+        ("rest", "quorate.models", False),
+        ("rest", "quorate.node.node", False),
         ("testing", "quorate.cli.main", False),
     ],
 )

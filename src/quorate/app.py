@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from types import MappingProxyType
-from typing import get_args
+from typing import Unpack, get_args
 
 from quorate.errors import ConfigError
 from quorate.models.migrations import Migration
@@ -20,6 +20,9 @@ from quorate.models.store.forms import fingerprint_of, form_of, rules_of
 from quorate.models.store.schema import ModelSchema
 from quorate.node.identity import DECLARED
 from quorate.node.reads import Consistency
+from quorate.tasks.declaration import Registry, TaskDecorator, TaskOptions
+from quorate.tasks.errors import InvalidTask
+from quorate.tasks.submission import check_name
 
 
 class App:
@@ -28,7 +31,10 @@ class App:
     ``models`` are the classes in the order given; ``resources`` finds a model by the name of its resource,
     as in ``/api/<resource>``. ``read_consistency`` is that of reads which do not say: with ``eventually`` only
     those are strong that return a field which is ``consistent_read``. ``migrations`` are all those that there ever
-    were, in order: see :mod:`quorate.models.migrations`. Raises :class:`~quorate.errors.ConfigError` if the set does
+    were, in order: see :mod:`quorate.models.migrations`.
+
+    ``@app.task()`` declares a function as a type of tasks; ``tasks`` has them by their names. Tasks of other types, or
+    in other queues than theirs and ``queues``, are refused. Raises :class:`~quorate.errors.ConfigError` if the set does
     not hold together.
     """
 
@@ -39,6 +45,7 @@ class App:
         title: str = "Quorate",
         read_consistency: Consistency = "strong",
         migrations: Iterable[Migration] = (),
+        queues: Iterable[str] = (),
     ) -> None:
         if read_consistency not in get_args(Consistency):
             raise ConfigError(f"App: read_consistency={read_consistency!r} should be 'strong' or 'eventually'")
@@ -46,6 +53,8 @@ class App:
         self.read_consistency: Consistency = read_consistency
         self.models = tuple(models)
         self.migrations = tuple(migrations)
+        self.queues = _queues(queues)
+        self.tasks = Registry()
         self.schemas = _in_order_of_references(_schemas(self.models))
         self.resources = MappingProxyType({schema_of(model).resource: model for model in self.models})
 
@@ -58,6 +67,15 @@ class App:
     def schema(self) -> str:
         """What a node says of its models to its peers: they may differ, for the log says which are in force."""
         return f"{DECLARED}{len(self.migrations)}.{self.schema_fingerprint}" if self.models else ""
+
+    def task(self, **options: Unpack[TaskOptions]) -> TaskDecorator:
+        """``@app.task(queue="mail", timeout="30s")`` declares a function as a type of tasks.
+
+        What is given are the defaults of its tasks. With ``cron`` the cluster submits one at each turn of the
+        expression. ``health`` is asked by workers from time to time; while it says that something is wrong, they take
+        no tasks of this type. Raises :class:`~quorate.errors.ConfigError` for what makes no sense.
+        """
+        return self.tasks.task(**options)
 
     def transaction(self, *, optimistic: bool = False, request_id: str | None = None) -> Transaction:
         """``async with app.transaction():`` carries out what is awaited of the models in it together, or not at all.
@@ -78,7 +96,9 @@ class App:
         return acting_as(actor)
 
     def __repr__(self) -> str:
-        return f"App(models=[{', '.join(model.__name__ for model in self.models)}], title={self.title!r})"
+        models = ", ".join(model.__name__ for model in self.models)
+        tasks = f", tasks=[{', '.join(self.tasks.types)}]" if self.tasks.types else ""
+        return f"App(models=[{models}]{tasks}, title={self.title!r})"
 
 
 def load_app(target: str) -> App:
@@ -109,6 +129,13 @@ def load_app(target: str) -> App:
         kind = "class" if isinstance(app, type) else type(app).__name__
         raise ConfigError(f"{target}: is a {kind}, not a quorate.App")
     return app
+
+
+def _queues(names: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return tuple(check_name(name, "queues") for name in names)
+    except InvalidTask as error:
+        raise ConfigError(f"App: {error}") from None
 
 
 def _schemas(models: tuple[type[Model], ...]) -> list[ModelSchema]:

@@ -1,9 +1,9 @@
-"""The node that programs embed: the engine's, with an app's models and the key-value store in it if they are wanted."""
+"""The node that programs embed: the engine's, with an app's models and tasks, and the keys, if they are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -24,6 +24,9 @@ from quorate.models.upkeep import Upkeep
 from quorate.node import node as engine
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.writer import GroupCommitWriter, WriterFactory
+from quorate.tasks.broker import Broker
+from quorate.tasks.machine import MACHINE as TASKS
+from quorate.tasks.machine import TasksMachine
 from quorate.transport.contract import Transport
 
 
@@ -33,7 +36,8 @@ class Node(engine.Node):
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
     (name → machine) several share the log. With an ``app`` its models are kept here, and what the program asks of them
     is done by this node; see :meth:`using` for several nodes in one process. With ``kv`` there is a key-value store,
-    too: :attr:`kv`. All nodes of a cluster are given the same.
+    too: :attr:`kv`. With an ``app`` that declares tasks, or with ``tasks``, there are queues of tasks: :attr:`tasks`, to
+    which the app's are sent. All nodes of a cluster are given the same.
 
     ``transport``, ``file_system``, ``rng``, ``wall_clock_us``, ``open_state`` and ``make_writer`` are ports; by default
     the node listens for its peers on its own address, and uses the real disk. ``state_file_system`` is where SQLite's
@@ -49,6 +53,7 @@ class Node(engine.Node):
         machines: Mapping[str, Machine] | None = None,
         app: App | None = None,
         kv: bool = False,
+        tasks: bool = False,
         transport: Transport | None = None,
         file_system: FileSystem | None = None,
         state_file_system: FileSystem | None = None,
@@ -67,6 +72,9 @@ class Node(engine.Node):
         models = ModelsMachine(app.schemas, migrations=app.migrations) if app is not None and app.models else None
         if models is not None and named.setdefault(MODELS, models) is not models:
             raise ConfigError(f"with an app the name {MODELS!r} belongs to its models")
+        queues = TasksMachine() if tasks or (app is not None and app.tasks.types) else None
+        if queues is not None and named.setdefault(TASKS, queues) is not queues:
+            raise ConfigError(f"with tasks the name {TASKS!r} belongs to them")
         super().__init__(
             config,
             machines=named,
@@ -81,6 +89,11 @@ class Node(engine.Node):
         )
         self._machine = machine
         self._store = None if keys is None else Store(self, keys, wall_clock_us)
+        self._broker = None
+        if queues is not None:
+            self._broker = Broker.of(
+                self, queues, wall_clock_us, app.tasks.types if app else {}, app.queues if app else ()
+            )
         self.app = app
         """What was given as ``app``."""
         self.models = models
@@ -103,16 +116,27 @@ class Node(engine.Node):
             raise ConfigError("this node has no key-value store: make it with kv=True")
         return self._store.kv
 
+    @property
+    def tasks(self) -> Broker:
+        """The queues of tasks. Raises :class:`ConfigError` if the node was made without."""
+        if self._broker is None:
+            raise ConfigError("this node has no tasks: make it with tasks=True, or with an app that declares some")
+        return self._broker
+
     @contextmanager
     def using(self) -> Iterator[None]:
-        """Inside the block, and in tasks that are started there, the app's models are asked of this node.
+        """Inside the block, and in tasks that are started there, the app's models and tasks are asked of this node.
 
-        That need only be said if several nodes with the same models run in the process. Raises :class:`ConfigError` if
+        That need only be said if several nodes with the same app run in the process. Raises :class:`ConfigError` if
         this node has none.
         """
-        if self._binding is None:
-            raise ConfigError("this node has no models: make it with app=…")
-        with self._binding.chosen():
+        if self.app is None:
+            raise ConfigError("this node has no models or tasks: make it with app=…")
+        with ExitStack() as chosen:
+            if self._binding is not None:
+                chosen.enter_context(self._binding.chosen())
+            if self._broker is not None:
+                chosen.enter_context(self.app.tasks.gateways.chosen(self._broker))
             yield
 
     async def start(self) -> None:
@@ -122,6 +146,10 @@ class Node(engine.Node):
             return
         if self._store is not None:
             self._store.begin()
+        if self._broker is not None:
+            self._broker.begin()
+            if self.app is not None:
+                self.app.tasks.gateways.add(self._broker, f"node {self.node_id}")
         if self._binding is not None and self.upkeep is not None:
             try:
                 self.upkeep.open(self.config.data_dir)
@@ -134,6 +162,10 @@ class Node(engine.Node):
             self._binding.begin()
 
     async def _close(self, *, graceful: bool) -> None:
+        if self._broker is not None:
+            if self.app is not None:
+                self.app.tasks.gateways.remove(self._broker)
+            await self._broker.end()
         if self._binding is not None and self.upkeep is not None:
             self._binding.end()
             await self.upkeep.end()

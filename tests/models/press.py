@@ -11,7 +11,7 @@ from uuid import UUID
 
 from quorate.models import Model, field
 from quorate.models.domain_events import event
-from quorate.models.rest.http import Stream
+from quorate.rest.http import Stream
 
 DAY = timedelta(days=1)
 

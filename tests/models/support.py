@@ -19,9 +19,9 @@ from quorate.models.commands import Change, Command, Operation, encode_command
 from quorate.models.machine import ModelsMachine
 from quorate.models.migrations import Migration
 from quorate.models.model import Model, schema_of
-from quorate.models.rest.http import RequestError, Response
 from quorate.models.rest.resource import ModelResource
 from quorate.node.reads import Consistency
+from quorate.rest.http import RequestError, Response
 
 FIRST_TIME_US = 1_700_000_000_000_000
 JSON = (b"content-type", b"application/json")

@@ -19,7 +19,6 @@ from quorate.models import Model, field
 from quorate.models.errors import DoneInPart
 from quorate.models.local import LocalStore, is_gone
 from quorate.models.model import schema_of
-from quorate.models.rest.http import RequestError
 from quorate.models.rest.openapi import describe
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.serving import Served
@@ -27,6 +26,7 @@ from quorate.models.rest.transactions import TransactionResource
 from quorate.models.store.local_values import FILE, DiskValues
 from quorate.models.store.tables import Table
 from quorate.models.upkeep import Upkeep
+from quorate.rest.http import RequestError
 from quorate.web.problems import problem_of
 
 from .support import JSON, MERGE_PATCH, Client, LocalEngine, Replica

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 
 from .shop import Booking, Category, Everything, Product, Tag
 from .support import JSON, MERGE_PATCH, Client, serving

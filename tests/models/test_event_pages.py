@@ -14,8 +14,8 @@ from quorate.models.commands import Create, Patch
 from quorate.models.model import schema_of
 from quorate.models.rest.event_pages import EventPages
 from quorate.models.rest.events_json import EventDocuments, event_id
-from quorate.models.rest.http import JSON_TYPE, RequestError
 from quorate.models.store.events import PRUNE_EVERY, Event, Kind
+from quorate.rest.http import JSON_TYPE, RequestError
 
 from .press import Page, Plain, Product
 from .support import FIRST_TIME_US, Client, LocalEngine, Replica, serving

@@ -16,11 +16,11 @@ from quorate.models import feeds
 from quorate.models.commands import Create, Patch
 from quorate.models.feeds import Feed, Gone, batches, changes
 from quorate.models.model import schema_of
-from quorate.models.rest.http import RequestError, Stream
-from quorate.models.rest.params import EventsWanted, read_watch
+from quorate.models.rest.wanted import EventsWanted, read_watch
 from quorate.models.rest.watching import Watching
 from quorate.models.store.events import PRUNE_EVERY
 from quorate.node.reads import Consistency
+from quorate.rest.http import RequestError, Stream
 
 from .press import Plain, Product, blocks_of, parse
 from .support import LocalEngine, Replica, until

@@ -15,7 +15,7 @@ import pytest
 
 from quorate.models.commands import Create, Delete, Patch, Retain
 from quorate.models.rest.history_pages import SLICE_ENTRIES
-from quorate.models.rest.http import JSON_TYPE, RequestError
+from quorate.rest.http import JSON_TYPE, RequestError
 
 from .press import Page, Plain, Product
 from .support import FIRST_TIME_US, Client, serving

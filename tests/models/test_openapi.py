@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from quorate.app import App
-from quorate.models.rest.http import RequestError
 from quorate.models.rest.openapi import describe
+from quorate.rest.http import RequestError
 
 from .shop import Booking, Category, Counter, Everything, Product, Tag
 from .support import serving

@@ -12,13 +12,11 @@ import apsw
 import pytest
 
 from quorate.errors import ReadUnavailable
+from quorate.machine.queries import QUERIES_MAX, Queries, Query, TooExpensive
 from quorate.models.commands import Create
 from quorate.models.model import schema_of
-from quorate.models.query import running
-from quorate.models.query.errors import TooExpensive
 from quorate.models.query.fields import QueryFields
 from quorate.models.query.ordering import parse_order
-from quorate.models.query.running import QUERIES_MAX, Queries
 from quorate.models.query.selection import Selection
 from quorate.models.query.streaming import ListStream
 
@@ -88,7 +86,7 @@ async def test_others_have_their_turn_meanwhile(items: Client) -> None:
     assert await asked is True
 
 
-def endless(begun: Event) -> running.Query[int]:
+def endless(begun: Event) -> Query[int]:
     def query(connection: apsw.Connection) -> int:
         begun.set()
         found: int = connection.execute(ENDLESS).get
@@ -102,7 +100,7 @@ async def until(begun: Event) -> None:
 
 
 async def test_a_query_ends_with_its_time(items: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "QUERY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("quorate.machine.queries.QUERY_SECONDS_MAX", 0.05)
     queries = items.engine.replica.machine.queries
     with pytest.raises(TooExpensive, match=r"the query took longer than 0\.0\d* s"):
         await queries.in_thread(endless(Event()))
@@ -111,7 +109,7 @@ async def test_a_query_ends_with_its_time(items: Client, monkeypatch: pytest.Mon
 async def test_too_expensive_is_answered_in_words(items: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     impatient(items, monkeypatch)
     create_many(items.engine.replica)
-    monkeypatch.setattr(running, "QUERY_SECONDS_MAX", 0.0)
+    monkeypatch.setattr("quorate.machine.queries.QUERY_SECONDS_MAX", 0.0)
     error = await items.refused("GET", "count", query="real__isnull=true")
     assert error.status in (422, 503)
     assert "long" in error.detail
@@ -182,7 +180,7 @@ async def test_who_gives_up_makes_room(items: Client) -> None:
 
 
 async def test_those_who_wait_are_bounded(items: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "WAITING_MAX", 2)
+    monkeypatch.setattr("quorate.machine.queries.WAITING_MAX", 2)
     queries, may_end = Queries(), Event()
     queries.open(items.engine.replica.state)
     asked = [asyncio.ensure_future(queries.in_thread(lambda _: may_end.wait(30))) for _ in range(QUERIES_MAX + 2)]

@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from quorate.errors import ReadUnavailable
+from quorate.machine.queries import TooExpensive
 from quorate.models import Model, field
 from quorate.models.model import schema_of
-from quorate.models.query import adhoc, running
+from quorate.models.query import adhoc
 from quorate.models.query.adhoc import BadSql, Result, Visible, ask, prepare_for
-from quorate.models.query.errors import TooExpensive
 from quorate.models.store.decimals import sortable
 
 from .query_support import Item
@@ -129,7 +129,7 @@ async def test_rows_bytes_and_time_are_bounded(accounts: Client, monkeypatch: py
     monkeypatch.setattr(adhoc, "BYTES_MAX", 1 << 40)
     found = await sql(accounts, endless)
     assert (found.truncated, len(found.rows)) == (True, adhoc.ROWS_MAX)
-    monkeypatch.setattr(running, "QUERY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("quorate.machine.queries.QUERY_SECONDS_MAX", 0.05)
     with pytest.raises(TooExpensive):
         await sql(accounts, f"SELECT count(*) FROM ({endless})")
     accounts.engine.replica.machine.queries.close()

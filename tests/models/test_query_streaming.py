@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from quorate.errors import ReadUnavailable
+from quorate.machine.queries import STREAMS_MAX
 from quorate.models.query import streaming
-from quorate.models.query.running import STREAMS_MAX
-from quorate.models.rest.http import Stream
+from quorate.rest.http import Stream
 from quorate.web import asgi
 from quorate.web.asgi import send_stream
 

@@ -13,7 +13,7 @@ import pytest
 
 from quorate.models.rest import reading
 from quorate.models.rest.bodies import BULK_ROWS_MAX
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 
 from .shop import Booking, Category, Counter, Everything, Product, Tag
 from .support import JSON, MERGE_PATCH, Client, serving

@@ -22,11 +22,10 @@ from quorate import field as model_field
 from quorate.embedded import Node
 from quorate.errors import ReadUnavailable
 from quorate.models.commands import Create
-from quorate.models.query import running
-from quorate.models.rest.http import Stream
 from quorate.models.rest.watching import PATH, Watching
 from quorate.models.submitting import Submitter
 from quorate.node.events import SnapshotInstalled
+from quorate.rest.http import Stream
 from quorate.testing import TestCluster
 from quorate.web.site import Site
 
@@ -140,7 +139,7 @@ async def installed(node: Node) -> int:
 async def test_questions_and_watchers_outlive_the_state_that_they_look_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "QUERY_SECONDS_MAX", 120.0)  # they are to end because of the snapshot
+    monkeypatch.setattr("quorate.machine.queries.QUERY_SECONDS_MAX", 120.0)  # they are to end because of the snapshot
     async with a_node_far_behind(tmp_path) as (cluster, leader, behind, last), client_of(site_of(behind)) as client:
         site = site_of(behind)
         watching = site._resources[PATH]

@@ -24,8 +24,8 @@ from quorate.models.errors import (
 from quorate.models.model import schema_of
 from quorate.models.objects.transaction import OPERATIONS_MAX
 from quorate.models.rest.bodies import BodyReader
-from quorate.models.rest.http import RequestError, Response
 from quorate.models.rest.transactions import TransactionResource
+from quorate.rest.http import RequestError, Response
 from quorate.testing import TestCluster
 
 from .shop import Booking, Counter

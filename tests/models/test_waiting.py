@@ -11,9 +11,9 @@ import pytest
 
 from quorate.models.commands import Create, Patch
 from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.http import RequestError, Stream
 from quorate.models.rest.watching import Watching
 from quorate.node.reads import Consistency
+from quorate.rest.http import RequestError, Stream
 from quorate.web.problems import problem_of
 
 from .evolving import EvolvingNode

@@ -29,8 +29,8 @@ from quorate.models.commands import (
 )
 from quorate.models.machine import MACHINE
 from quorate.models.rest.events_json import EventDocuments
-from quorate.models.rest.http import RequestError
 from quorate.raft.entry import Entry, EntryKind
+from quorate.rest.http import RequestError
 from quorate.testing.simulation import clients
 from quorate.testing.simulation.clients import Ended
 from quorate.testing.simulation.disk import DiskPlan, SimulatedDisk

@@ -11,7 +11,7 @@ import pytest
 from quorate.errors import CommandFailed
 from quorate.machine.contract import ApplyContext
 from quorate.models.machine import MACHINE
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 from quorate.testing.simulation.clients import Ended, Operation
 from quorate.testing.simulation.invariants import Violation
 from quorate.testing.simulation.notebook import NOTEBOOK, MemoryNotebook, Mismatch, add, append, compare_and_set, put

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
-from quorate.ops.bench import crud_report, kv_report
+from quorate.ops.bench import crud_report, kv_report, tasks_report
 from quorate.ops.bench.crud import Declared, Plan, run_crud
 from quorate.ops.bench.kv import PORTS, run_kv
 from quorate.ops.bench.kv import Plan as KvPlan
+from quorate.ops.bench.tasks import Plan as TasksPlan
+from quorate.ops.bench.tasks import run_tasks
 from quorate.ops.interrupts import Interrupted, run_interruptible
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import data_directory
@@ -90,6 +92,31 @@ def kv(
     _write(markdown, kv_report.as_markdown(report))
     if as_json_line:
         typer.echo(kv_report.as_json(report))
+
+
+@bench.command()
+def tasks(
+    seconds: Annotated[float, typer.Option(min=0.1, max=120, help="How long each case runs.")] = 5.0,
+    operations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a case early.")] = 200_000,
+    connections: Annotated[int, typer.Option(min=1, max=CONNECTIONS_MAX, help="So many submit one by one.")] = 256,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that do the tasks.")] = 4,
+    pending: Annotated[
+        int, typer.Option(min=1000, max=1_000_000, help="So many tasks wait when the memory is looked at.")
+    ] = 100_000,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """Submit tasks to three nodes with fsync on, one by one and in batches; have workers do them; kill the leader."""
+    plan = TasksPlan(
+        seconds=seconds, operations_max=operations, connections=connections, workers=workers, pending=pending
+    )
+    ports = free_ports(NODES)
+    report = _run(lambda directory, tell: run_tasks(directory, ports, plan, tell), data_dir)
+    _print(tasks_report.as_table(report), tasks_report.about(report))
+    _write(markdown, tasks_report.as_markdown(report))
+    if as_json_line:
+        typer.echo(tasks_report.as_json(report))
 
 
 def _run(measure: Measure[Report], data_dir: Path | None) -> Report:

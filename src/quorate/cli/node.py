@@ -79,7 +79,7 @@ def node(
     snapshot_interval_ms: Annotated[
         int | None, typer.Option(help="... or when the last cut is so long ago. [default: 300000]")
     ] = None,
-    max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 8 MiB]")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 16 MiB]")] = None,
     resp_port: Annotated[int | None, typer.Option(help="A port for the Redis protocol alone, beside --port.")] = None,
     kv_password: Annotated[
         str | None, typer.Option(help="What Redis clients must AUTH with; better as QUORATE_KV_PASSWORD.")

@@ -17,6 +17,7 @@ from quorate.kv.keyspace import Keyspace
 from quorate.kv.registry import COMMANDS, Arguments
 from quorate.kv.replies import CommandError, Reply
 from quorate.kv.segments import TABLES
+from quorate.kv.trial import Trial
 from quorate.machine.contract import ApplyContext, CachedStateMachine, Rows
 from quorate.machine.digest import Hash
 from quorate.machine.sqlite import SqliteState
@@ -52,6 +53,7 @@ class KvMachine(CachedStateMachine):
         self.after_open: Callable[[], None] | None = None
         """Told that ``keyspace`` is another one."""
         self._checkpoints: Checkpoints | None = None
+        self._trial = Trial(self._answer)
 
     def open(self, state: SqliteState) -> None:
         """Load the keys: about a second for a million."""
@@ -90,6 +92,10 @@ class KvMachine(CachedStateMachine):
         if self.after_apply is not None:
             self.after_apply()
         return replies
+
+    def check(self, command: bytes, context: ApplyContext) -> None:
+        """Raises :class:`~quorate.kv.trial.KeysRefused` if not each of the requests would be carried out."""
+        self._trial.check(self.keyspace, _decode_requests(command), context)
 
     def _answer(self, keyspace: Keyspace, request: Arguments, context: ApplyContext) -> Reply:
         spec = COMMANDS.get(request[0]) if request else None

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from quorate.errors import CommandFailed
-from quorate.machine.contract import CachedStateMachine, Rows
+from quorate.machine.contract import ApplyContext, CachedStateMachine, Rows
 from quorate.machine.host import DiskHost
 from quorate.machine.outcome import decode_outcome, encode_outcome
 from quorate.machine.sessions import MemorySessions, Request, kept_in_memory
@@ -133,6 +133,15 @@ class CachedHost(DiskHost):
     def _decoded(self, encoded: bytes) -> object:
         outcome = decode_outcome(encoded)
         return outcome if isinstance(outcome, CommandFailed) else self.machine.from_portable(outcome)
+
+    def check(self, body: bytes, context: ApplyContext) -> None:
+        """Raises the :class:`CommandFailed` with which the machine refuses this part of a joint command."""
+        try:
+            self.machine.check(body, context)
+        except CommandFailed:
+            raise
+        except Exception as error:
+            raise self._outcome_of(error, context) from error
 
     def checkpoint_rows(self) -> list[Rows]:
         """All that the last checkpoint has written, the applied index included."""

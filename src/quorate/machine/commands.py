@@ -6,6 +6,9 @@ import msgspec
 
 from quorate.errors import ProtocolViolation
 
+JOINT = "+"
+"""In the place of a machine's name: the command is for several, see :mod:`quorate.machine.joint`."""
+
 
 class Command(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One command for the machine of that name. ``request_id`` makes it apply at most once (see sessions).

@@ -15,8 +15,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
+
+from quorate.errors import CommandFailed
 
 if TYPE_CHECKING:
     from quorate.machine.digest import Hash
@@ -35,7 +37,7 @@ class ApplyContext:
     came first.
     """
 
-    __slots__ = ("_ids_made", "_seed", "index", "origin", "position", "term", "time_us")
+    __slots__ = ("_part", "_seed", "ids_made", "index", "origin", "position", "term", "time_us")
 
     def __init__(self, index: int, term: int, time_us: int, seed: int = 0, position: int = 0, origin: int = 0) -> None:
         self.index = index
@@ -44,12 +46,20 @@ class ApplyContext:
         self.position = position
         self.origin = origin
         self._seed = seed
-        self._ids_made = 0
+        self._part = 0
+        self.ids_made = 0
+        """By this command so far; of a joint one, by its earlier parts, too."""
+
+    def of_part(self, part: int, ids_made: int) -> ApplyContext:
+        """The context of a joint command's part, which goes on behind the ids that earlier ones have made."""
+        context = ApplyContext(self.index, self.term, self.time_us, self._seed, self.position, self.origin)
+        context._part, context.ids_made = part, ids_made
+        return context
 
     @property
     def random_seed(self) -> int:
         """A seed for this command's randomness: 64 bits that the leader chose, and the command's place in the log."""
-        return (self._seed << 96) | (self.index << 32) | self.position
+        return (self._part << 160) | (self._seed << 96) | (self.index << 32) | self.position
 
     @property
     def time(self) -> datetime:
@@ -62,8 +72,8 @@ class ApplyContext:
 
     def uuid7_bytes(self) -> bytes:
         """The same as its 16 bytes, for those who store it so."""
-        counter = (self.position << 16) + self._ids_made
-        self._ids_made += 1
+        counter = (self.position << 16) + self.ids_made
+        self.ids_made += 1
         return _uuid7_bits(self.time_us, counter, self._seed).to_bytes(16, "big")
 
 
@@ -169,7 +179,19 @@ class DiskStateMachine(ABC):
 
         A refusal must leave no half-done change: use ``state.savepoint()`` where a command takes several
         statements. A command that takes longer than some milliseconds returns :data:`Steps` instead of a result.
+
+        As a part of a joint command (:mod:`quorate.machine.joint`) it may be undone before anything else runs. So
+        whoever is told here of a change looks at it in a later turn of the event loop, if it is there.
         """
+
+    def mark(self) -> object:
+        """What :meth:`undo` needs: all that :meth:`apply` changes in memory. For machines that keep something there,
+        as a count of their rows.
+        """
+        return None
+
+    def undo(self, mark: Any) -> None:
+        """Have in memory what was there when :meth:`mark` was called. The file has been brought back to it already."""
 
     @property
     def has_leftovers(self) -> bool:
@@ -205,6 +227,14 @@ class CachedStateMachine(DiskStateMachine):
 
     :meth:`apply` writes nothing to the file, and :meth:`open` loads what the last complete checkpoint holds.
     """
+
+    def check(self, command: bytes, context: ApplyContext) -> None:
+        """Raise what refuses ``command`` as a part of a joint command, and change nothing.
+
+        What this lets pass, :meth:`apply` then carries out as a whole, whatever it would do with the command by itself.
+        Both go by state and command alone. A machine that does not say what to check takes no part.
+        """
+        raise CommandFailed(f"{type(self).__name__} takes no part in joint commands")
 
     @property
     def is_checkpoint_due(self) -> bool:

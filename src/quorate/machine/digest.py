@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import apsw
 import msgspec
 
-_OWN_TABLES = frozenset({"quorate_applied", "quorate_sessions", "quorate_cached_sessions", "quorate_cached_requests"})
+_OWN_TABLES = frozenset(
+    {"quorate_applied", "quorate_sessions", "quorate_cached_sessions", "quorate_cached_requests", "quorate_joint"}
+)
 BESIDE_THE_STATE = ("quorate_next_", "quorate_former_")
 """How the names of tables begin that are no part of the state: they are being made for it, or being removed."""
 _SESSIONS = "SELECT machine, request_id, fingerprint, outcome, time_us FROM quorate_sessions ORDER BY machine, sequence"

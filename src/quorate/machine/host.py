@@ -35,14 +35,14 @@ class Host:
         Of a command that takes long, the :data:`Steps` to it.
         """
         if command.request_id is None:
-            return self._run(command.body, context)
+            return self.run(command.body, context)
         fingerprint = fingerprint_of(command.body)
         remembered = self._sessions.find(command.request_id)
         if remembered is not None:
             if remembered[0] != fingerprint:
                 return RequestIdReused(f"request id {command.request_id!r} was used for another command")
             return self._decoded(remembered[1])
-        outcome = self._run(command.body, context)
+        outcome = self.run(command.body, context)
         if type(outcome) is GeneratorType:
             return self._remembering(outcome, command.request_id, fingerprint, context)
         self._sessions.remember(command.request_id, fingerprint, self._encoded(outcome), context.time_us)
@@ -59,7 +59,8 @@ class Host:
     def _decoded(self, encoded: bytes) -> object:
         return decode_outcome(encoded)
 
-    def _run(self, body: bytes, context: ApplyContext) -> object:
+    def run(self, body: bytes, context: ApplyContext) -> object:
+        """The outcome of a command that came without a request id, or the :data:`Steps` to it."""
         try:
             outcome = self.machine.apply(body, context)
         except Exception as error:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from quorate.errors import CommandFailed, ConfigError, CorruptLog, ProtocolViolation, StorageError, StorageFailed
 from quorate.machine.cached import CachedHost, CachedSessions
 from quorate.machine.capture import Capture, SavedMachine, SavedMachines, check_applied, decode_machines
-from quorate.machine.commands import Command, decode_batch
+from quorate.machine.commands import JOINT, Command, decode_batch
 from quorate.machine.contract import (
     ApplyContext,
     CachedStateMachine,
@@ -24,6 +24,7 @@ from quorate.machine.contract import (
 )
 from quorate.machine.flushing import DurableLog, Flushing
 from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
+from quorate.machine.joint import Joints
 from quorate.machine.sessions import MemorySessions, SqliteSessions
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.raft.entry import Entry, EntryKind
@@ -53,6 +54,7 @@ class Router:
         self._witness = witness
         self._state_path = Path()
         self._hosts: dict[str, MemoryHost | DiskHost] = {}
+        self._joints = Joints(self._hosts, None)
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
         self.log: DurableLog | None = None
@@ -90,6 +92,8 @@ class Router:
         states = {machine.name: machine for machine in saved.machines}
         last_times: dict[int, int] = {}
         self._hosts = {}
+        if JOINT in self.machines:
+            raise ConfigError(f"no machine can be named {JOINT!r}")
         for name, machine in self.machines.items():
             if isinstance(machine, StateMachine):
                 self._hosts[name] = _host_in_memory(name, machine, states.get(name), saved.index)
@@ -101,6 +105,7 @@ class Router:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
         if self._state is not None:
             self._flushing = Flushing(self._state, self._on_disk, self.log)
+        self._joints = Joints(self._hosts, self._state)
         self._last_index = self.applied if last_times else 0
         self._last_time_us = last_times.get(self._last_index, 0)
         self._saved_index = saved.index
@@ -302,6 +307,8 @@ class Router:
                     return None
 
     def _apply_command(self, command: Command, context: ApplyContext) -> object:
+        if command.machine == JOINT:
+            return self._joints.apply(command, context)
         host = self._hosts.get(command.machine)
         if host is None:
             return CommandFailed(f"this cluster runs no machine named {command.machine!r}")

@@ -13,7 +13,6 @@
     feeds           who follows the changes
     local           values that each node has for itself; upkeep and retention, what it does beside the requests
     store/          how all of it is kept
-    ports           what is needed of the engine
 """
 
 from __future__ import annotations

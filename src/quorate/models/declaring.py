@@ -12,7 +12,7 @@ from quorate.errors import CommandFailed, QuorateError
 from quorate.machine.outcome import Applied
 from quorate.models.commands import encode_command
 from quorate.models.machine import MACHINE, ModelsMachine
-from quorate.models.ports import Engine
+from quorate.node.ports import Engine
 
 log = logging.getLogger(__name__)
 

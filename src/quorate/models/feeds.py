@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quorate.errors import QuorateError, StorageFailed
-from quorate.models.ports import Engine
 from quorate.models.store.events import Event
+from quorate.node.ports import Engine
 
 if TYPE_CHECKING:
     from quorate.models.machine import ModelsMachine

@@ -22,11 +22,11 @@ from quorate.errors import QuorateError, StorageFailed
 from quorate.models.errors import DoneInPart, Invalid
 from quorate.models.machine import ModelsMachine
 from quorate.models.merge import merge_patch, plain_errors
-from quorate.models.ports import Engine
 from quorate.models.store.columns import SqlValue, Unstorable
 from quorate.models.store.local_values import DiskValues, MemoryValues, Owner, Value
 from quorate.models.store.schema import ModelSchema, Row
 from quorate.models.store.tables import Table
+from quorate.node.ports import Engine
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from quorate.errors import CommandFailed, StorageError
 from quorate.machine.contract import ApplyContext, DiskStateMachine, Steps
+from quorate.machine.queries import Queries
 from quorate.machine.sqlite import SqliteState
 from quorate.models.changes import Changes
 from quorate.models.commands import (
@@ -28,7 +29,7 @@ from quorate.models.commands import (
 from quorate.models.declared import Declarations
 from quorate.models.errors import InTransaction, ModelRefusal, SchemaBehind
 from quorate.models.migrations import Migration
-from quorate.models.query.running import Queries
+from quorate.models.query.functions import add_aggregates
 from quorate.models.store.events import Cause, EventLog
 from quorate.models.store.evolution import RECORDS_TABLE
 from quorate.models.store.history import History
@@ -76,7 +77,7 @@ class ModelsMachine(DiskStateMachine):
         """Of the models whose changes are kept."""
         self.after_apply: Callable[[], None] = _nothing
         """Told behind each command that may have changed something."""
-        self.queries = Queries()
+        self.queries = Queries(add_aggregates)
         """Reads that may take long."""
         self.after_open: Callable[[], None] = _nothing
         """Told, on any thread, when a state has been opened."""
@@ -178,15 +179,21 @@ class ModelsMachine(DiskStateMachine):
     @contextmanager
     def _undoing(self) -> Iterator[None]:
         """Undo what was done inside, and what was counted of it, if a refusal leaves the block."""
-        last, counts = self.events.last, [table.count for table in self.tables.values()]
+        mark = self.mark()
         try:
             with self._state.savepoint():
                 yield
         except ModelRefusal:
-            self.events.last = last
-            for table, count in zip(self.tables.values(), counts, strict=True):
-                table.count = count
+            self.undo(mark)
             raise
+
+    def mark(self) -> tuple[int, list[int]]:
+        return self.events.last, [table.count for table in self.tables.values()]
+
+    def undo(self, mark: tuple[int, list[int]]) -> None:
+        self.events.last, counts = mark
+        for table, count in zip(self.tables.values(), counts, strict=True):
+            table.count = count
 
     def _check_known(self, operation: Operation, context: ApplyContext) -> None:
         table = self.tables.get(operation.model)

@@ -11,7 +11,7 @@ import apsw
 from quorate.errors import QuorateError
 from quorate.models.commands import Retain, encode_command
 from quorate.models.machine import MACHINE, ModelsMachine
-from quorate.models.ports import Engine
+from quorate.node.ports import Engine
 
 log = logging.getLogger(__name__)
 

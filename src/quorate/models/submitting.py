@@ -8,7 +8,7 @@ from typing import cast
 from quorate.models.commands import Change, Operation, encode_command
 from quorate.models.errors import NotInForce
 from quorate.models.machine import MACHINE, ModelsMachine
-from quorate.models.ports import Engine
+from quorate.node.ports import Engine
 
 DIGITS = 8
 """So many of a fingerprint are enough to tell declarations apart that follow each other."""
@@ -32,9 +32,14 @@ class Submitter:
 
         Raises :class:`NotInForce` too.
         """
+        command = self.command(operations, actor=actor)
+        applied = await self._engine.propose(command, machine=MACHINE, request_id=request_id)
+        return cast("list[object]", applied.result)
+
+    def command(self, operations: Sequence[Operation], *, actor: str | None = None) -> bytes:
+        """What carries out all operations or none, for the log. Raises :class:`NotInForce`."""
         declarations = self._declarations
         if not declarations.are_served:
             raise NotInForce(declarations.version)
         change = Change(list(operations), actor, declarations.version, declarations.fingerprint[:DIGITS])
-        applied = await self._engine.propose(encode_command(change), machine=MACHINE, request_id=request_id)
-        return cast("list[object]", applied.result)
+        return encode_command(change)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from quorate.models.local import SWEEP_SECONDS, LocalStore, sweep_for_ever
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
 from quorate.models.retention import RETAIN_SECONDS, retain_for_ever
 from quorate.models.store.local_values import FILE, DiskValues
 from quorate.models.store.schema import ModelSchema
+from quorate.node.ports import Engine
 
 
 class Upkeep:

@@ -15,4 +15,5 @@
     membership   keeps the node in line with the configuration in the log; on the leader, steward changes it
     snapshots/   cutting the log, and bringing a snapshot to those who lack what was cut
     events, status, conditions   what happens, what is, and waiting for it
+    ports        what the faces need of a node
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from quorate.errors import (
     ReadUnavailable,
     StorageError,
 )
+from quorate.machine.commands import Command
 from quorate.machine.contract import Machine
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
@@ -36,7 +37,7 @@ from quorate.node.group import GROUP, Group
 from quorate.node.identity import identity_of
 from quorate.node.members import Members, described
 from quorate.node.peers import Peers
-from quorate.node.proposing import LEADER_POLL_SECONDS, checked_command, propose_anywhere
+from quorate.node.proposing import LEADER_POLL_SECONDS, checked_command, checked_joint, propose_anywhere
 from quorate.node.reads import Consistency
 from quorate.node.running import Running
 from quorate.node.status import NodeStatus, status_of
@@ -424,6 +425,32 @@ class Node:
             machines=self._machines,
             bytes_max=self.config.max_command_bytes,
         )
+        return await self._propose(wrapped, timeout, forward=forward, patient=patient, alone=alone)
+
+    async def propose_together(self, parts: Sequence[tuple[str, bytes]], *, timeout: float | None = None) -> Applied:
+        """Have several machines carry out a command each, all of them or none: see :mod:`quorate.machine.joint`.
+
+        ``parts`` are up to 8 machines' names and their commands, in the order in which they are carried out. The
+        machines keep their state in the file; one that answers from memory, as the keys do, comes last. The result is
+        the list of theirs.
+
+        There is no request id: where the outcome is unknown, try again only if one part refuses what was done already.
+        Raises what :meth:`propose` raises; a :class:`~quorate.errors.CommandFailed` is that of the part which refused.
+        """
+        wrapped = checked_joint(
+            parts, origin=self.node_id, machines=self._machines, bytes_max=self.config.max_command_bytes
+        )
+        return await self._propose(wrapped, timeout)
+
+    async def _propose(
+        self,
+        wrapped: Command,
+        timeout: float | None,
+        *,
+        forward: bool = True,
+        patient: bool = True,
+        alone: bool = False,
+    ) -> Applied:
         seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
         if self._draining:
             raise NodeStopped("the node is stopping")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from quorate.errors import ConfigError, NotApplied, NotLeader, OutcomeUnknown, ProposalTooLarge
-from quorate.machine.commands import Command
+from quorate.machine.commands import JOINT, Command
+from quorate.machine.contract import Machine
+from quorate.machine.joint import Part, check_parts, encode_parts
 from quorate.machine.outcome import Applied
 from quorate.node.group import Group
 
@@ -34,6 +36,24 @@ def checked_command(
             raise ProposalTooLarge(f"a request id has at most {REQUEST_ID_CHARACTERS_MAX} characters")
         request_id.encode()
     return Command(machine, bytes(body), request_id, origin)
+
+
+def checked_joint(
+    parts: Sequence[tuple[str, bytes]], *, origin: int, machines: Mapping[str, Machine], bytes_max: int
+) -> Command:
+    """A joint command that every node will be able to read; its ``parts`` are machines' names and their commands.
+
+    Raises what :func:`checked_command` raises, and :class:`ConfigError` for machines that can do nothing together.
+    """
+    checked = [
+        checked_command(machine, body, None, origin=origin, machines=machines, bytes_max=bytes_max)
+        for machine, body in parts
+    ]
+    check_parts([part.machine for part in checked], machines)
+    body = encode_parts([Part(part.machine, part.body) for part in checked])
+    if len(body) > bytes_max:
+        raise ProposalTooLarge(f"the parts of the command have {len(body)} bytes together, the most is {bytes_max}")
+    return Command(JOINT, body, None, origin)
 
 
 async def propose_anywhere(group: Callable[[], Group], command: Command, seconds: float) -> Applied:

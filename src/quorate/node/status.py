@@ -32,8 +32,9 @@ class PeerStatus:
 class MemberStatus:
     """One member, as the configuration in force has it, and as it looks from here.
 
-    ``match_index``, ``lag``, ``repairing`` and ``snapshot`` (it is being brought one) are known to the leader only;
-    every node knows the first three of itself.
+    ``match_index``, ``lag``, ``repairing``, ``snapshot`` (it is being brought one) and ``heard`` (it has answered within
+    the last election timeouts, which a connection alone does not say) are known to the leader only; every node knows
+    the first three of itself.
     """
 
     node_id: int
@@ -47,6 +48,7 @@ class MemberStatus:
     lag: int | None = None
     repairing: bool | None = None
     snapshot: bool | None = None
+    heard: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,10 +208,12 @@ def _member(member: Member, core: RaftCore, addresses: Mapping[int, str], connec
     match, lag = _how_far(core, peer)
     repairing: bool | None = None
     snapshot: bool | None = None
+    heard: bool | None = None
     if peer == core.node_id:
         match, lag, repairing = core.log.durable, core.log.last_index - core.log.durable, core.repairing
     elif core.replication is not None and (progress := core.replication.peers.get(peer)) is not None:
         repairing, snapshot = progress.repairing, progress.state is ProgressState.SNAPSHOT
+        heard = progress.active or progress.was_active
     return MemberStatus(
         node_id=peer,
         address=addresses.get(peer, member.address),
@@ -222,4 +226,5 @@ def _member(member: Member, core: RaftCore, addresses: Mapping[int, str], connec
         lag=lag,
         repairing=repairing,
         snapshot=snapshot,
+        heard=heard,
     )

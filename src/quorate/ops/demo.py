@@ -1,4 +1,4 @@
-"""The demo: three nodes that serve the example shop until they are told to stop."""
+"""The demo: three nodes that serve the example shop, and a worker, until they are told to stop."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from quorate.ops.cluster_status import Report, leading
+from quorate.ops.first_task import FirstTask, do_first_task
 from quorate.ops.local_cluster import LocalCluster, Progress
 from quorate.ops.shop import SHOP_APP, shop_directory
 
@@ -28,8 +29,10 @@ async def run_demo(console: Console, directory: Path, ports: Sequence[int], *, t
     console.print(f"Starting three nodes with examples/shop.py, data and logs in {directory} ({kept})", soft_wrap=True)
     async with LocalCluster(directory, ports, app=SHOP_APP, cwd=shop_directory()) as cluster:
         await _form(console, cluster)
+        cluster.start_worker()
         leader = await cluster.leader()
-        console.print(_invitation(cluster, leader.node_id), soft_wrap=True, highlight=False, markup=False)
+        done = await do_first_task(cluster, cluster.client, "offer-1")
+        console.print(_invitation(cluster, leader.node_id, done), soft_wrap=True, highlight=False, markup=False)
         tasks = [asyncio.ensure_future(work(console, cluster)) for work in (_show_status, _restart_ended)]
         try:
             await asyncio.gather(*tasks)
@@ -67,7 +70,7 @@ def _states_line(states: Mapping[int, str]) -> str:
     return "   ".join(f"node {node_id}: {state}" for node_id, state in states.items())
 
 
-def _invitation(cluster: LocalCluster, leader: int) -> str:
+def _invitation(cluster: LocalCluster, leader: int, done: FirstTask) -> str:
     """What to try, ready to be copied."""
     leading = cluster.nodes[leader]
     follower = next(node for node in cluster.nodes.values() if node.node_id != leader)
@@ -77,9 +80,13 @@ def _invitation(cluster: LocalCluster, leader: int) -> str:
         f"  node {node.node_id}  {node.url}  process {node.pid}{'  (leader)' if node is leading else ''}"
         for node in cluster.nodes.values()
     )
+    worker = cluster.workers[0]
     return f"""
 The cluster is formed:
 {nodes}
+  {worker.name}  process {worker.pid}
+
+As a first sign of life, {done.as_sentence()}
 
 Create a product, on the leader, and through a follower that redirects to it:
   curl -X POST {leading.url}/api/products {data % ("Oak", "19.99")}
@@ -90,6 +97,9 @@ Read on any node:
 Keys and values, with redis-cli or any Redis client{_how_to_get("redis-cli", "redis-tools")}:
   redis-cli -p {leading.port} set greeting hello
   redis-cli -p {follower.port} get greeting
+Tasks, submitted to one node, done by the worker, and asked for on another:
+  curl -X POST {leading.url}/api/v1/tasks {_OFFER}
+  curl '{follower.url}/api/v1/tasks/offer-2?wait=10'
 Kill the leader, and see that nothing is lost and another takes over:
   kill -9 {leading.pid}
   curl {follower.url}/api/products
@@ -99,6 +109,12 @@ Look around:
 
 The demo starts it again after {RESTART_SECONDS:g} s, and it catches up. Ctrl-C stops all nodes.
 """
+
+
+_OFFER = (
+    "-H 'content-type: application/json' "
+    """-d '{"id":"offer-2","type":"send_offer","payload":{"to":"bob@example.org","product":"Ash"}}'"""
+)
 
 
 def _how_to_get(program: str, package: str) -> str:
@@ -111,14 +127,14 @@ def _command() -> str:
 
 
 async def _restart_ended(console: Console, cluster: LocalCluster) -> None:
-    """Bring nodes back that were killed, so that one can see them catch up."""
+    """Bring back what was killed, so that one can see the nodes catch up."""
     while True:
-        for node in cluster.nodes.values():
-            if not node.is_running:
+        for process in (*cluster.nodes.values(), *cluster.workers):
+            if not process.is_running:
                 seconds = f"starting it again in {RESTART_SECONDS:g} s"
-                console.print(f"node {node.node_id} ended with exit code {node.exit_code}; {seconds}", highlight=False)
+                console.print(f"{process.name} ended with exit code {process.exit_code}; {seconds}", highlight=False)
                 await asyncio.sleep(RESTART_SECONDS)
-                node.start()
+                process.start()
         await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -11,7 +11,9 @@ from typing import Self
 from quorate.errors import ConfigError, QuorateError
 from quorate.ops.cluster_status import Report, fetch_status, leading
 from quorate.ops.http import HttpClient, RequestFailed
-from quorate.ops.local_node import HOST, LocalNode, stop_nodes
+from quorate.ops.local_node import HOST, LocalNode
+from quorate.ops.local_process import stop_processes
+from quorate.ops.local_worker import LocalWorker
 from quorate.ops.ports import check_port_free
 
 FORM_SECONDS_MAX = 60.0
@@ -50,7 +52,9 @@ class LocalCluster:
         app_arguments = ("--app", app) if app else ()
         self._directory = directory
         self._common = (*app_arguments, *arguments)
+        self._app = app
         self._cwd = cwd
+        self.workers: list[LocalWorker] = []
         self.nodes: dict[int, LocalNode] = {}
         for node_id, port in enumerate(ports, start=1):
             peers = ",".join(f"{number}@{HOST}:{other}" for number, other in enumerate(ports, 1) if other != port)
@@ -79,10 +83,21 @@ class LocalCluster:
         node.start()
         return node
 
+    def start_worker(self, *arguments: str) -> LocalWorker:
+        """Start a worker, which does the tasks of the app; it is stopped before the nodes are."""
+        assert self._app is not None, "without an app there are no tasks"
+        number = len(self.workers) + 1
+        addresses = [node.address for node in self.nodes.values()]
+        log_path = self._directory / f"worker{number}.log"
+        worker = LocalWorker(number, log_path, self._app, addresses, arguments, self._cwd)
+        self.workers.append(worker)
+        worker.start()
+        return worker
+
     async def wait_formed(self, progress: Progress | None = None, timeout: float = FORM_SECONDS_MAX) -> None:
         """Return when every node says that it is ready to serve.
 
-        Raises :class:`~quorate.ops.local_node.NodeEnded` as soon as one of them ends, and
+        Raises :class:`~quorate.ops.local_process.ProcessEnded` as soon as one of them ends, and
         :class:`ClusterNotFormed` after ``timeout`` seconds.
         """
         states: dict[int, str] = {}
@@ -107,13 +122,14 @@ class LocalCluster:
             return "starting"
 
     def check_running(self) -> None:
-        """Raises :class:`~quorate.ops.local_node.NodeEnded` if a process ended that was not asked to."""
-        for node in self.nodes.values():
-            node.check_running()
+        """Raises :class:`~quorate.ops.local_process.ProcessEnded` if a process ended that was not asked to."""
+        for process in (*self.nodes.values(), *self.workers):
+            process.check_running()
 
     async def stop(self) -> list[int]:
         """Stop what still runs, all at once, by force if need be. The exit codes of those that ran."""
-        return await stop_nodes(self.nodes.values())
+        codes = await stop_processes(self.workers)
+        return codes + await stop_processes(self.nodes.values())
 
     async def __aenter__(self) -> Self:
         try:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from quorate.errors import QuorateError
-from quorate.ops import tether
+from quorate.ops.local_process import LocalProcess, tied
 
 HOST = "127.0.0.1"
-POLL_SECONDS = 0.005
-LOG_TAIL_BYTES = 8192
-STOP_SECONDS_MAX = 10.0
 
 
-class NodeEnded(QuorateError):
-    """A node's process ended by itself. The message ends with the last line of its log."""
-
-
-class LocalNode:
-    """A ``quorate node`` process: started, stopped, killed, paused, started again.
-
-    ``arguments`` are added to the command line. The process runs in ``cwd`` and never outlives this one.
-    """
+class LocalNode(LocalProcess):
+    """A ``quorate node`` process. ``arguments`` are added to the command line."""
 
     def __init__(
         self,
@@ -40,131 +23,19 @@ class LocalNode:
         *,
         host: str = HOST,
     ) -> None:
+        super().__init__(f"node {node_id}", data_dir.with_name(f"{data_dir.name}.log"), cwd)
         self.node_id = node_id
         self.host = host
         self.port = port
         self.address = f"{host}:{port}"
         self.url = f"http://{self.address}"
         self.data_dir = data_dir
-        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self.arguments = tuple(arguments)
-        self.cwd = cwd
-        self._process: subprocess.Popen[bytes] | None = None
-        self._paused = False
-        self._asked_to_end = False
 
-    def start(self) -> None:
-        """Start the process. Must be called from a thread that lives as long as the node should."""
-        assert not self.is_running
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command("quorate"),
-                cwd=self.cwd,
-                env={name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,  # a Ctrl-C in the terminal is for us, who then stop the nodes in order
-            )
-        self._paused = self._asked_to_end = False
+    def _command(self) -> list[str]:
+        return self._node_command("quorate")
 
-    def _command(self, *program: str) -> list[str]:
-        """The command line that runs a node by the module ``program``, tied to this process."""
-        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
+    def _node_command(self, *program: str) -> list[str]:
+        """The command line that runs a node by the module ``program``."""
         place = ("--node-id", str(self.node_id), "--host", self.host, "--port", str(self.port))
-        return [*tied, "-P", "-m", *program, "node", *place, "--data-dir", str(self.data_dir), *self.arguments]
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id while it runs."""
-        return self._process.pid if self._process is not None and self.is_running else None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process is there; it may be paused."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the process is stopped by :meth:`pause`."""
-        return self._paused
-
-    @property
-    def exit_code(self) -> int | None:
-        """What the process ended with; negative if it was a signal's number."""
-        return self._process.poll() if self._process is not None else None
-
-    def check_running(self) -> None:
-        """Raises :class:`NodeEnded` if the process ended without being asked to."""
-        if self._process is not None and not self.is_running and not self._asked_to_end:
-            line = self.last_log_line()
-            raise NodeEnded(f"node {self.node_id} ended with exit code {self.exit_code}: {line}")
-
-    def may_end(self) -> None:
-        """It is going to be removed from its cluster, and will end by itself."""
-        self._asked_to_end = True
-
-    def kill(self) -> None:
-        """``kill -9``: no time for a last word."""
-        self._asked_to_end = True
-        self._signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        """Ask it to stop in order; a paused node is resumed for that."""
-        self._asked_to_end = True
-        self._signal(signal.SIGTERM)
-        if self._paused:
-            self.resume()
-
-    def pause(self) -> None:
-        """``SIGSTOP``: the process stays, its connections too, but it does nothing."""
-        self._signal(signal.SIGSTOP)
-        self._paused = True
-
-    def resume(self) -> None:
-        """Let a paused process go on."""
-        self._signal(signal.SIGCONT)
-        self._paused = False
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    async def wait_ended(self, timeout: float) -> int:
-        """The exit code, once the process has ended. Raises :class:`TimeoutError`."""
-        async with asyncio.timeout(timeout):
-            while True:
-                if (code := self.exit_code) is not None:
-                    return code
-                await asyncio.sleep(POLL_SECONDS)
-
-    def kill_and_reap(self) -> None:
-        """Make sure that nothing is left of the process."""
-        if self.is_running:
-            self.kill()
-        if self._process is not None:
-            self._process.wait()
-
-    def last_log_line(self) -> str:
-        """The last line it wrote, or a word that says there is none."""
-        with contextlib.suppress(OSError), self.log_path.open("rb") as log:
-            log.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
-            lines = log.read().decode(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1].strip()
-        return "(its log is empty)"
-
-
-async def stop_nodes(nodes: Iterable[LocalNode]) -> list[int]:
-    """Stop what still runs of ``nodes``, all at once, by force if need be. The exit codes of those that ran."""
-    everyone = list(nodes)
-    running = [node for node in everyone if node.is_running]
-    try:
-        for node in running:
-            node.terminate()
-        await asyncio.gather(*(node.wait_ended(STOP_SECONDS_MAX) for node in running), return_exceptions=True)
-    finally:
-        for node in everyone:
-            node.kill_and_reap()
-    return [node.exit_code or 0 for node in running]
+        return tied(*program, "node", *place, "--data-dir", str(self.data_dir), *self.arguments)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from quorate.errors import ConfigError
 from quorate.ops.checker import Verdict, judge
+from quorate.ops.first_task import do_first_task
 from quorate.ops.history import History
 from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster, NoProgress
@@ -87,8 +88,10 @@ class _Story:
         self._tell(f"the cluster is formed, node {(await self._cluster.leader()).node_id} leads")
         await self._create_products()
         await self._read_everywhere()
+        await self._do_tasks("before")
         kill, failover_seconds = await self._kill_under_load()
         await self._catch_up(kill.node.node_id)
+        await self._do_tasks("behind")
         verdict, rows = await self._compare()
         return StoryResult(
             verdict=verdict,
@@ -112,6 +115,12 @@ class _Story:
             rows = await read_products(self._http, node.url, consistency="strong")
             counts.append(f"{len(rows):,} on node {node.node_id}")
         self._tell(f"read them back, strongly consistent: {', '.join(counts)}")
+
+    async def _do_tasks(self, when: str) -> None:
+        if not self._cluster.workers:
+            self._cluster.start_worker()
+        done = await do_first_task(self._cluster, self._http, f"offer-{when}-the-kill")
+        self._tell(done.as_sentence())
 
     async def _kill_under_load(self) -> tuple[Kill, float]:
         """The kill, and the longest time in seconds that clients waited for an acknowledgement around it."""

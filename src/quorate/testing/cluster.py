@@ -92,8 +92,8 @@ class TestCluster:
     """``async with TestCluster(3, machine=Counter) as cluster``: nodes 1 to ``size``, all running.
 
     ``machine`` makes each node's state machine: a class, or anything to call without arguments. ``machines`` does
-    the same for several by name. With an ``app`` each keeps its models (see :meth:`Node.using`), with ``kv`` each has
-    a key-value store. ``settings`` go to every
+    the same for several by name. With an ``app`` each keeps its models and tasks (see :meth:`Node.using`), with ``kv``
+    each has a key-value store, with ``tasks`` queues of tasks. ``settings`` go to every
     :class:`~quorate.config.RaftConfig`. ``file_system`` makes a member's disk. With a ``seed`` the nodes draw the same
     random numbers each time (which does not make runs alike: threads and timers have their say, too). ``started`` names
     the nodes to start at first; all by default. With ``learn_ids`` each is told its own id only, and the others'
@@ -112,6 +112,7 @@ class TestCluster:
         machines: Callable[[], Mapping[str, Machine]] | None = None,
         app: App | None = None,
         kv: bool = False,
+        tasks: bool = False,
         tcp: bool = False,
         directory: Path | None = None,
         file_system: Callable[[], FileSystem] | None = None,
@@ -129,6 +130,7 @@ class TestCluster:
         self._make_machines = machines
         self._app = app
         self._kv = kv
+        self._tasks = tasks
         self._tcp = tcp
         self._directory = directory
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -239,6 +241,7 @@ class TestCluster:
         schema = self._app.schema if self._app is not None else ""
         on_disk = (
             self._kv
+            or self._tasks
             or self._app is not None
             or any(isinstance(machine, DiskStateMachine) for machine in machines.values())
         )
@@ -251,6 +254,7 @@ class TestCluster:
             machines=machines if self._make_machines is not None else None,
             app=self._app,
             kv=self._kv,
+            tasks=self._tasks,
             transport=await self._make_transport(member, identity_of(config, rng, schema=schema), rng),
             file_system=member.file_system,
             state_file_system=RealFileSystem() if on_disk else None,

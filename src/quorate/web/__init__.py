@@ -1,4 +1,4 @@
-"""What the HTTP faces share: the one-port front door, app assembly, redirects to the leader, problems, status, docs.
+"""A node's ports and its site: the one-port front door, app assembly, redirects to the leader, problems, status, docs.
 
 ::
 

@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from quorate.app import App
 from quorate.errors import QuorateError, StorageFailed
+from quorate.machine.queries import TooExpensive
 from quorate.models.machine import ModelsMachine
 from quorate.models.query.adhoc import SQL_CHARACTERS_MAX, BadSql, Visible, ask, prepare_for
-from quorate.models.query.errors import TooExpensive
-from quorate.models.rest.http import RequestError, finding
 from quorate.node.node import Node
 from quorate.node.reads import Consistency
+from quorate.rest.http import RequestError, finding
 from quorate.web.problems import problem_of
 
 BODY_BYTES_MAX = 1024 * 1024

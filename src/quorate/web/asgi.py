@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from typing import Any, TypeVar
 
-from quorate.models.rest.http import Chunks
+from quorate.rest.http import Chunks
 from quorate.web.whole_response import send_whole
+
+T = TypeVar("T")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -106,6 +108,36 @@ async def _send_chunks(send: Send, chunks: Chunks) -> None:
         async with asyncio.timeout(STALLED_SECONDS_MAX):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def unless_left(
+    answer: Callable[[Callable[[], Awaitable[bytes]]], Coroutine[Any, Any, T]],
+    receive: Receive,
+    read: Callable[[], Awaitable[bytes]],
+    *,
+    has_body: bool,
+) -> T | None:
+    """The answer to a request, which gets its body by ``read``; ``None`` if the client goes before: it is cancelled."""
+    has_read = asyncio.Event()
+
+    async def read_once() -> bytes:
+        body = await read()
+        has_read.set()
+        return body
+
+    async def gone() -> None:
+        if has_body:
+            await has_read.wait()
+        await _until_gone(receive)
+
+    answering, leaving = asyncio.ensure_future(answer(read_once)), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else None
+    finally:
+        answering.cancel()
+        leaving.cancel()
+        await asyncio.wait([answering, leaving])
 
 
 async def _until_gone(receive: Receive) -> None:

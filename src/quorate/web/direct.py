@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Protocol
 
-from quorate.models.rest.http import Headers, Response, Stream
+from quorate.rest.http import Headers, Response, Stream
 from quorate.web.asgi import Receive, Scope, Send
 
 ReadBody = Callable[[], Awaitable[bytes]]
@@ -28,6 +28,10 @@ class Resources(Protocol):
 
     def serves(self, url: bytes) -> bool:
         """Whether requests for this target can be answered by :meth:`answer` now."""
+        ...
+
+    def may_be_left(self, method: str, path: str) -> bool:
+        """Whether a request is given up when its client has gone."""
         ...
 
     async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Response | Stream:
@@ -82,6 +86,11 @@ class Exchange:
                 return None
         path, _, query = url.partition(b"?")
         return cls(name, path.decode("ascii"), query, headers)
+
+    def leave(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.answering is not None:
+            self.answering.cancel()
 
     def add(self, piece: bytes) -> None:
         """More of the body, which is as long as its head said."""

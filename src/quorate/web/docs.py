@@ -34,13 +34,14 @@ _PAGE = """<!doctype html>
 """
 
 
-def docs_routes(app: App, more: Mapping[str, Any]) -> list[Route | Mount]:
-    """The routes of both; ``more`` paths than all nodes have are described, too.
+def docs_routes(app: App, more: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[Route | Mount]:
+    """The routes of both; ``more`` paths than all nodes have are described, too, with ``schemas`` of theirs.
 
     The description is made once: declarations do not change while a program runs.
     """
     description = describe(app.schemas, title=app.title, version=__version__, read_consistency=app.read_consistency)
     description["paths"] = {**description["paths"], **OPERATIONS, **more}
+    description["components"]["schemas"].update(schemas)
     page = _PAGE.format(title=app.title)
 
     async def openapi(request: Request) -> Response:

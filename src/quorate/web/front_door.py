@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from quorate.models.rest.http import Response, Stream
+from quorate.rest.http import Response, Stream
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
 from quorate.web.direct import Exchange, Resources
@@ -124,9 +124,12 @@ class FrontDoor(HttpToolsProtocol):
         self._cancel_deadline()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        if self._answering is not None:  # uvicorn tells only the last, which may wait for this one
-            self._answering.disconnected = True
-            self._answering.message_event.set()
+        answering = self._answering
+        if answering is not None:  # uvicorn tells only the last, which may wait for this one
+            answering.disconnected = True
+            answering.message_event.set()
+            if isinstance(answering, Exchange) and self._resources.may_be_left(answering.method, answering.path):
+                answering.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

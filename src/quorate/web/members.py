@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from quorate.config import NODE_ID_MAX
 from quorate.errors import ConfigError, MembershipConflict, QuorateError, ReadUnavailable
-from quorate.models.rest.http import RequestError, finding
 from quorate.node.node import Node
 from quorate.node.operations import PRIORITY_MAX
 from quorate.node.status import MembershipStatus
+from quorate.rest.http import RequestError, finding
 from quorate.web.answers import JSONLine
 from quorate.web.problems import NOT_APPLIED, Problem, problem_of
 

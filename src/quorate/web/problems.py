@@ -26,9 +26,12 @@ from quorate.errors import (
     RequestIdReused,
 )
 from quorate.models.errors import DoneInPart, ModelRefusal
-from quorate.models.rest.http import RequestError, from_refusal
-from quorate.models.rest.http import Response as Answer
-from quorate.models.rest.params import etag
+from quorate.models.rest.refusals import from_refusal
+from quorate.rest.heads import etag
+from quorate.rest.http import RequestError
+from quorate.rest.http import Response as Answer
+from quorate.tasks.errors import TaskRefusal
+from quorate.tasks.rest.refusals import from_refusal as from_task_refusal
 from quorate.web.asgi import Send, send_response
 
 PROBLEM_JSON = b"application/problem+json"
@@ -89,6 +92,8 @@ def problem_of(error: QuorateError) -> Problem:
             return Problem(error.status, error.detail, error.title, members, error.headers)
         case ModelRefusal():
             return problem_of(from_refusal(error))
+        case TaskRefusal():
+            return problem_of(from_task_refusal(error))
         case RequestIdReused():
             return Problem(422, str(error), members=NOT_APPLIED)
         case CommandFailed():

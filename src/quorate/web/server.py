@@ -1,4 +1,4 @@
-"""A node with its faces on one port, HTTP and the Redis protocol: what ``quorate node`` runs."""
+"""A node with all its faces on one port: what ``quorate node`` runs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from quorate.node.identity import identity_of
 from quorate.node.node import DRAIN_SECONDS_MAX, Node, wall_clock_us
 from quorate.node.wire import WIRE_CODEC
 from quorate.raft.config import MIB
+from quorate.tasks.broker import Broker
+from quorate.tasks.machine import MACHINE as TASKS
+from quorate.tasks.machine import TasksMachine
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
 from quorate.web.held import Held
@@ -40,7 +43,7 @@ LINGER_SECONDS = 0.25
 LAST_WORDS_SECONDS = 1.0
 """Once the node has stopped, everything it was asked has an answer: so long it may take to leave."""
 KEEP_ALIVE_SECONDS = 75
-BODIES_MAX = 32
+BODIES_MAX = 16
 """Bodies on their way to the node, all together, may take as much memory as so many of the largest."""
 UNTAKEN_BYTES_MAX = 256 * MIB
 """So much of answers that clients do not take is held for them before long ones are refused."""
@@ -64,7 +67,8 @@ class NodeServer:
         self.config = config
         self._app = app or App(models=[])
         self._redis = RedisDoor(config)
-        machines: dict[str, StateMachine | DiskStateMachine] = {KV: self._redis.machine}
+        tasks = TasksMachine()
+        machines: dict[str, StateMachine | DiskStateMachine] = {KV: self._redis.machine, TASKS: tasks}
         self._models: ModelsMachine | None = None
         if self._app.models:
             self._models = machines[MODELS] = ModelsMachine(self._app.schemas, migrations=self._app.migrations)
@@ -73,6 +77,7 @@ class NodeServer:
         schema = self._app.schema
         self._transport = TcpTransport(identity_of(raft_config, rng, schema=schema), WIRE_CODEC, rng=rng)
         self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
+        self.broker = Broker.of(self.node, tasks, wall_clock_us, self._app.tasks.types, self._app.queues)
         self._declaring = None if self._models is None else Declaring(self._models, schema)
         self._upkeep = None if self._models is None else Upkeep(self._app.schemas, self._models)
         self._binding: Binding | None = None
@@ -105,6 +110,8 @@ class NodeServer:
             self._declaring.begin(self.node)
         if self._binding is not None:
             self._binding.begin()
+        self.broker.begin()
+        self._app.tasks.gateways.add(self.broker, f"node {self.config.node_id}")
         clients_max = client_connections_max(raise_open_files_max()) // 2
         await self._redis.open(self.node, clients_max)
         outgoing = Held(UNTAKEN_BYTES_MAX)
@@ -117,6 +124,7 @@ class NodeServer:
             local=None if self._upkeep is None else self._upkeep.local,
             admin_sql=self.config.admin_sql,
             outgoing=outgoing,
+            tasks=self.broker,
         )
         self._server = _Server(
             uvicorn.Config(
@@ -176,6 +184,8 @@ class NodeServer:
 
     async def stop_at_once(self) -> None:
         """Stop without handing over. What clients wait for is answered as far as its outcome is known. Idempotent."""
+        self._app.tasks.gateways.remove(self.broker)
+        await self.broker.end()
         if self._binding is not None:
             self._binding.end()
         if self._declaring is not None:

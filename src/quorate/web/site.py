@@ -1,12 +1,16 @@
-"""The node's HTTP side put together: models under ``/api``, the members under ``/cluster``, status, health, docs.
+"""The node's HTTP side put together: models under ``/api``, tasks under ``/api/v1``, the members under ``/cluster``,
+status, health, docs.
 
-Requests for models are answered by a call, by way of ASGI only if they need it; everything else goes through Starlette.
+Requests for models and tasks are answered by a call, by way of ASGI only if they need it; everything else goes through
+Starlette.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,8 +25,6 @@ from quorate.models.local import LocalStore
 from quorate.models.machine import ModelsMachine
 from quorate.models.rest.event_pages import PATH as EVENTS
 from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.http import Headers, Stream
-from quorate.models.rest.http import Response as Answer
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.serving import Served
 from quorate.models.rest.transactions import PATH as TRANSACTION
@@ -30,6 +32,11 @@ from quorate.models.rest.transactions import TransactionResource
 from quorate.models.rest.watching import PATH as WATCH
 from quorate.models.rest.watching import Watching
 from quorate.node.node import Node
+from quorate.rest.http import Headers, Stream
+from quorate.rest.http import Response as Answer
+from quorate.tasks.broker import Broker
+from quorate.tasks.rest import openapi as tasks_openapi
+from quorate.tasks.rest.resource import VERSION, TasksResource
 from quorate.web.admin_sql import AdminSql
 from quorate.web.asgi import (
     BodyIncomplete,
@@ -41,9 +48,11 @@ from quorate.web.asgi import (
     read_body,
     send_response,
     send_stream,
+    unless_left,
 )
 from quorate.web.direct import ReadBody
 from quorate.web.docs import docs_routes
+from quorate.web.effects import AppEffects
 from quorate.web.elsewhere import Elsewhere
 from quorate.web.held import Held
 from quorate.web.members import MembersPages
@@ -51,9 +60,11 @@ from quorate.web.openapi import SQL_OPERATION
 from quorate.web.problems import Problem, problem_of
 from quorate.web.status import StatusPages
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
 SHORT_BYTES = 64 * 1024
 """Answers no longer than this are given however much is held for clients already."""
 
@@ -76,11 +87,14 @@ class Site:
         prefix: str = "/api",
         redirects: bool = True,
         outgoing: Held | None = None,
+        tasks: Broker | None = None,
+        keys: bool = True,
     ) -> None:
         """``prefix`` is the whole path below which the models are, wherever the application is mounted.
 
         ``redirects``: the nodes serve HTTP where their peers reach them, so clients can be sent to another one.
-        ``outgoing``: what is held for clients that do not take it, where that is known.
+        ``outgoing``: what is held for clients that do not take it, where that is known. ``tasks``: those of this node,
+        if it has queues; ``keys``: it has a key-value store, on which tasks may have effects.
         """
         self._node = node
         self._redirects = redirects
@@ -91,16 +105,24 @@ class Site:
         self._resources: dict[str, ModelResource | TransactionResource | EventPages | Watching] = {}
         self._watching: Watching | None = None
         self._elsewhere = None if machine is None else Elsewhere(node, machine, app.schema)
+        transactions: TransactionResource | None = None
         if machine is not None:
             self._watching = watching = Watching(machine, node, app.schemas)
             self._resources[WATCH] = watching
             self._resources[EVENTS] = EventPages(machine, node, app.schemas, prefix=prefix)
             served = Served(app.read_consistency, local or LocalStore())
-            self._resources[TRANSACTION] = TransactionResource(app.schemas, machine, node, served)
+            self._resources[TRANSACTION] = transactions = TransactionResource(app.schemas, machine, node, served)
             for schema in app.schemas:
                 self._resources[schema.resource] = ModelResource(
                     schema, machine, node, watching=watching, served=served, prefix=prefix
                 )
+        self._tasks_prefix = f"{prefix}/{VERSION}/"
+        self._tasks: TasksResource | None = None
+        if tasks is not None:
+            if VERSION in self._resources:
+                raise ConfigError(f"a model's resource cannot be {VERSION!r}: tasks are below {prefix}/{VERSION}")
+            effects = AppEffects(transactions, keys=keys)
+            self._tasks = TasksResource(tasks, node, prefix=prefix, effects=effects)
         self._outgoing = outgoing or Held(0)
         self._closing = False
         sql = AdminSql(node, machine, app) if admin_sql and machine is not None else None
@@ -113,7 +135,12 @@ class Site:
                 Route("/status", pages.status),
                 Route("/health", pages.health),
                 *MembersPages(node).routes(),
-                *docs_routes(app, SQL_OPERATION if sql is not None else {}),
+                *docs_routes(
+                    app,
+                    (SQL_OPERATION if sql is not None else {})
+                    | (tasks_openapi.paths(self._tasks.path) if self._tasks is not None else {}),
+                    tasks_openapi.schemas() if self._tasks is not None else {},
+                ),
                 *(sql.routes() if sql is not None else [Route("/admin/sql", _sql_is_off, methods=["GET", "POST"])]),
             ],
             exception_handlers={HTTPException: _http_problem},
@@ -125,7 +152,8 @@ class Site:
         """The application for a node of a program of one's own, such as ``api.mount("/api", Site.of(node))``.
 
         Mounted at another path, the models' whole path is to be given as ``prefix``. Every node takes writes, and
-        passes them on to the leader. Raises :class:`~quorate.errors.ConfigError` if the node has no app.
+        passes them on to the leader; tasks are below ``v1`` there, if the node has some. Raises
+        :class:`~quorate.errors.ConfigError` if the node has no app.
         """
         if node.app is None:
             raise ConfigError("this node has no models: make it with app=…")
@@ -138,6 +166,8 @@ class Site:
             local=None if node.upkeep is None else node.upkeep.local,
             prefix=prefix.rstrip("/"),
             redirects=False,
+            tasks=_if_there(lambda: node.tasks),
+            keys=_if_there(lambda: node.kv) is not None,
         )
 
     def send_away(self) -> None:
@@ -145,6 +175,8 @@ class Site:
         self._closing = True
         if self._watching is not None:
             self._watching.close()
+        if self._tasks is not None:
+            self._tasks.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -157,7 +189,18 @@ class Site:
             await self._pages(scope, receive, send)
             return
         read = partial(read_body, scope, receive, self.max_body_bytes)
-        answer = await self.answer(scope["method"], path, scope["query_string"], scope["headers"], read)
+        method = scope["method"]
+        if self.may_be_left(method, path):
+            answer = await unless_left(
+                lambda read: self.answer(method, path, scope["query_string"], scope["headers"], read),
+                receive,
+                read,
+                has_body=method in WRITES,
+            )
+            if answer is None:
+                return
+        else:
+            answer = await self.answer(method, path, scope["query_string"], scope["headers"], read)
         if isinstance(answer, Stream):
             await self.stream(answer, scope, receive, send)
         else:
@@ -168,6 +211,10 @@ class Site:
     def serves(self, url: bytes) -> bool:
         """Whether a request for this target is for models, and its answer may leave the connection open."""
         return url.startswith(self._prefix_bytes) and not self._closing
+
+    def may_be_left(self, method: str, path: str) -> bool:
+        """Whether a request is given up when its client has gone."""
+        return self._tasks is not None and path.startswith(self._tasks_prefix) and self._tasks.may_be_left(method, path)
 
     async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
         """The answer to a request for models, of whatever kind; raises nothing. ``read`` gets the body."""
@@ -197,6 +244,8 @@ class Site:
 
     async def _answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
         name, _, tail = path[len(self._prefix) :].partition("/")
+        if name == VERSION and self._tasks is not None:
+            return await self._tasks.handle(method, tail, query, headers, await read() if method in WRITES else b"")
         resource = self._resources.get(name)
         if resource is None:
             return Problem(404, f"there is no resource {name!r} here").as_answer()
@@ -232,10 +281,18 @@ class Site:
     def _problem_of_follower(self, error: NotLeader, path: str, query: bytes) -> Problem:
         """Send the client to the leader, with the same method and body (RFC 9110 §15.4.8)."""
         address = self._node.leader_address
-        if address is None or self._node.is_leader or not self._redirects:
+        for_tasks = self._tasks is not None and path.startswith(self._tasks_prefix)  # every node takes those
+        if address is None or self._node.is_leader or not self._redirects or for_tasks:
             return problem_of(error)
         leader = (b"x-raft-leader", b"%d" % (self._node.leader or 0))
         return _redirection(address, path, query, f"node {self._node.leader} at {address} takes writes", leader)
+
+
+def _if_there(part: Callable[[], T]) -> T | None:
+    try:
+        return part()
+    except ConfigError:
+        return None
 
 
 def _redirection(address: str, path: str, query: bytes, detail: str, *headers: tuple[bytes, bytes]) -> Problem:

@@ -14,10 +14,10 @@ from quorate.models.errors import NotInForce
 from quorate.models.freshness import consistency_of
 from quorate.models.local import Kept, LocalFields, LocalStore
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
 from quorate.models.store.schema import Row
 from quorate.models.store.tables import Table
 from quorate.models.submitting import Submitter
+from quorate.node.ports import Engine
 from quorate.node.reads import Consistency
 
 if TYPE_CHECKING:

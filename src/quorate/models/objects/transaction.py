@@ -10,11 +10,11 @@ from uuid import UUID
 
 import msgspec
 
+from quorate.machine.identifiers import uuid7
 from quorate.models.commands import Call, Check, Create, Delete, MergePatch, Operation, Patch
 from quorate.models.errors import DoneInPart
 from quorate.models.objects import stored
 from quorate.models.objects.binding import Binding, binding_of
-from quorate.models.objects.identifiers import uuid7
 from quorate.models.store.columns import SqlValue
 
 if TYPE_CHECKING:

@@ -11,7 +11,3 @@ class BadQuery(QuorateError):
     def __init__(self, parameter: str, reason: str, message: str) -> None:
         super().__init__(f"{parameter}: {message}")
         self.parameter, self.reason, self.message = parameter, reason, message
-
-
-class TooExpensive(QuorateError):
-    """The query took longer than queries may. Another one, with an index, may not."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from quorate.models.query.running import Queries
+from quorate.machine.queries import Queries
 from quorate.models.query.selection import Selection
 from quorate.models.store.schema import Documents, Row
 

@@ -14,13 +14,12 @@ import apsw
 from quorate.errors import StorageFailed
 from quorate.models.feeds import Gone
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.rest import params
 from quorate.models.rest.events_json import EventDocuments
-from quorate.models.rest.http import JSON_TYPE, Headers, Response
-from quorate.models.rest.params import EventsWanted
+from quorate.models.rest.wanted import EventsWanted, read_events
 from quorate.models.rest.watching import check_get, check_in_force, gone_error
 from quorate.models.store.schema import ModelSchema
+from quorate.node.ports import Engine
+from quorate.rest.http import JSON_TYPE, Headers, Response
 
 PATH = "_events"
 """Below ``/api``."""
@@ -52,7 +51,7 @@ class EventPages:
     async def handle(self, method: str, tail: str, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /api/_events``. Raises :class:`RequestError`."""
         check_get(method, tail)
-        wanted = params.read_events(query, self._models)
+        wanted = read_events(query, self._models)
         await self._engine.read_barrier(consistency=wanted.consistency)
         try:
             return await self._page(wanted)

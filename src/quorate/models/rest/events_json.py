@@ -12,7 +12,6 @@ Everything in it comes from the log, so it is the same on every node.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -22,8 +21,8 @@ from quorate.models.names import resource_name
 from quorate.models.store.columns import SqlValue, show_uuid
 from quorate.models.store.events import Event, Kind
 from quorate.models.store.schema import ModelSchema
+from quorate.rest.times import timestamp
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID_FIXED_BITS = (0x7 << 76) | (0b10 << 62)  # version 7, RFC 9562 variant
 _SEQUENCE_BITS = (1 << 62) - 1
 _UUID_BYTES = 16
@@ -42,11 +41,6 @@ def event_id(time_us: int, sequence: int) -> str:
 def event_type(model: str, kind: Kind, name: str) -> str:
     """``ProductCreated``, or of a declared event its own name: ``stock_changed`` → ``StockChanged``."""
     return "".join(word.capitalize() for word in name.split("_")) if name else model + kind.value.capitalize()
-
-
-def timestamp(time_us: int) -> str:
-    """Of the log's time: RFC 3339, in UTC, with microseconds."""
-    return (EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class EventDocuments:

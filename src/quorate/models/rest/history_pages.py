@@ -13,15 +13,16 @@ from urllib.parse import urlencode
 
 from quorate.models.errors import NotFound
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.rest import params
-from quorate.models.rest.events_json import encode_json, event_type, object_path, timestamp
-from quorate.models.rest.http import JSON_TYPE, Headers, RequestError, Response, finding
+from quorate.models.rest.events_json import encode_json, event_type, object_path
+from quorate.models.rest.wanted import read_as_of, read_history
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.events import Kind, Moment
 from quorate.models.store.history import Entry, FieldChange, History
 from quorate.models.store.past import Past
 from quorate.models.store.schema import Column, ModelSchema
+from quorate.node.ports import Engine
+from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, finding
+from quorate.rest.times import timestamp
 
 SLICE_ENTRIES = 50
 PAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -64,7 +65,7 @@ class HistoryPages:
 
     async def entries(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /{id}/history``."""
-        wanted = params.read_history(query)
+        wanted = read_history(query)
         if not self.schema.has_history:
             raise RequestError(404, f"no history is kept of {self.schema.resource}: none of their fields declares it")
         await self._engine.read_barrier(consistency=wanted.consistency)
@@ -114,7 +115,7 @@ class HistoryPages:
 
     async def as_of(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /{id}?as_of=…``: the fields of which a history is kept, as they were at that moment."""
-        moment, consistency = params.read_as_of(query)
+        moment, consistency = read_as_of(query)
         if not self.schema.has_history:
             raise _invalid("no_history", f"No history is kept of {self.schema.resource}")
         await self._engine.read_barrier(consistency=consistency)

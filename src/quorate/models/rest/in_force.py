@@ -5,7 +5,7 @@ from __future__ import annotations
 from quorate.machine.outcome import Applied
 from quorate.models.errors import NotInForce
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
+from quorate.node.ports import Engine
 from quorate.node.reads import Consistency
 
 

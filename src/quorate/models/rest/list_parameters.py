@@ -12,8 +12,8 @@ from quorate.models.query.filters import IN_VALUES_MAX
 from quorate.models.query.ordering import TERMS_MAX
 from quorate.models.rest.json_schemas import Json
 from quorate.models.rest.listing import AGGREGATE_PARAMETERS, ALL, LIST_PARAMETERS
-from quorate.models.rest.params import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 from quorate.models.store.columns import INT64_MAX, INT64_MIN
+from quorate.rest.params import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 
 _BOOLEAN: Json = {"type": "boolean"}
 _TEXT: Json = {"type": "string", "pattern": r"^[^\u0000]*$"}

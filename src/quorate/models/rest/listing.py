@@ -12,11 +12,11 @@ from quorate.models.query.fields import QueryFields
 from quorate.models.query.filters import Condition, parse_filters
 from quorate.models.query.ordering import parse_order
 from quorate.models.query.selection import Selection
-from quorate.models.rest import params
-from quorate.models.rest.http import RequestError
-from quorate.models.rest.params import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 from quorate.models.store.schema import Row
 from quorate.node.reads import Consistency
+from quorate.rest import params
+from quorate.rest.http import RequestError
+from quorate.rest.params import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 
 ALL = "all"
 """The ``limit`` of a list without an end."""

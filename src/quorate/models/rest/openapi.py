@@ -15,12 +15,12 @@ from quorate.models.rest.list_parameters import (
     some_fields,
 )
 from quorate.models.rest.openapi_past import item_paths, shared_paths, with_as_of
-from quorate.models.rest.params import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from quorate.models.rest.serving import Served
 from quorate.models.rest.transaction_schemas import transaction_schemas
 from quorate.models.rest.transactions import PATH
 from quorate.models.store.schema import ModelSchema
 from quorate.node.reads import Consistency
+from quorate.rest.heads import IDEMPOTENCY_KEY_CHARACTERS_MAX
 
 _WRITE_ERRORS = {
     307: "This node does not lead; the leader is in Location and X-Raft-Leader.",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quorate.models.rest.params import LIMIT_DEFAULT, LIMIT_MAX, SEQUENCE_MAX
 from quorate.models.store.schema import ModelSchema
+from quorate.rest.params import LIMIT_DEFAULT, LIMIT_MAX, SEQUENCE_MAX
 
 Json = dict[str, Any]
 

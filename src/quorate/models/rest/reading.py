@@ -9,17 +9,18 @@ import msgspec
 
 from quorate.models.errors import NotFound
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
 from quorate.models.query.fields import QueryFields
 from quorate.models.query.selection import Selection
 from quorate.models.query.streaming import ListStream
-from quorate.models.rest import listing, params
-from quorate.models.rest.http import JSON_TYPE, Headers, RequestError, Response, Stream
+from quorate.models.rest import listing
 from quorate.models.rest.listing import Paging, Wanted
 from quorate.models.rest.serving import Served
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import ModelSchema
 from quorate.models.store.tables import Table
+from quorate.node.ports import Engine
+from quorate.rest import heads, params
+from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, Stream
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 """A page of a list ends early where its texts and blobs come to this; ``Link`` says where the next one begins."""
@@ -101,8 +102,8 @@ class Reading:
         stored = self._table.stored(key)
         if stored is None:
             raise NotFound(self.schema.name, self.schema.show_key(key))
-        tag = params.etag(stored.version)
-        if self._local is None and params.is_known(headers, stored.version):
+        tag = heads.etag(stored.version)
+        if self._local is None and heads.is_known(headers, stored.version):
             return Response(304, [tag], b"")
         row = stored.row if self._local is None else self._local.whole(self._table, stored.row)
         return Response(200, [JSON_TYPE, tag], self.schema.object_json(row))

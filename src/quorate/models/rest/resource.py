@@ -27,22 +27,24 @@ from urllib.parse import unquote_to_bytes
 import apsw
 
 from quorate.errors import StorageFailed
+from quorate.machine.queries import TooExpensive
 from quorate.models.errors import ModelRefusal, NotFound
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.query.errors import BadQuery, TooExpensive
-from quorate.models.rest import params
+from quorate.models.query.errors import BadQuery
 from quorate.models.rest.history_pages import HistoryPages
-from quorate.models.rest.http import Headers, RequestError, Response, Stream, finding, from_refusal
 from quorate.models.rest.in_force import InForce
 from quorate.models.rest.listing import refusal_of
 from quorate.models.rest.reading import Reading
+from quorate.models.rest.refusals import from_refusal
 from quorate.models.rest.serving import Served
+from quorate.models.rest.wanted import names_as_of, read_watch
 from quorate.models.rest.watching import PATH as WATCH
 from quorate.models.rest.watching import Watching
 from quorate.models.rest.writing import Writing
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import ModelSchema
+from quorate.node.ports import Engine
+from quorate.rest.http import Headers, RequestError, Response, Stream, finding
 
 _Handler = Callable[[bytes, Headers, bytes], Awaitable[Response | Stream]]
 _ItemHandler = Callable[[SqlValue, bytes, Headers, bytes], Awaitable[Response | Stream]]
@@ -128,12 +130,12 @@ class ModelResource:
 
     async def _get(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response | Stream:
         """``GET /{id}``, now or as of a moment."""
-        get = self._past.as_of if params.names_as_of(query) else self._reading.get
+        get = self._past.as_of if names_as_of(query) else self._reading.get
         return await get(key, query, headers, body)
 
     async def _watch(self, query: bytes, headers: Headers, body: bytes) -> Response | Stream:
         """``GET /_watch``."""
-        return await self._watching.stream(params.read_watch(query, headers), self.schema.name)
+        return await self._watching.stream(read_watch(query, headers), self.schema.name)
 
     def _key(self, tail: str) -> SqlValue:
         try:

@@ -26,14 +26,16 @@ from quorate.models.commands import Call, Check, Create, Delete, MergePatch, Ope
 from quorate.models.errors import InTransaction, ModelRefusal, NotFound
 from quorate.models.local import Kept
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.rest import params
-from quorate.models.rest.bodies import BodyReader, FieldChanges, parse_strictly
-from quorate.models.rest.http import JSON_TYPE, Headers, RequestError, Response, finding, from_refusal
+from quorate.models.rest.bodies import BodyReader, FieldChanges
+from quorate.models.rest.refusals import from_refusal
 from quorate.models.rest.serving import Served
 from quorate.models.store.columns import INT64_MAX, SqlValue
 from quorate.models.store.schema import ModelSchema, Row
 from quorate.models.submitting import Submitter
+from quorate.node.ports import Engine
+from quorate.rest import heads, params
+from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, finding
+from quorate.rest.json import malformed, parse_strictly
 
 OPERATIONS_MAX = 1_000
 PATH = "_transaction"
@@ -109,8 +111,7 @@ class TransactionResource:
         if method != "POST":
             raise RequestError(405, f"{method[:20]} is not allowed here, only POST", headers=[(b"allow", b"POST")])
         head = self._head(query, headers)
-        given = _operations(body)
-        operations = [self._read(position, raw) for position, raw in enumerate(given)]
+        operations = self._operations(body)
         try:
             results = await self._submitter.all(operations, actor=head.actor, request_id=head.request_id)
         except ModelRefusal as refusal:
@@ -122,11 +123,21 @@ class TransactionResource:
         answers = [self._answer(operation, result) for operation, result in zip(operations, results, strict=True)]
         return Response(200, [JSON_TYPE], b'{"results":[' + b",".join(answers) + b"]}")
 
-    def _head(self, query: bytes, headers: Headers) -> params.WriteHead:
+    def command(self, body: bytes) -> bytes:
+        """What carries out the transaction in ``body``, for the log: it may be a part of a joint command.
+
+        Raises :class:`RequestError`, and :class:`~quorate.models.errors.NotInForce`.
+        """
+        return self._submitter.command(self._operations(body))
+
+    def _operations(self, body: bytes) -> list[Operation]:
+        return [self._read(position, raw) for position, raw in enumerate(_operations(body))]
+
+    def _head(self, query: bytes, headers: Headers) -> heads.WriteHead:
         params.refuse_parameters(query)
-        if params.content_type(headers) != b"application/json":
+        if heads.content_type(headers) != b"application/json":
             raise RequestError(415, "the body should be application/json", headers=[(b"accept", b"application/json")])
-        head = params.write_head(headers)
+        head = heads.write_head(headers)
         if any(name == b"if-match" for name, _ in headers):
             raise RequestError(400, "If-Match is about one object: give the version of each operation instead")
         return head
@@ -206,7 +217,7 @@ def _operations(body: bytes) -> list[msgspec.Raw]:
     try:
         operations = _decode_request(body).operations
     except msgspec.ValidationError as error:
-        raise _malformed(error) from None
+        raise malformed(error) from None
     if not 0 < len(operations) <= OPERATIONS_MAX:
         message = f"a transaction has 1 to {OPERATIONS_MAX} operations"
         raise RequestError(422, message, errors=[finding("operations", "length", message)])
@@ -218,14 +229,7 @@ def _decoded(raw: msgspec.Raw) -> _Given:
         given: _Given = _decode_operation(raw)
         return given
     except msgspec.ValidationError as error:
-        raise _malformed(error) from None
-
-
-def _malformed(error: msgspec.ValidationError) -> RequestError:
-    """msgspec says ``Expected `int`, got `str` - at `$.version```; it does not repeat values that could be long."""
-    message, _, where = str(error).partition(" - at `$")
-    message = message[:200]
-    return RequestError(422, message, errors=[finding(where.strip(".`"), "malformed", message)])
+        raise malformed(error) from None
 
 
 def _key(schema: ModelSchema, id: str | int) -> SqlValue:

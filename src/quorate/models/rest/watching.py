@@ -23,22 +23,17 @@ import apsw
 from quorate.errors import ReadUnavailable, StorageFailed
 from quorate.models.feeds import Batch, Feed, Gone, batches
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.rest import params
 from quorate.models.rest.events_json import EventDocuments, encode_json
-from quorate.models.rest.http import Headers, RequestError, Stream
-from quorate.models.rest.params import EventsWanted
+from quorate.models.rest.wanted import EventsWanted, read_watch
 from quorate.models.store.schema import ModelSchema
+from quorate.node.ports import Engine
+from quorate.rest.events import HEARTBEAT_SECONDS, RETRY_MS, STREAM_HEADERS
+from quorate.rest.http import Headers, RequestError, Stream
 
 PATH = "_watch"
 """Below ``/api``, and below each resource."""
 WATCHERS_MAX = 256
 """So many clients may watch one node at a time: each costs a share of what happens there."""
-HEARTBEAT_SECONDS = 15.0
-RETRY_MS = 1000
-"""So long an ``EventSource`` waits before it comes back."""
-
-_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
 
 
 class Watching:
@@ -75,7 +70,7 @@ class Watching:
     async def handle(self, method: str, tail: str, query: bytes, headers: Headers, body: bytes) -> Stream:
         """``GET /api/_watch``: the changes of all models. Raises :class:`RequestError`."""
         check_get(method, tail)
-        return await self.stream(params.read_watch(query, headers))
+        return await self.stream(read_watch(query, headers))
 
     async def stream(self, wanted: EventsWanted, model: str | None = None) -> Stream:
         """The changes of one model, or of all. Raises :class:`RequestError`."""
@@ -95,7 +90,7 @@ class Watching:
         except apsw.Error as error:
             raise StorageFailed(f"cannot read the events: {error}") from error
         self._watchers += 1
-        return Stream(200, list(_HEADERS), _Watcher(self, self._texts(after, model)))
+        return Stream(200, list(STREAM_HEADERS), _Watcher(self, self._texts(after, model)))
 
     async def _texts(self, after: int, model: str | None) -> AsyncGenerator[bytes, None]:
         clock = asyncio.get_running_loop().time

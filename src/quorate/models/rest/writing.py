@@ -11,16 +11,16 @@ from quorate.models.commands import Call, Create, Delete, MergePatch, Operation,
 from quorate.models.errors import Immutable, NotFound, VersionMismatch
 from quorate.models.local import Kept, LocalFields, Members
 from quorate.models.machine import ModelsMachine
-from quorate.models.ports import Engine
-from quorate.models.rest import params
 from quorate.models.rest.bodies import BodyReader, FieldChanges, MergeDocument
-from quorate.models.rest.http import JSON_TYPE, Headers, RequestError, Response
-from quorate.models.rest.params import WriteHead
 from quorate.models.rest.serving import Served
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import EventMethod, ModelSchema, Row
 from quorate.models.store.tables import Table
 from quorate.models.submitting import Submitter
+from quorate.node.ports import Engine
+from quorate.rest import heads, params
+from quorate.rest.heads import WriteHead
+from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response
 
 MERGE_PATCH_TYPE = b"application/merge-patch+json"
 
@@ -45,7 +45,7 @@ class Writing:
         version, (row,) = await self._insert([row], head)
         row = await self._with_local(row, version, local)
         location = f"{self._path}/{quote(self.schema.show_key(row[self.schema.key_position]), safe='')}"
-        answer = [JSON_TYPE, (b"location", location.encode()), params.etag(version)]
+        answer = [JSON_TYPE, (b"location", location.encode()), heads.etag(version)]
         return Response(201, answer, self.schema.object_json(row))
 
     async def create_many(self, query: bytes, headers: Headers, body: bytes) -> Response:
@@ -111,12 +111,12 @@ class Writing:
         if stored is None or head.expected not in (None, stored.version):
             raise VersionMismatch(self.schema.name, self.schema.show_key(key), stored.version if stored else None)
         row = await fields.change(self._engine, lambda: self._table, stored.row, stored.version, given)
-        return Response(200, [JSON_TYPE, params.etag(stored.version)], self.schema.object_json(row))
+        return Response(200, [JSON_TYPE, heads.etag(stored.version)], self.schema.object_json(row))
 
     async def delete(self, key: SqlValue, query: bytes, headers: Headers, body: bytes) -> Response:
         """``DELETE /{id}``."""
         params.refuse_parameters(query)
-        head = params.write_head(headers)
+        head = heads.write_head(headers)
         if head.request_id is None:
             await self._current(key)
         await self._submit(Delete(self.schema.name, key, head.expected), head)
@@ -130,7 +130,7 @@ class Writing:
                 head = self._check(query, headers)
             else:
                 params.refuse_parameters(query)
-                head, body = params.write_head(headers), b"{}"
+                head, body = heads.write_head(headers), b"{}"
             arguments = self._bodies.arguments(method, body)
             if head.request_id is None:
                 await self._current(key)
@@ -147,7 +147,7 @@ class Writing:
     ) -> Response:
         row, version = cast("tuple[Row, int]", await self._submit(operation, head))
         row = await self._with_local(tuple(row), version, local or {}, late)
-        return Response(200, [JSON_TYPE, params.etag(version)], self.schema.object_json(row))
+        return Response(200, [JSON_TYPE, heads.etag(version)], self.schema.object_json(row))
 
     async def _with_local(
         self, row: Row, version: int, values: dict[str, SqlValue], late: Members | None = None
@@ -219,8 +219,8 @@ class Writing:
     def _check(self, query: bytes, headers: Headers, *also: bytes) -> WriteHead:
         """Refuse what is wrong before the body is looked at."""
         params.refuse_parameters(query)
-        given, accepted = params.content_type(headers), (b"application/json", *also)
+        given, accepted = heads.content_type(headers), (b"application/json", *also)
         if given not in accepted:
             names = b" or ".join(accepted).decode()
             raise RequestError(415, f"the body should be {names}", headers=[(b"accept", b", ".join(accepted))])
-        return params.write_head(headers)
+        return heads.write_head(headers)

@@ -14,7 +14,7 @@ from pathlib import Path
 from quorate.errors import ConfigError
 from quorate.ops import tether
 from quorate.ops.bench.load import LoadFailed
-from quorate.ops.local_node import LOG_TAIL_BYTES
+from quorate.ops.local_process import LOG_TAIL_BYTES
 
 PACKAGES: Mapping[str, str] = {
     "redis-benchmark": "redis-tools",

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from quorate.ops.cluster_status import Report, fetch_status, leading
 from quorate.ops.http import HttpClient
-from quorate.ops.local_node import LocalNode, stop_nodes
+from quorate.ops.local_node import LocalNode
+from quorate.ops.local_process import stop_processes
 from quorate.ops.nemesis.disk import Disk
 from quorate.ops.nemesis.network import Network
 
@@ -38,9 +39,9 @@ class NemesisNode(LocalNode):
         """Whether it is to be started with ``--join``."""
         self._prefix = network.command_prefix(node_id)
 
-    def _command(self, *program: str) -> list[str]:
+    def _command(self) -> list[str]:
         """The same node by another way in, where its network is."""
-        command = super()._command("quorate.ops.nemesis.node", str(self.control_path))
+        command = self._node_command("quorate.ops.nemesis.node", str(self.control_path))
         return [*self._prefix, *command, *(["--join"] if self.joining else [])]
 
     async def control(self, request: Mapping[str, Any]) -> dict[str, int] | None:
@@ -161,7 +162,7 @@ class NemesisCluster:
         try:
             if self._telling is not None:
                 self._telling.cancel()
-            await stop_nodes(self.nodes.values())
+            await stop_processes(self.nodes.values())
         finally:
             await self.http.aclose()
 

@@ -15,7 +15,7 @@ from typing import Any
 from quorate.errors import QuorateError
 from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import NoProgress
-from quorate.ops.local_node import NodeEnded
+from quorate.ops.local_process import ProcessEnded
 from quorate.ops.nemesis.clients import Clients
 from quorate.ops.nemesis.cluster import NemesisCluster, lacks
 from quorate.ops.nemesis.disk import Disk
@@ -131,7 +131,7 @@ class Run:
             for node in self._cluster.nodes.values():
                 try:
                     node.check_running()
-                except NodeEnded as error:
+                except ProcessEnded as error:
                     if (node.node_id, str(error)) not in told:
                         told.add((node.node_id, str(error)))
                         self._find(str(error))

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from quorate.errors import CommandFailed, NotApplied, OutcomeUnknown, ReadUnavailable
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 from quorate.testing.simulation.host import Host, Process
 from quorate.testing.simulation.loop import Scheduler
 from quorate.testing.simulation.trace import Trace

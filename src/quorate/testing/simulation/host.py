@@ -22,6 +22,7 @@ from quorate.raft.output import Write
 from quorate.raft.roles import Role
 from quorate.storage.store import GroupStore
 from quorate.storage.writer import Writer
+from quorate.tasks.broker import Broker
 from quorate.testing.simulation.disk import DiskPlan, ProcessKilled, SimulatedDisk, SimulatedWriter
 from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.keys import CUT_SHORT, SimulatedKv, sweep
@@ -30,6 +31,7 @@ from quorate.testing.simulation.models import ModelsFace, SimulatedModels
 from quorate.testing.simulation.network import SimulatedNetwork
 from quorate.testing.simulation.reads import watch_reads
 from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
+from quorate.testing.simulation.tasks import SimulatedTasks, serve
 from quorate.testing.simulation.trace import Trace
 from quorate.testing.simulation.transport import SimulatedTransport
 
@@ -88,7 +90,11 @@ class Process:
         self.models = next((each for each in self.machines.values() if isinstance(each, SimulatedModels)), None)
         if self.models is not None:
             self.models.fired = host.fired
+        self.tasks = next((each for each in self.machines.values() if isinstance(each, SimulatedTasks)), None)
+        if self.tasks is not None:
+            self.tasks.fired = host.fired
         self._face: ModelsFace | None = None
+        self._broker: Broker | None = None
         self.state: SimulatedSqliteState | None = None
         self.writer: SimulatedWriter | None = None
         self.group: Group | None = None
@@ -169,6 +175,12 @@ class Process:
         assert self._face is not None
         return self._face
 
+    @property
+    def broker(self) -> Broker:
+        """How clients reach the tasks; only once the node has started."""
+        assert self._broker is not None
+        return self._broker
+
     def _spend(self) -> None:
         if self.host.slow_apply_seconds:
             self.loop.use(self.host.slow_apply_seconds)
@@ -190,6 +202,8 @@ class Process:
                 self.loop.create_task(sweep(self, self.keys))
             if self.models is not None:
                 self._face = ModelsFace(self.node, self.models, self.host.wall_clock_us)
+            if self.tasks is not None:
+                self._broker = serve(self, self.tasks)
             try:
                 await self.node.wait_stopped()
             except QuorateError as error:

@@ -13,6 +13,7 @@ from quorate.errors import CommandFailed, QuorateError
 from quorate.kv.machine import MACHINE as KEYS
 from quorate.models.machine import MACHINE
 from quorate.models.retention import is_over
+from quorate.tasks.machine import MACHINE as TASKS
 from quorate.testing.simulation.clients import Door, NoAnswer, Unreachable
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import Nemesis
@@ -21,6 +22,7 @@ from quorate.testing.simulation.invariants import Invariants, Violation
 from quorate.testing.simulation.network import SimulatedNetwork
 from quorate.testing.simulation.notebook import NOTEBOOK, put
 from quorate.testing.simulation.swarm import Plan
+from quorate.testing.simulation.tasks import HARMLESS
 from quorate.testing.simulation.trace import WORLD, Trace
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ SOON_US = 5_000_000
 _HARMLESS = {
     NOTEBOOK: put("world", "world", 0),
     KEYS: msgspec.msgpack.encode([[b"SET", b"world", b"", b"PX", b"200"]]),
+    TASKS: HARMLESS,
 }
 """A command for each machine but the models: which they know depends on the app."""
 
@@ -183,6 +186,16 @@ class Liveness:
         if process.keys is None:
             return True
         return not 0 < process.keys.keyspace.next_deadline_us <= process.host.wall_clock_us() + SOON_US
+
+    async def due_tasks_are_done(self) -> None:
+        """What the leader's clock passes is done to tasks, though nobody asks for it."""
+        await self.until(self._is_nothing_due, "what is due is done to tasks")
+
+    def _is_nothing_due(self) -> bool:
+        process = self._leading
+        if process is None:
+            return False
+        return process.tasks is None or not process.tasks.is_anything_due(process.host.wall_clock_us())
 
     async def comes_to_rest(self, invariants: Invariants) -> None:
         """Everyone has applied everything, no queue holds anything, all states are equal."""

@@ -19,13 +19,13 @@ from quorate.models.errors import NotInForce
 from quorate.models.machine import ModelsMachine
 from quorate.models.rest.event_pages import PATH as EVENT_PAGES
 from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.http import JSON_TYPE, Response, Stream
 from quorate.models.rest.resource import ModelResource
 from quorate.models.rest.transactions import PATH as TRANSACTION
 from quorate.models.rest.transactions import TransactionResource
 from quorate.models.rest.watching import Watching
 from quorate.models.upkeep import Upkeep
 from quorate.node.node import Node
+from quorate.rest.http import JSON_TYPE, Response, Stream
 from quorate.web.elsewhere import Elsewhere
 
 PRUNED = "event logs pruned"

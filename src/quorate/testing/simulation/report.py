@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from quorate.testing.simulation.faults import FAULTS
 from quorate.testing.simulation.keys import EVENTS as OF_KEYS
 from quorate.testing.simulation.models import EVENTS as OF_MODELS
+from quorate.testing.simulation.tasks import EVENTS as OF_TASKS
 
 BATCH_MIN = 300
 """In a batch of so many seeds every kind of fault must have happened: one that never does tests nothing."""
@@ -32,6 +33,7 @@ CONSEQUENCES = (
     "writes to a full disk",
     *OF_KEYS,
     *OF_MODELS,
+    *OF_TASKS,
 )
 """What happens because of faults, or all the time: counted beside the faults themselves, and demanded like them."""
 

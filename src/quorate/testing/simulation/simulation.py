@@ -158,6 +158,7 @@ class Simulation:
             await liveness.in_time(workload.finish(self.clients), f"the {workload.name} are finished")
         await liveness.expired_keys_are_deleted()
         await liveness.old_history_is_deleted()
+        await liveness.due_tasks_are_done()
         await liveness.comes_to_rest(self.invariants)
         for workload in self.workloads:
             workload.check(liveness.holders[0])

@@ -14,6 +14,7 @@ from quorate.config import RaftConfig
 from quorate.kv.machine import MACHINE as KEYS
 from quorate.machine.contract import Machine
 from quorate.models.machine import MACHINE
+from quorate.tasks.machine import MACHINE as TASKS
 from quorate.testing.simulation.clients import ClientPlan
 from quorate.testing.simulation.disk import DiskPlan
 from quorate.testing.simulation.faults import FAULTS, membership
@@ -21,13 +22,16 @@ from quorate.testing.simulation.keys import KeysPlan, SimulatedKv
 from quorate.testing.simulation.models import ModelsPlan, SimulatedModels
 from quorate.testing.simulation.network import NetworkPlan
 from quorate.testing.simulation.notebook import NOTEBOOK, DiskNotebook, MemoryNotebook
+from quorate.testing.simulation.tasks import SimulatedTasks
 from quorate.testing.simulation.workloads import (
     OF_KEYS,
     OF_MODELS,
+    OF_TASKS,
     OTHERS,
     WORKLOADS,
     KvFlushes,
     ModelUpgrades,
+    TaskEffects,
 )
 
 MEMBERSHIP = tuple(fault.name for fault in membership.FAULTS)
@@ -39,6 +43,8 @@ KEYS_SHARE = 0.3
 """So many runs work on keys."""
 MODELS_SHARE = 0.3
 """So many runs work on a shop of declared models, or on models whose declarations change."""
+TASKS_SHARE = 0.2
+"""So many runs work on tasks."""
 TIMINGS_MS = ((50, 150, 300), (100, 400, 800), (200, 800, 1500), (300, 1000, 2000))
 """(heartbeat interval, shortest and longest election timeout) to draw from."""
 
@@ -118,7 +124,8 @@ class Plan:
     @property
     def machine_names(self) -> tuple[str, ...]:
         """The state machines that the workloads need."""
-        return tuple(sorted({WORKLOADS[name].machine for name in self.workloads}))
+        needed = (WORKLOADS[name] for name in self.workloads)
+        return tuple(sorted({name for workload in needed for name in (workload.machine, *workload.others)}))
 
     @property
     def apps(self) -> tuple[App, ...]:
@@ -134,6 +141,8 @@ class Plan:
                 made[name] = SimulatedModels(app, self.models, spend)
             elif name == KEYS:
                 made[name] = SimulatedKv(self.keys, spend)
+            elif name == TASKS:
+                made[name] = SimulatedTasks(spend)
             else:
                 made[NOTEBOOK] = DiskNotebook(spend) if self.notebook_on_disk else MemoryNotebook(spend)
         return made
@@ -247,7 +256,7 @@ def draw(seed: int) -> Plan:
         hostile_seconds=min(max(16 * election_seconds, 8.0), 20.0),
         left_dead=rng.randint(1, 2) if nodes > 2 and rng.random() < 0.3 else 0,
     )
-    return _with_models(_with_keys(plan))
+    return _with_tasks(_with_models(_with_keys(plan)))
 
 
 def _with_keys(plan: Plan) -> Plan:
@@ -277,6 +286,17 @@ def _with_models(plan: Plan) -> Plan:
     keys = {each.name for each in OF_KEYS}
     others = [name for name in plan.workloads if name in keys] if rng.random() < 0.2 else []
     return replace(plan, models=models, workloads=(*sorted(names), *others))
+
+
+def _with_tasks(plan: Plan) -> Plan:
+    """Some runs work on tasks, alone or beside other things. All else stays as it was drawn."""
+    rng = Random(f"{plan.seed}.swarm.tasks")
+    if rng.random() >= TASKS_SHARE:
+        return plan
+    name = rng.choice(OF_TASKS).name
+    # What is judged by the log of the keys alone would miss what joint commands do to them.
+    others = plan.workloads if name != TaskEffects.name and rng.random() < 0.3 else ()
+    return replace(plan, workloads=(name, *others))
 
 
 def _draw_faults(rng: Random, profile: Profile, nodes: int, spares: int, lease_reads: bool) -> tuple[str, ...]:

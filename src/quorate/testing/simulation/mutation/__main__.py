@@ -23,7 +23,11 @@ from quorate.testing.simulation.mutation.trial import MEASURED_FAILURES, SEEDS_M
 
 def _trials(folder: Path, only: list[str] | None, *, control: bool, measure: bool) -> list[Trial]:
     try:
-        mutants = [each for each in load_mutants(folder) if not only or any(part in each.name for part in only)]
+        mutants = [
+            each
+            for each in load_mutants(folder)
+            if not only or any(part in each.name or part in each.plan for part in only)
+        ]
     except RottenMutant as error:
         typer.echo(f"rotten mutant: {error}", err=True)
         raise typer.Exit(1) from None
@@ -66,7 +70,7 @@ def _write_seeds(folder: Path, trials: Sequence[Trial]) -> None:
 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the mutants are.")] = Path("mutants"),
-    only: Annotated[list[str] | None, typer.Option(help="Run those with this in their names, and no others.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run those with this in their names or their plans'.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many run at the same time.")] = 2,
     control: Annotated[bool, typer.Option(help="Run the unchanged code, too.")] = True,
     measure: Annotated[bool, typer.Option("--measure", help="Write into each how many seeds it should get.")] = False,

@@ -19,18 +19,25 @@ from quorate.testing.simulation.workloads.model_upgrades import ModelUpgrades
 from quorate.testing.simulation.workloads.model_versions import ModelVersions
 from quorate.testing.simulation.workloads.registers import Registers
 from quorate.testing.simulation.workloads.seats import Seats
+from quorate.testing.simulation.workloads.task_effects import TaskEffects
+from quorate.testing.simulation.workloads.task_lives import TaskLives
 
 OF_KEYS: tuple[type[Workload], ...] = (KvExpiry, KvFlushes, KvLocks, KvRegisters, KvRevisions, KvTransfers)
 """Those that work on keys."""
 OF_MODELS: tuple[type[Workload], ...] = (ModelFeeds, ModelReferences, ModelTransfers, ModelUpgrades, ModelVersions)
 """Those that try what is declared in full."""
+OF_TASKS: tuple[type[Workload], ...] = (TaskEffects, TaskLives)
+"""Those that work on tasks."""
 OTHERS: tuple[type[Workload], ...] = (Appends, Bank, Increments, Registers, Seats)
-WORKLOADS: dict[str, type[Workload]] = {workload.name: workload for workload in (*OTHERS, *OF_KEYS, *OF_MODELS)}
+WORKLOADS: dict[str, type[Workload]] = {
+    workload.name: workload for workload in (*OTHERS, *OF_KEYS, *OF_MODELS, *OF_TASKS)
+}
 """By name."""
 
 __all__ = [
     "OF_KEYS",
     "OF_MODELS",
+    "OF_TASKS",
     "OTHERS",
     "WORKLOADS",
     "Appends",
@@ -49,5 +56,7 @@ __all__ = [
     "ModelVersions",
     "Registers",
     "Seats",
+    "TaskEffects",
+    "TaskLives",
     "Workload",
 ]

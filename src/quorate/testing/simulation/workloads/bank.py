@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from quorate.models.machine import MACHINE
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.workloads.contract import Workload, text_of

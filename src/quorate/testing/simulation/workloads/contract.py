@@ -22,6 +22,8 @@ class Workload(ABC):
     name: ClassVar[str]
     machine: ClassVar[str]
     """The state machine that it works on."""
+    others: ClassVar[tuple[str, ...]] = ()
+    """Further ones that it needs."""
     apps: ClassVar[tuple[App, ...]] = ()
     """Of declared models, the versions of their app, the oldest first."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from quorate.models.rest.events_json import EventDocuments, encode_json
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.workloads.contract import text_of

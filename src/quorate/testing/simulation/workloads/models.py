@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from quorate.models.machine import MACHINE
-from quorate.models.rest.http import RequestError
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.events import Event
 from quorate.models.store.history import Entry as Past
 from quorate.models.store.schema import ModelSchema
 from quorate.node.reads import Consistency
+from quorate.rest.http import RequestError
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.models import Answer, SimulatedModels

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from quorate.models.machine import MACHINE
-from quorate.models.rest.http import RequestError
+from quorate.rest.http import RequestError
 from quorate.testing.linearizability import Contains, Delete, Insert, UniqueSet
 from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process

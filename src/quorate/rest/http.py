@@ -7,16 +7,6 @@ from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from quorate.errors import QuorateError
-from quorate.models.errors import (
-    Conflict,
-    Immutable,
-    InTransaction,
-    Invalid,
-    ModelRefusal,
-    NotFound,
-    RuleBroken,
-    VersionMismatch,
-)
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case, as ASGI has them."""
@@ -77,25 +67,3 @@ def finding(field: str, reason: str, message: str, row: int | None = None) -> di
     """One entry of :attr:`RequestError.errors`."""
     entry: dict[str, object] = {"field": field, "reason": reason, "message": message}
     return entry if row is None else {"row": row, **entry}
-
-
-def from_refusal(refusal: ModelRefusal) -> RequestError:
-    """How a refusal of the machine is answered."""
-    match refusal:
-        case NotFound():
-            return RequestError(404, str(refusal))
-        case Conflict(field=field, reason=reason, row=row):
-            return RequestError(409, str(refusal), errors=[finding(field, reason, str(refusal), row)])
-        case VersionMismatch():
-            return RequestError(412, str(refusal))
-        case RuleBroken(event=event):
-            return RequestError(409, str(refusal), errors=[finding(event, "rule", str(refusal))])
-        case InTransaction(position=position, refusal=inner):
-            error = from_refusal(inner)
-            found = error.errors or [finding("", "refused", error.detail)]
-            return RequestError(error.status, str(refusal), errors=[{"operation": position, **each} for each in found])
-        case Immutable(field=field):
-            return RequestError(422, str(refusal), errors=[finding(field, "immutable", str(refusal))])
-        case Invalid(errors=errors, row=row):
-            return RequestError(422, str(refusal), errors=[finding(*error, row) for error in errors])
-    return RequestError(422, str(refusal))

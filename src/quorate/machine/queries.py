@@ -21,13 +21,13 @@ from typing import TypeVar
 
 import apsw
 
-from quorate.errors import ReadUnavailable
+from quorate.errors import QuorateError, ReadUnavailable
 from quorate.machine.sqlite import SqliteState
-from quorate.models.query.errors import TooExpensive
-from quorate.models.query.functions import add_aggregates
 
 T = TypeVar("T")
 Query = Callable[[apsw.Connection], T]
+Prepare = Callable[[apsw.Connection], None]
+"""Makes a connection fit for queries, with SQL functions of their own for example."""
 
 AT_ONCE_SECONDS = 0.002
 """So long a query may hold up the event loop."""
@@ -40,6 +40,14 @@ QUERIES_MAX, STREAMS_MAX = 3, 2
 """So many queries run in threads at one time, and so many full lists are under way."""
 WAITING_MAX = 32
 CACHE_KIB = 8 * 1024
+
+
+class TooExpensive(QuorateError):
+    """The query took longer than queries may. Another one, with an index, may not."""
+
+
+def _as_it_is(connection: apsw.Connection) -> None:
+    pass
 
 
 class Reader:
@@ -92,7 +100,9 @@ class Reader:
 class Queries:
     """All queries to one machine's file. Used from the event loop, but opened and closed from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: Prepare = _as_it_is) -> None:
+        """``prepare`` is done to the machine's connection, and to others where a query does not bring its own."""
+        self._prepare = prepare
         self._state: SqliteState | None = None
         self._readers: set[Reader] = set()
         self._executor: ThreadPoolExecutor | None = None
@@ -106,7 +116,7 @@ class Queries:
 
     def open(self, state: SqliteState) -> None:
         """Queries are to this file from now on."""
-        add_aggregates(state.connection)
+        self._prepare(state.connection)
         self._state = state
 
     def close(self) -> None:
@@ -151,7 +161,7 @@ class Queries:
     async def answer(self, query: Query[T], flush: Callable[[], None]) -> T:
         """The answer, at once or from a thread. ``query`` may be asked twice, and never answers ``None``.
 
-        ``flush`` makes what is applied visible to other connections: see :meth:`Engine.flush`. Raises
+        ``flush`` makes what is applied visible to other connections: see :meth:`~quorate.node.node.Node.flush`. Raises
         :class:`TooExpensive` for what takes too long, :class:`ReadUnavailable` where too many wait.
         """
         found = self.try_at_once(query)
@@ -162,7 +172,7 @@ class Queries:
 
     # -- in threads --------------------------------------------------------------------------------------
 
-    async def in_thread(self, query: Query[T], prepare: Callable[[apsw.Connection], None] | None = None) -> T:
+    async def in_thread(self, query: Query[T], prepare: Prepare | None = None) -> T:
         """The answer to what is known to take long, of what was flushed; ``prepare`` is done first."""
         ends = time.monotonic() + QUERY_SECONDS_MAX
         if self._waiting >= WAITING_MAX:
@@ -178,11 +188,15 @@ class Queries:
         try:
             reader = self.open_reader(max(0.0, ends - time.monotonic()))
             try:
-                return await self.in_its_thread(reader, lambda: _asked(reader, query, prepare or _prepare))
+                return await self.in_its_thread(reader, lambda: _asked(reader, query, prepare or self._begin))
             finally:
                 self.close_reader(reader)
         finally:
             self._turns.release()
+
+    def _begin(self, connection: apsw.Connection) -> None:
+        self._prepare(connection)
+        connection.execute("BEGIN")  # one moment, if the query takes several statements
 
     def open_reader(self, seconds_max: float) -> Reader:
         """A connection to what was flushed by now; takes a fraction of a millisecond."""
@@ -222,12 +236,7 @@ class Queries:
             self._streams -= 1
 
 
-def _prepare(connection: apsw.Connection) -> None:
-    add_aggregates(connection)
-    connection.execute("BEGIN")  # one moment, if the query takes several statements
-
-
-def _asked(reader: Reader, query: Query[T], prepare: Callable[[apsw.Connection], None]) -> T:
+def _asked(reader: Reader, query: Query[T], prepare: Prepare) -> T:
     with reader.using() as connection:
         prepare(connection)
         return query(connection)

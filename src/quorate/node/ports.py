@@ -1,4 +1,4 @@
-"""What the models face needs from the engine. A node is one; a test may bring its own."""
+"""The engine as faces see it. A node is one; a test may bring its own."""
 
 from __future__ import annotations
 

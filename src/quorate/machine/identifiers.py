@@ -1,4 +1,4 @@
-"""Ids for objects that are to be referred to before they are in the log."""
+"""Ids for what is to be referred to before it is in the log."""
 
 from __future__ import annotations
 

@@ -1,0 +1,174 @@
+"""``quorate worker``: does the tasks of an app, in the foreground, until SIGINT or SIGTERM; a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvloop
+
+from quorate.app import App, load_app
+from quorate.cli.status import DEFAULT_CLUSTER
+from quorate.errors import ConfigError
+from quorate.machine.garbage import rare_garbage_collections
+from quorate.ops import tether
+from quorate.tasks.worker import Worker
+from quorate.tasks.worker.worker import CONCURRENCY, DRAIN_SECONDS
+
+log = logging.getLogger("quorate")
+
+UNFINISHED = 4
+"""The exit code of a worker that left tasks behind, which others will do."""
+TELL_SECONDS = 60.0
+"""How often it says what it has done, if anything."""
+PROCESSES_MAX = 256
+SHORT_SECONDS = 5.0
+"""A process that ends sooner is started again only after this time."""
+
+
+def worker(
+    app: Annotated[str, typer.Option(help="The app whose tasks to do, as package.module:attribute.")],
+    cluster: Annotated[
+        str, typer.Option(envvar="QUORATE_CLUSTER", help="Nodes of the cluster: host:port, by commas.")
+    ] = DEFAULT_CLUSTER,
+    concurrency: Annotated[int, typer.Option(min=1, help="Tasks done at a time, in each process.")] = CONCURRENCY,
+    queues: Annotated[str | None, typer.Option(help="Only tasks in these queues, by commas. [default: all]")] = None,
+    capabilities: Annotated[str, typer.Option(help="What tasks may want that not all workers have, by commas.")] = "",
+    lease: Annotated[str, typer.Option(help="So long after a worker's death its tasks go to others.")] = "30s",
+    drain: Annotated[float, typer.Option(min=0, help="Seconds for what was begun when it is to stop.")] = DRAIN_SECONDS,
+    name: Annotated[
+        str | None, typer.Option(help="By which the cluster knows it. [default: host, pid, chance]")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=PROCESSES_MAX, help="Such workers, one per core.")] = 1,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> int:
+    """Do the tasks of an app. Exits 0 when all that was begun is done, 4 if some tasks were left to other workers."""
+    logging.basicConfig(
+        level=_level(log_level),
+        format=f"%(asctime)s %(levelname)-7s worker {os.getpid()} %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request is no news
+    if processes > 1:
+        return _Team(sys.argv[1:], processes, name).run()
+    declared = load_app(app)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        finished = runner.run(
+            _work(
+                declared,
+                cluster,
+                queues=None if queues is None else _names(queues),
+                capabilities=_names(capabilities),
+                concurrency=concurrency,
+                lease=lease,
+                drain_seconds=drain,
+                name=name,
+            )
+        )
+    return 0 if finished else UNFINISHED
+
+
+async def _work(app: App, cluster: str, **options: object) -> bool:
+    from quorate.tasks.client import TasksClient
+
+    async with TasksClient(cluster, app=app) as client:
+        worker = Worker(app.tasks, client, **options)  # type: ignore[arg-type]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, worker)
+        telling = asyncio.create_task(_tell(worker))
+        rare_garbage_collections()
+        try:
+            return await worker.run()
+        finally:
+            telling.cancel()
+            log.info("worker %s has stopped: %s", worker.name, worker.metrics.line())
+
+
+def _stop(worker: Worker) -> None:
+    if worker.is_stopping:
+        log.warning("worker %s stops at once", worker.name)
+        worker.stop(at_once=True)
+    else:
+        log.info("worker %s stops: it does what it has begun; a second signal stops it at once", worker.name)
+        worker.stop()
+
+
+async def _tell(worker: Worker) -> None:
+    told = worker.metrics.line()
+    while True:
+        await asyncio.sleep(TELL_SECONDS)
+        if (line := worker.metrics.line()) != told:
+            log.info("worker %s: %d running; so far %s", worker.name, worker.running, line)
+            told = line
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _level(text: str) -> str:
+    if text not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"--log-level is debug, info, warning or error, not {text!r}")
+    return text.upper()
+
+
+class _Team:
+    """Several processes that do the same. One that dies is started again; a signal goes to all of them."""
+
+    def __init__(self, arguments: Sequence[str], count: int, name: str | None) -> None:
+        self._arguments = list(arguments)
+        self._name = name
+        self._members: list[subprocess.Popen[bytes]] = []
+        self._since: list[float] = []
+        self._count = count
+        self._asked = 0
+
+    def run(self) -> int:
+        """Until all have ended. The highest of their exit codes."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._pass_on)
+        for position in range(self._count):
+            self._members.append(self._start(position))
+            self._since.append(time.monotonic())
+        while any(member.poll() is None for member in self._members) or not self._asked:
+            self._look_after()
+            time.sleep(0.2)
+        return max(_exit_code(member) for member in self._members)
+
+    def _look_after(self) -> None:
+        for position, member in enumerate(self._members):
+            code = member.poll()
+            if code is None or self._asked:
+                continue
+            if code in (1, 2):  # it has said why, and would say the same again
+                self._pass_on(signal.SIGTERM, None)
+            elif time.monotonic() - self._since[position] >= SHORT_SECONDS:
+                log.error("a process of the worker has ended with exit code %d: it is started again", code)
+                self._members[position] = self._start(position)
+                self._since[position] = time.monotonic()
+
+    def _start(self, position: int) -> subprocess.Popen[bytes]:
+        name = () if self._name is None else ("--name", f"{self._name}.{position + 1}")
+        tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
+        command = (*tied, "-m", "quorate", *self._arguments, "--processes", "1", *name)
+        return subprocess.Popen(command, process_group=0)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self._asked += 1
+        for member in self._members:
+            if member.poll() is None:
+                member.send_signal(number)
+
+
+def _exit_code(member: subprocess.Popen[bytes]) -> int:
+    code = member.wait()
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,288 @@
+"""The benchmark of tasks: submits, batches, workers, and what 100,000 pending tasks take, on three real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, cycle, pairwise
+from pathlib import Path
+from typing import Any
+
+from quorate.ops.bench.environment import Environment, look_around
+from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
+from quorate.ops.bench.servers import Server, cpu_seconds, wait_quiet
+from quorate.ops.http import HttpClient, RequestFailed
+from quorate.ops.local_cluster import LocalCluster
+from quorate.ops.local_node import HOST, LocalNode
+from quorate.ops.writers import kill_leader
+
+APP = "quorate.ops.bench.queue:app"
+BATCH_TASKS = 500
+BATCH_CONNECTIONS = 8
+PENDING = 100_000
+WARM_UP_SECONDS = 1.0
+WARM_UP_CONNECTIONS = 32
+POLL_SECONDS = 0.1
+WORKERS_SECONDS_MAX = 60.0
+WARM_TASKS = 500
+"""So many tasks for each worker are done before time is taken: Python has to be started, too."""
+FAILOVER_CLIENTS = 16
+FAILOVER_SUBMITS = 500
+
+_TASK = b'{"type":"nothing","payload":{"number":%d,"text":"a short text"}}'
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much to measure."""
+
+    seconds: float
+    """How long each case runs."""
+    operations_max: int
+    """Requests after which a case ends early."""
+    connections: int
+    """So many submit one task at a time."""
+    workers: int
+    """Processes that do the tasks."""
+    pending: int = PENDING
+    """So many tasks wait when the memory is looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksReport:
+    """All of it. Rates are per second, times milliseconds, memory is in MB on the largest node."""
+
+    environment: Environment
+    submits_per_s: float
+    submit_p50_ms: float
+    submit_p99_ms: float
+    batch_submits_per_s: float
+    batch_p99_ms: float
+    completed_per_s: float
+    """Tasks that workers claimed, did and reported, from the first to the last of what was there."""
+    completed: int
+    connections: int
+    workers: int
+    idle_mb: float | None
+    pending: int
+    pending_mb: float | None
+    cpu_us_per_submit: float | None
+    """Processor time of all nodes together, in microseconds."""
+    cpu_us_per_completed: float | None
+    failover_ms: int
+    """The longest time without an acknowledged submit around a ``kill -9`` of the leader."""
+
+
+async def run_tasks(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> TasksReport:
+    """Run all cases. ``tell`` is told what is about to run."""
+    environment = look_around(directory)
+    tell("forming a cluster of three")
+    async with LocalCluster(directory, ports, app=APP) as cluster, HttpClient() as http:
+        await cluster.wait_formed()
+        return await _Tasks(cluster, http, plan, tell, directory).measure(environment)
+
+
+class _Tasks:
+    def __init__(self, cluster: LocalCluster, http: HttpClient, plan: Plan, tell: Tell, directory: Path) -> None:
+        self._cluster = cluster
+        self._http = http
+        self._plan = plan
+        self._tell = tell
+        self._directory = directory
+        self._numbers = count(1)
+
+    async def measure(self, environment: Environment) -> TasksReport:
+        plan = self._plan
+        await wait_quiet(self._pids)
+        idle_mb = self._memory_mb()
+        leader = await self._cluster.leader()
+        self._tell("warming up")
+        await self._load(leader, self._one, WARM_UP_CONNECTIONS, WARM_UP_SECONDS)
+        self._tell(f"submit, {plan.connections} connections")
+        before = cpu_seconds(self._pids)
+        singles = await self._load(leader, self._one, plan.connections, plan.seconds)
+        submit_us = self._cpu_us_each(before, singles.operations)
+        self._tell(f"submit {BATCH_TASKS} at a time, {BATCH_CONNECTIONS} connections")
+        batches = await self._load(leader, self._batch, BATCH_CONNECTIONS, plan.seconds)
+        pending = await self._fill(leader)
+        pending_mb = self._memory_mb()
+        before = cpu_seconds(self._pids)
+        completed, seconds = await self._work(leader)
+        completed_us = self._cpu_us_each(before, completed)
+        return TasksReport(
+            environment=environment,
+            submits_per_s=round(singles.per_second, 1),
+            submit_p50_ms=round(singles.percentile_ms(50), 3),
+            submit_p99_ms=round(singles.percentile_ms(99), 3),
+            batch_submits_per_s=round(batches.per_second * BATCH_TASKS, 1),
+            batch_p99_ms=round(batches.percentile_ms(99), 3),
+            completed_per_s=round(completed / seconds, 1),
+            completed=completed,
+            connections=plan.connections,
+            workers=plan.workers,
+            idle_mb=idle_mb,
+            pending=pending,
+            pending_mb=pending_mb,
+            cpu_us_per_submit=submit_us,
+            cpu_us_per_completed=completed_us,
+            failover_ms=await self._fail_over(),
+        )
+
+    # -- submitting --------------------------------------------------------------------------------------
+
+    def _one(self) -> bytes:
+        return _post("/api/v1/tasks", _TASK % next(self._numbers))
+
+    def _batch(self) -> bytes:
+        return _post("/api/v1/tasks/_batch", self._batch_of(BATCH_TASKS))
+
+    def _batch_of(self, tasks: int) -> bytes:
+        return b'{"tasks":[%b]}' % b",".join([_TASK % next(self._numbers) for _ in range(tasks)])
+
+    async def _load(
+        self, node: LocalNode, next_request: Callable[[], bytes], connections: int, seconds: float
+    ) -> LoadResult:
+        return await run_load(
+            [(HOST, node.port)],
+            next_request,
+            connections=connections,
+            expected=201,
+            seconds=seconds,
+            operations_max=self._plan.operations_max,
+        )
+
+    async def _fill(self, leader: LocalNode) -> int:
+        """Have at least so many tasks wait as the plan says; returns how many do."""
+        while (pending := int((await self._stats(leader))["pending"])) < self._plan.pending:
+            url = f"{leader.url}/api/v1/tasks/_batch"
+            response = await self._http.request(
+                "POST", url, self._batch_of(min(BATCH_TASKS, self._plan.pending - pending))
+            )
+            if response.status != 201:
+                raise LoadFailed(f"a batch was answered with {response.status}: {response.text[:200]}")
+        return pending
+
+    # -- working -----------------------------------------------------------------------------------------
+
+    async def _work(self, leader: LocalNode) -> tuple[int, float]:
+        """Have workers do what is there, for as long as a case takes; how many tasks they did in what time."""
+        many = f"{self._plan.workers} worker process{'es' if self._plan.workers > 1 else ''}"
+        self._tell(f"claim, do and complete, {many}")
+        workers = [self._worker(number) for number in range(1, self._plan.workers + 1)]
+        try:
+            await self._until_some_are_done(leader, workers)
+            done, began = await self._succeeded(leader), time.perf_counter()
+            now, at = done, began
+            while at - began < self._plan.seconds and now < done + self._plan.pending:
+                await asyncio.sleep(POLL_SECONDS)
+                for worker in workers:
+                    worker.check_running()
+                now, at = await self._succeeded(leader), time.perf_counter()
+            return now - done, at - began
+        finally:
+            for worker in workers:
+                worker.kill()
+
+    def _worker(self, number: int) -> Server:
+        addresses = ",".join(node.address for node in self._cluster.nodes.values())
+        arguments = ("-P", "-m", "quorate", "worker", "--app", APP, "--cluster", addresses, "--concurrency", "100")
+        return Server(self._directory / f"worker{number}", sys.executable, arguments)
+
+    async def _until_some_are_done(self, leader: LocalNode, workers: Sequence[Server]) -> None:
+        try:
+            async with asyncio.timeout(WORKERS_SECONDS_MAX):
+                while await self._succeeded(leader) < WARM_TASKS * len(workers):
+                    for worker in workers:
+                        worker.check_running()
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise LoadFailed(f"the workers did nothing within {WORKERS_SECONDS_MAX:g} s") from None
+
+    async def _succeeded(self, leader: LocalNode) -> int:
+        return int((await self._stats(leader))["tasks"]["succeeded"])
+
+    # -- failing over ------------------------------------------------------------------------------------
+
+    async def _fail_over(self) -> int:
+        """Kill the leader while some submit, each its next when the last is acknowledged."""
+        self._tell("kill -9 of the leader under submits")
+        acknowledged: list[float] = []
+        clients = [asyncio.ensure_future(self._submit_for_ever(at, acknowledged)) for at in range(FAILOVER_CLIENTS)]
+        try:
+            await self._until_more(acknowledged, FAILOVER_SUBMITS)
+            kill = await kill_leader(self._cluster)
+            await self._until_more(acknowledged, FAILOVER_SUBMITS)
+        finally:
+            for client in clients:
+                client.cancel()
+            await asyncio.gather(*clients, return_exceptions=True)
+        around = [at for at in acknowledged if at <= kill.at][-1:] + [at for at in acknowledged if at > kill.at]
+        return round(max(later - earlier for earlier, later in pairwise(around)) * 1000)
+
+    async def _submit_for_ever(self, turn: int, acknowledged: list[float]) -> None:
+        """With an id of its own a task is submitted again, at the next node, until that is acknowledged."""
+        urls = self._cluster.urls
+        while True:
+            number = next(self._numbers)
+            body = b'{"type":"nothing","id":"failover-%d","payload":{"number":%d}}' % (number, number)
+            for url in cycle([*urls[turn % len(urls) :], *urls[: turn % len(urls)]]):
+                with suppress(RequestFailed):
+                    response = await self._http.request("POST", f"{url}/api/v1/tasks", body)
+                    if response.status in (200, 201):
+                        break
+                await asyncio.sleep(POLL_SECONDS / 10)
+            acknowledged.append(time.monotonic())
+
+    async def _until_more(self, acknowledged: list[float], more: int) -> None:
+        target = len(acknowledged) + more
+        try:
+            async with asyncio.timeout(WORKERS_SECONDS_MAX):
+                while len(acknowledged) < target:  # noqa: ASYNC110 (they come by thousands)
+                    await asyncio.sleep(POLL_SECONDS / 10)
+        except TimeoutError:
+            raise LoadFailed(f"{more} submits were not acknowledged within {WORKERS_SECONDS_MAX:g} s") from None
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    async def _stats(self, node: LocalNode) -> Any:
+        response = await self._http.get(f"{node.url}/api/v1/stats")
+        if response.status != 200:
+            raise LoadFailed(f"/api/v1/stats was answered with {response.status}: {response.text[:200]}")
+        return response.json()
+
+    @property
+    def _pids(self) -> list[int]:
+        return [node.pid for node in self._cluster.nodes.values() if node.pid is not None]
+
+    def _cpu_us_each(self, before: float | None, operations: int) -> float | None:
+        now = cpu_seconds(self._pids)
+        return None if before is None or now is None or not operations else round((now - before) * 1e6 / operations, 1)
+
+    def _memory_mb(self) -> float | None:
+        sizes = [resident_mb(pid) for pid in self._pids]
+        return max((size for size in sizes if size is not None), default=None)
+
+
+def resident_mb(pid: int) -> float | None:
+    """The memory that a process has; ``None`` where there is no ``/proc``."""
+    path = Path(f"/proc/{pid}/statm")
+    if not path.exists():
+        return None
+    return round(int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def _post(target: str, body: bytes) -> bytes:
+    lines = (
+        f"POST {target} HTTP/1.1",
+        f"host: {HOST}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body

@@ -1,0 +1,35 @@
+"""Programs that do tasks.
+
+::
+
+    source        who hands tasks out: a client of a cluster, or the broker of a node in this process
+    worker        puts the parts together; drains
+    claiming      asks for tasks, a bit ahead of what is free; leases, what this worker has, and heartbeats
+    running       one job: on the loop, in a thread, or in a process that can be killed (processes, child)
+    reporting     says how jobs ended, many at a time
+    job           what a handler sees: current(), effects, Reject, RetryLater
+    health        asks handlers whether they can work at all
+    middleware/   hooks, and those that come with them
+"""
+
+from quorate.tasks.worker.job import Effects, Job, Reject, RetryLater, current
+from quorate.tasks.worker.middleware import AgeLimit, Metrics, Middleware, Retries, TimeLimit, Tracing
+from quorate.tasks.worker.source import BrokerSource, Source
+from quorate.tasks.worker.worker import Worker
+
+__all__ = [
+    "AgeLimit",
+    "BrokerSource",
+    "Effects",
+    "Job",
+    "Metrics",
+    "Middleware",
+    "Reject",
+    "Retries",
+    "RetryLater",
+    "Source",
+    "TimeLimit",
+    "Tracing",
+    "Worker",
+    "current",
+]
