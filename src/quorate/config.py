@@ -91,6 +91,9 @@ def _trusted(value: object) -> object:
     return value
 
 
+PeerTransport = Literal["tcp", "websocket"]
+"""How a node dials its peers. Every node accepts both, whatever it dials."""
+
 FaultTolerance = Annotated[Literal["crash"], BeforeValidator(_trusted)]
 """What nodes may do without harm: stop at any moment, and come back with what they had stored."""
 
@@ -165,6 +168,8 @@ class RaftConfig(StorageConfig):
     """The size of one file of the log."""
     fault_tolerance: FaultTolerance = "crash"
     """Which failures are survived: crashes, not nodes that lie."""
+    peer_transport: PeerTransport = "tcp"
+    """How this node dials its peers: by TCP alone, or by WebSockets over it, which pass through HTTP proxies."""
     join: bool = False
     """Begin as nobody: wait until a member of the cluster adds this node. Without data of its own only."""
 
@@ -270,6 +275,8 @@ class NodeConfig(BaseSettings, StorageConfig):
     """The timings: see :data:`TIMINGS_MS`."""
     join: bool = False
     """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
+    peer_transport: PeerTransport = "tcp"
+    """See :attr:`RaftConfig.peer_transport`."""
     fault_tolerance: FaultTolerance = "crash"
     """See :attr:`RaftConfig.fault_tolerance`."""
     forward_writes: bool = False
@@ -278,7 +285,7 @@ class NodeConfig(BaseSettings, StorageConfig):
     """See :attr:`RaftConfig.lease_reads`."""
     admin_sql: bool = False
     """Serve ``POST /admin/sql``: whoever reaches the port may read all but hidden fields, in SQL."""
-    max_body_bytes: int = Field(default=8 * MIB, ge=1024, le=32 * MIB)
+    max_body_bytes: int = Field(default=16 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
     resp_port: int | None = Field(default=None, ge=1, le=65535)
     """A port for the Redis protocol alone, which is spoken on ``port`` as well."""
@@ -335,6 +342,7 @@ class NodeConfig(BaseSettings, StorageConfig):
             election_timeout_min_ms=election_min_ms,
             election_timeout_ms=election_ms,
             lease_reads=self.lease_reads,
+            peer_transport=self.peer_transport,
             join=self.join,
             **{name: getattr(self, name) for name in StorageConfig.model_fields},
         )

@@ -16,7 +16,7 @@ import sys
 from quorate.testing.simulation import run_seed
 print(*[run_seed(int(seed)).digest for seed in sys.argv[1:]])
 """
-SEEDS = ("3", "16", "31", "39", "7", "11")
+SEEDS = ("3", "16", "31", "39", "7", "11", "21", "26")
 
 
 def digests(hash_seed: str) -> str:
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_trace_in_every_process() -> None:
     assert digests("2") == first
 
 
-@pytest.mark.parametrize("seed", [5, 18])
+@pytest.mark.parametrize("seed", [5, 9])
 def test_reading_the_trace_changes_nothing_that_happens(seed: int) -> None:
     lines: list[str] = []
     told, untold = run_seed(seed, lines.append), run_seed(seed)

@@ -38,6 +38,7 @@ from quorate.tasks.commands import (
     Spec,
     Submit,
     Tick,
+    Waive,
 )
 from quorate.tasks.errors import DoneBefore, StaleToken
 from quorate.tasks.machine import MACHINE
@@ -49,8 +50,8 @@ from quorate.testing.simulation.loop import Scheduler
 from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
 from quorate.testing.simulation.tasks import EVENTS, INSTALLED, TOGETHER, UNDONE, SimulatedTasks
 from quorate.testing.simulation.workloads import TaskEffects, TaskLives
-from quorate.testing.simulation.workloads.leases import check_leases
 from quorate.testing.simulation.workloads.task_effects import NONSENSE, TOTAL
+from quorate.testing.simulation.workloads.task_leases import check_leases
 from quorate.testing.simulation.workloads.task_reference import Carried, named
 from quorate.testing.simulation.workloads.tasks import Glimpse, TasksWorkload, plain
 
@@ -145,6 +146,7 @@ def any_command(rng: Random, known: list[str]) -> Any:
         lambda: Enlist("w", None, None, (), 1, 500),
         lambda: Schedule("daily", "0 0 * * *", "UTC", spec, b"null", SECOND_US),
         lambda: Tick(rng.choice((1, 3, 250)), [Slot("daily", rng.choice((1, 2)) * SECOND_US, 2 * SECOND_US)]),
+        lambda: Waive("gpu", rng.choice((None, "mail")), rng.choice((1, 9))),
         lambda: Tick(),
     ]  # fmt: skip
     return rng.choice(makers)()

@@ -284,8 +284,9 @@ class Lives:
         assert [(lane.queue.name, lane.type, tuple(sorted(lane.capabilities))) for lane in tables.lanes] == (
             self.reference.kinds
         ), "what is refused leaves no lane"
+        expected = Counter((task.kind, task.state) for task in tasks)
         for lane, kind in zip(tables.lanes, self.reference.kinds, strict=True):
-            assert lane.counts == [sum(task.kind == kind and task.state is state for task in tasks) for state in State]
+            assert lane.counts == [expected[kind, state] for state in State]
         for name, queue in tables.queues.items():
             assert queue.pending == sum(task.spec.queue == name and task.state in PENDING for task in tasks)
             assert (queue.paused, queue.pending_max) == (self.reference.paused[name], self.reference.pending_max[name])

@@ -19,6 +19,7 @@ from quorate.tasks.commands import (
     Report,
     Retry,
     Spec,
+    Waive,
 )
 from quorate.tasks.errors import DoneBefore, NoSuchWorker, StaleToken, WrongState
 from quorate.tasks.lifecycle import State
@@ -61,6 +62,15 @@ def test_a_claim_that_is_undone_does_not_change_the_order(replica: Replica) -> N
     assert ids(replica.claim()) == ["first"]
     replica.add("urgent", spec=Spec("mail", "one", priority=7))
     assert [ids(replica.claim()) for _ in range(4)] == [["urgent"], ["second"], ["third"], []]
+
+
+def test_tasks_that_do_without_a_capability_keep_their_places(replica: Replica) -> None:
+    replica.add("last", spec=spec(priority=1))
+    replica.add("first", "third", spec=Spec("mail", "other", priority=5))
+    replica.add("second", spec=spec(priority=9, capabilities=("gpu",)))
+    assert ids(replica.claim()) == ["first"]
+    replica.do(Waive("gpu"))
+    assert [ids(replica.claim()) for _ in range(3)] == [["second"], ["third"], ["last"]]
 
 
 def test_a_task_that_comes_back_has_its_old_place(replica: Replica) -> None:

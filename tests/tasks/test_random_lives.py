@@ -20,7 +20,7 @@ from quorate.tasks.store import claiming, rows, submitting
 
 from .lives import RULES, Lives
 
-SEEDS, STEPS = 24, 150
+SEEDS, STEPS = 24, 110
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,7 +43,7 @@ class Shrinking(RuleBasedStateMachine):
 
 
 def test_the_machine_does_what_the_reference_does() -> None:
-    run_state_machine_as_test(Shrinking, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Shrinking, settings=settings(max_examples=25, stateful_step_count=40, deadline=None))
 
 
 def test_long_lives_go_through_every_row_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

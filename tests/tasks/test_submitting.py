@@ -108,10 +108,11 @@ def test_any_text_is_an_id(replica: Replica, task_id: str) -> None:
         New(0, "a", "text"),  # type: ignore[arg-type]
         New(0, "a", b"", delay_us=0.5),  # type: ignore[arg-type]
         New(0, None, b""),  # type: ignore[arg-type]
+        New(0, object(), b""),  # type: ignore[arg-type]
     ],
 )
 def test_what_could_not_be_read_again_does_not_get_into_the_log(task: New) -> None:
-    with pytest.raises((ValueError, OverflowError)):
+    with pytest.raises((ValueError, TypeError, OverflowError)):
         encode_command(Submit([SPEC], [task]))
 
 

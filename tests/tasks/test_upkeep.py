@@ -69,6 +69,19 @@ def test_a_task_expires_when_it_was_not_begun_in_time(replica: Replica) -> None:
     assert (later.state, later.reason) == (State.DEAD, "expired"), "its time to live begins with its time"
 
 
+def test_a_task_expires_at_its_very_moment(replica: Replica) -> None:
+    replica.add("a", spec=Spec("mail", "send", ttl_ms=1_000))
+    expires_us = replica.time_us + SECOND_US
+    replica.time_us = expires_us - 2
+    assert replica.tick() == 0
+    assert replica.claim(0) == []
+    assert replica.time_us == expires_us
+    assert replica.claim() == []
+    replica.time_us = expires_us - 1
+    assert replica.tick() == 1
+    assert replica["a"].reason == "expired"
+
+
 def test_what_has_expired_is_stepped_over_before_a_tick_comes(replica: Replica) -> None:
     replica.add("a", "b", spec=Spec("mail", "send", ttl_ms=1_000, priority=9))
     replica.add("c")

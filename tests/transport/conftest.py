@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from .harnesses import MemoryHarness, TcpHarness
+from .harnesses import MemoryHarness, TcpHarness, WebSocketHarness
 
 
 def pytest_asyncio_loop_factories(
@@ -20,6 +20,12 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture
 async def tcp() -> AsyncIterator[TcpHarness]:
     async with TcpHarness() as harness:
+        yield harness
+
+
+@pytest.fixture
+async def websockets() -> AsyncIterator[WebSocketHarness]:
+    async with WebSocketHarness() as harness:
         yield harness
 
 

@@ -1,4 +1,4 @@
-"""The two kinds of transport, as the conformance suite wants them made."""
+"""The kinds of transport, as the conformance suite wants them made."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ class TcpHarness(TransportHarness):
 
     async def until_bulk_closed(self, station: Station, peer: int) -> None:
         await until(lambda: not link_of(station, peer).outlet(Lane.BULK).is_open)
+
+
+class WebSocketHarness(TcpHarness):
+    """The same, with nodes that dial by WebSockets."""
+
+    options = replace(TcpHarness.options, dials="websocket")
 
 
 class MemoryHarness(TransportHarness):

@@ -9,7 +9,7 @@ import pytest
 from quorate.testing.transport_suite import TransportHarness, TransportSuite
 from quorate.transport import MemoryNetwork
 
-from .harnesses import MemoryHarness, TcpHarness
+from .harnesses import MemoryHarness, TcpHarness, WebSocketHarness
 
 
 class TestMemory(TransportSuite):
@@ -31,4 +31,11 @@ class TestTcp(TransportSuite):
     @pytest.fixture
     async def harness(self) -> AsyncIterator[TransportHarness]:
         async with TcpHarness() as harness:
+            yield harness
+
+
+class TestWebSocket(TransportSuite):
+    @pytest.fixture
+    async def harness(self) -> AsyncIterator[TransportHarness]:
+        async with WebSocketHarness() as harness:
             yield harness

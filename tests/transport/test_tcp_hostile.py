@@ -114,7 +114,7 @@ def append(*records: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("opening", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "does not open with the preface"),
+        (b"POST / HTTP/1.1\r\n\r\n", "does not open with the preface"),
         (b"\x16\x03\x01\x00", "does not open with the preface"),
         (PREFACE[:5] + b"XYZ", "does not open with the preface"),
         (PREFACE + bytes(64), "a frame of 4 bytes; allowed are 8 to 65536"),
@@ -260,7 +260,7 @@ async def test_repeated_refusals_are_logged_once(tcp: TcpHarness, caplog: pytest
     a = await tcp.open(1)
     with caplog.at_level(logging.WARNING):
         for _ in range(20):
-            async with raw(a, b"GET / HTTP/1.1\r\n\r\n") as client:
+            async with raw(a, b"POST / HTTP/1.1\r\n\r\n") as client:
                 await client.refused()
     assert len(caplog.records) == 1
 

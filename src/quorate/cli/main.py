@@ -19,6 +19,7 @@ COMMANDS = {
     "worker": "quorate.cli.worker",
     "status": "quorate.cli.status",
     "members": "quorate.cli.members",
+    "tasks": "quorate.cli.tasks",
     "demo": "quorate.cli.demo",
     "inspect": "quorate.cli.inspect",
     "recover": "quorate.cli.recover",

@@ -43,6 +43,9 @@ def node(
     host: Annotated[str | None, typer.Option(help="Address to listen on and announce. [default: 127.0.0.1]")] = None,
     advertise: Annotated[str | None, typer.Option(help="host:port to announce instead.")] = None,
     cluster_id: Annotated[str | None, typer.Option(help="The cluster's name. [default: quorate]")] = None,
+    peer_transport: Annotated[
+        str | None, typer.Option(help="How to dial the others: tcp or websocket. [default: tcp]")
+    ] = None,
     preset: Annotated[Preset | None, typer.Option(help="Timings for the kind of network. [default: lan]")] = None,
     forward_writes: Annotated[
         bool | None, typer.Option("--forward-writes", help="Pass writes on to the leader instead of redirecting.")

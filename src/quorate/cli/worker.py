@@ -9,18 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Annotated
 
 import typer
 import uvloop
 
-from quorate.app import App, load_app
+from quorate.app import load_app
 from quorate.cli.status import DEFAULT_CLUSTER
 from quorate.errors import ConfigError
 from quorate.machine.garbage import rare_garbage_collections
 from quorate.ops import tether
+from quorate.tasks.client import TasksClient
 from quorate.tasks.worker import Worker
 from quorate.tasks.worker.worker import CONCURRENCY, DRAIN_SECONDS
 
@@ -57,31 +59,28 @@ def worker(
         format=f"%(asctime)s %(levelname)-7s worker {os.getpid()} %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request is no news
     if processes > 1:
         return _Team(sys.argv[1:], processes, name).run()
     declared = load_app(app)
+    client = TasksClient(cluster, app=declared)
+    made = partial(
+        Worker,
+        declared.tasks,
+        client,
+        queues=None if queues is None else _names(queues),
+        concurrency=concurrency,
+        capabilities=_names(capabilities),
+        name=name,
+        lease=lease,
+        drain_seconds=drain,
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(
-            _work(
-                declared,
-                cluster,
-                queues=None if queues is None else _names(queues),
-                capabilities=_names(capabilities),
-                concurrency=concurrency,
-                lease=lease,
-                drain_seconds=drain,
-                name=name,
-            )
-        )
-    return 0 if finished else UNFINISHED
+        return 0 if runner.run(_work(client, made)) else UNFINISHED
 
 
-async def _work(app: App, cluster: str, **options: object) -> bool:
-    from quorate.tasks.client import TasksClient
-
-    async with TasksClient(cluster, app=app) as client:
-        worker = Worker(app.tasks, client, **options)  # type: ignore[arg-type]
+async def _work(client: TasksClient, made: Callable[[], Worker]) -> bool:
+    async with client:
+        worker = made()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, _stop, worker)
         telling = asyncio.create_task(_tell(worker))
@@ -91,6 +90,9 @@ async def _work(app: App, cluster: str, **options: object) -> bool:
         finally:
             telling.cancel()
             log.info("worker %s has stopped: %s", worker.name, worker.metrics.line())
+            if worker.running:  # functions that do not stop, which nothing but the end of the process ends
+                logging.shutdown()
+                os._exit(UNFINISHED)
 
 
 def _stop(worker: Worker) -> None:
@@ -130,10 +132,11 @@ class _Team:
         self._members: list[subprocess.Popen[bytes]] = []
         self._since: list[float] = []
         self._count = count
-        self._asked = 0
+        self._asked = False
+        self._failed = 0
 
     def run(self) -> int:
-        """Until all have ended. The highest of their exit codes."""
+        """Until all have ended. The exit code that made them stop, or the highest."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._pass_on)
         for position in range(self._count):
@@ -142,7 +145,7 @@ class _Team:
         while any(member.poll() is None for member in self._members) or not self._asked:
             self._look_after()
             time.sleep(0.2)
-        return max(_exit_code(member) for member in self._members)
+        return self._failed or max(_exit_code(member) for member in self._members)
 
     def _look_after(self) -> None:
         for position, member in enumerate(self._members):
@@ -150,6 +153,7 @@ class _Team:
             if code is None or self._asked:
                 continue
             if code in (1, 2):  # it has said why, and would say the same again
+                self._failed = code
                 self._pass_on(signal.SIGTERM, None)
             elif time.monotonic() - self._since[position] >= SHORT_SECONDS:
                 log.error("a process of the worker has ended with exit code %d: it is started again", code)
@@ -163,12 +167,13 @@ class _Team:
         return subprocess.Popen(command, process_group=0)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self._asked += 1
+        self._asked = True
         for member in self._members:
             if member.poll() is None:
                 member.send_signal(number)
 
 
 def _exit_code(member: subprocess.Popen[bytes]) -> int:
+    """As a shell has it; of one that was stopped before it could listen for that, 0: it had begun nothing."""
     code = member.wait()
-    return code if code >= 0 else 128 - code
+    return 0 if code == -signal.SIGTERM else code if code >= 0 else 128 - code

@@ -46,6 +46,7 @@ from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.writer import WriterFactory, writer_for
 from quorate.transport.contract import Transport, WireMessage
+from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import split_address
 from quorate.transport.tcp import TcpTransport
 
@@ -169,7 +170,9 @@ class Node:
 
     async def _listen(self) -> Transport:
         host, port = split_address(self.config.address)
-        transport = TcpTransport(identity_of(self.config, self._rng, schema=self._schema), WIRE_CODEC, rng=self._rng)
+        identity = identity_of(self.config, self._rng, schema=self._schema)
+        options = TcpOptions(dials=self.config.peer_transport)
+        transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=self._rng)
         try:
             await transport.listen(host, port)
         except OSError as error:

@@ -32,7 +32,7 @@ class PeerStatus:
 class MemberStatus:
     """One member, as the configuration in force has it, and as it looks from here.
 
-    ``match_index``, ``lag``, ``repairing``, ``snapshot`` (it is being brought one) and ``heard`` (it has answered within
+    ``match_index``, ``lag``, ``repairing``, ``snapshot`` (it is being brought one) and ``heard`` (it has answered in
     the last election timeouts, which a connection alone does not say) are known to the leader only; every node knows
     the first three of itself.
     """

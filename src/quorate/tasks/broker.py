@@ -32,6 +32,7 @@ from quorate.tasks.commands import (
 from quorate.tasks.dispatching import Dispatching
 from quorate.tasks.errors import DoneBefore, TaskRefusal
 from quorate.tasks.feed import Feed
+from quorate.tasks.gathering import States, Submits
 from quorate.tasks.lifecycle import BY_LABEL, PENDING, State
 from quorate.tasks.limits import PURGE_TASKS_MAX
 from quorate.tasks.machine import MACHINE, TasksMachine
@@ -50,6 +51,9 @@ from quorate.tasks.submission import Kind, Submissions, TaskRequest
 
 Effect = tuple[str, bytes]
 """A machine's name, and a command for it that is carried out together with the end of a task."""
+
+
+_LABELS = [state.label for state in State]
 
 
 class JointEngine(Engine, Protocol):
@@ -96,6 +100,7 @@ class Broker:
         self._clockwork = Clockwork(engine, machine, leads, now_us, kinds)
         self._ticking: asyncio.Task[None] | None = None
         self._reading = Reading(machine)
+        self._submits = Submits(self._propose_again)
 
     @classmethod
     def of(
@@ -117,6 +122,7 @@ class Broker:
     async def end(self) -> None:
         """Idempotent."""
         self._dispatching.end()
+        await self._submits.end()
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
@@ -141,13 +147,14 @@ class Broker:
 
     async def submit(self, request: TaskRequest) -> Submitted:
         """Add a task. With an id of the caller's it may be submitted again, and is added once."""
-        return (await self._submit(self._submissions.of_one(request, self._now_us())))[0]
+        command = self._submissions.of_one(request, self._now_us())
+        return _submitted(command, await self._submits.submit(command))[0]
 
     async def submit_many(self, requests: Sequence[TaskRequest]) -> list[Submitted]:
         """Add all tasks or none, in one entry of the log. Refusals say the ``position`` of the task."""
         command, order = self._submissions.of_many(requests, self._now_us())
         try:
-            submitted = await self._submit(command)
+            submitted = _submitted(command, await self._propose_again(command))
         except TaskRefusal as refusal:
             position = getattr(refusal, "position", None)
             if position is not None:
@@ -155,13 +162,6 @@ class Broker:
             raise
         by_position = dict(zip(order, submitted, strict=True))
         return [by_position[position] for position in range(len(order))]
-
-    async def _submit(self, command: Submit) -> list[Submitted]:
-        results = cast("list[tuple[int, bool]]", await self._propose_again(command))
-        return [
-            Submitted(task.id, State(state).label, duplicate)
-            for task, (state, duplicate) in zip(command.tasks, results, strict=True)
-        ]
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -226,11 +226,11 @@ class Broker:
         """Have all pending tasks, of one queue or all, do without a capability; returns how many."""
         return await self._bit_by_bit(Waive(capability, queue, PURGE_TASKS_MAX))
 
-    def needs(self) -> dict[str, int]:
-        """How many pending tasks need which capability, as far as is known here."""
+    def needs(self, states: Collection[State] = PENDING) -> dict[str, int]:
+        """How many tasks in these states need which capability, as far as is known here."""
         found: dict[str, int] = {}
         for lane in self._machine.tables.lanes:
-            if lane.capabilities and (count := sum(lane.counts[state] for state in PENDING)):
+            if lane.capabilities and (count := sum(lane.counts[state] for state in states)):
                 for capability in lane.capabilities:
                     found[capability] = found.get(capability, 0) + count
         return found
@@ -316,3 +316,10 @@ class Broker:
                 await self._engine.propose_together(parts)
             except DoneBefore:
                 pass  # the first time
+
+
+def _submitted(command: Submit, states: States) -> list[Submitted]:
+    return [
+        Submitted(task.id, _LABELS[state], duplicate)
+        for task, (state, duplicate) in zip(command.tasks, states, strict=True)
+    ]

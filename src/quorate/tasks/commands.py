@@ -264,7 +264,8 @@ _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Command)
 
 
 def encode_command(command: Command) -> bytes:
-    """What stands in the log. Raises :class:`ValueError` or :class:`OverflowError` for what could not be read again.
+    """What stands in the log. Raises :class:`ValueError`, :class:`TypeError` or :class:`OverflowError` for what could
+    not be read again.
 
     A command that is in the log and cannot be read stops every node, so none gets there.
     """

@@ -31,7 +31,15 @@ from typing import (
 )
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import PydanticSerializationError
 
 from quorate.errors import ConfigError
@@ -54,6 +62,10 @@ _OPTIONS = frozenset(
     {"delay", "run_at", "task_id", "priority", "queue", "unique_key", "depends_on", "ttl", "retention", "exactly_once"}
 )
 """What :meth:`TaskType.send` takes beside the function's arguments."""
+
+
+_NAN_AS_IT_IS = ConfigDict(ser_json_inf_nan="constants")
+"""What JSON cannot have is written all the same, so that it is found, rather than made ``null``."""
 
 
 class TaskOptions(TypedDict, total=False):
@@ -166,7 +178,8 @@ class TaskType(Generic[P, R]):
                 given |= given.pop(parameter.name, {})
         try:
             payload = self._arguments.model_validate(given).model_dump_json(by_alias=True)
-        except (ValidationError, PydanticSerializationError) as error:
+            msgspec.json.decode(payload)  # NaN and infinity are no JSON
+        except (ValidationError, PydanticSerializationError, msgspec.DecodeError) as error:
             raise _invalid(self.name, error) from None
         depends_on = [_id_of(each) for each in options.pop("depends_on", ())]
         task_id = options.pop("task_id", None)
@@ -277,12 +290,18 @@ def _types_of(
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     try:
-        config = ConfigDict(extra=cast("Any", extra), arbitrary_types_allowed=False)
+        config = ConfigDict(extra=cast("Any", extra), arbitrary_types_allowed=False, **_NAN_AS_IT_IS)
         arguments = create_model(f"{name} arguments", __config__=config, **fields)
-        returned = hints.get("return", Any)
-        return arguments, TypeAdapter(returned)
+        return arguments, _adapter(hints.get("return", Any))
     except (PydanticSchemaGenerationError, TypeError) as error:
         raise ConfigError(f"task {name}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _adapter(returned: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(returned, config=_NAN_AS_IT_IS)
+    except PydanticUserError:  # a model, which says itself how it is written
+        return TypeAdapter(returned)
 
 
 def _invalid(name: str, error: Exception) -> InvalidTask:

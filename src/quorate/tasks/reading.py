@@ -10,7 +10,7 @@ import msgspec
 
 from quorate.tasks.errors import NoSuchTask
 from quorate.tasks.lifecycle import State
-from quorate.tasks.limits import DEPENDENCIES_MAX
+from quorate.tasks.limits import DEPENDENCIES_MAX, MIB
 from quorate.tasks.machine import TasksMachine
 from quorate.tasks.records import (
     LeasedTask,
@@ -28,7 +28,8 @@ from quorate.tasks.store.rows import decode_options
 from quorate.tasks.store.schedules import ScheduleRow
 from quorate.tasks.store.tables import Tables
 
-PAGE_TASKS_MAX = 1000
+PAGE_BYTES_MAX = 16 * MIB
+"""Payloads and results in one page, unless the first alone is larger: a page may have less than its limit."""
 
 _PAYLOAD = "coalesce(payload, (SELECT payload FROM task_payload WHERE sequence = task.sequence))"
 _TASK = (
@@ -110,9 +111,14 @@ class Reading:
         """Tasks that meet conditions. May take long: to be asked by way of the machine's ``queries``."""
         condition, bindings = self._condition(wanted)
         sql = f"{_TASK} {condition} ORDER BY sequence DESC LIMIT ?"
-        rows = [_Stored._make(row) for row in connection.execute(sql, (*bindings, wanted.limit + 1))]
-        more = len(rows) > wanted.limit
-        rows = rows[: wanted.limit]
+        rows: list[_Stored] = []
+        size, more = 0, False
+        for row in map(_Stored._make, connection.execute(sql, (*bindings, wanted.limit + 1))):
+            size += len(row.payload) + len(row.result or b"")
+            if len(rows) == wanted.limit or (rows and size > PAGE_BYTES_MAX):
+                more = True
+                break
+            rows.append(row)
         return TaskPage(tasks=[self._record(row) for row in rows], next=str(rows[-1].sequence) if more else None)
 
     def _condition(self, wanted: TaskFilter) -> tuple[str, tuple[str | int, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -263,7 +262,8 @@ def in_order(tasks: Sequence[New]) -> list[int]:
 
 def new_id() -> str:
     """An id for a task that its caller did not name: later ones sort behind."""
-    return str(uuid.UUID(int=uuid7()))
+    digits = f"{uuid7():032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def check_name(name: str, field: str) -> str:

@@ -35,6 +35,7 @@ from quorate.transport.contract import Identity, Transport
 from quorate.transport.faults import LinkFaults
 from quorate.transport.memory import MemoryTransport
 from quorate.transport.memory_network import MemoryNetwork
+from quorate.transport.options import TcpOptions
 from quorate.transport.tcp import TcpTransport
 
 POLL_SECONDS = 0.005
@@ -255,7 +256,7 @@ class TestCluster:
             app=self._app,
             kv=self._kv,
             tasks=self._tasks,
-            transport=await self._make_transport(member, identity_of(config, rng, schema=schema), rng),
+            transport=await self._make_transport(member, config, identity_of(config, rng, schema=schema), rng),
             file_system=member.file_system,
             state_file_system=RealFileSystem() if on_disk else None,
             rng=rng,
@@ -269,10 +270,11 @@ class TestCluster:
             return self._make_machines()
         return {DEFAULT_MACHINE: self._machine()} if self._machine is not None else {}
 
-    async def _make_transport(self, member: _Member, identity: Identity, rng: Random) -> Transport:
+    async def _make_transport(self, member: _Member, config: RaftConfig, identity: Identity, rng: Random) -> Transport:
         if not self._tcp:
             return MemoryTransport(self.network, identity, WIRE_CODEC)
-        transport = TcpTransport(identity, WIRE_CODEC, rng=rng, faults=member.faults)
+        options = TcpOptions(dials=config.peer_transport)
+        transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=rng, faults=member.faults)
         listener, member.listener = member.listener, None
         await transport.listen(sock=listener or _bound_socket(int(member.address.rpartition(":")[2])))
         return transport

@@ -1,4 +1,5 @@
-"""How messages travel between nodes: the contract, and its implementations in memory and over TCP."""
+"""How messages travel between nodes: the contract, and its implementations in memory and over TCP, in WebSockets
+or not."""
 
 from quorate.transport.codec import NODE_KINDS_MIN, RAFT_KINDS, Codec
 from quorate.transport.contract import (

@@ -32,6 +32,7 @@ from quorate.transport.news import News
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import remote_address, tune
 from quorate.transport.stats import StatsBook
+from quorate.transport.websocket_accepted import FIRST_BYTE, AcceptedWebSocket
 
 log = logging.getLogger(__name__)
 
@@ -143,13 +144,14 @@ def _contradict(older: Hello | None, newer: Hello) -> bool:
 
 
 class Accepted(asyncio.Protocol):
-    """One accepted connection: preface and hello in, welcome out, then frames one way."""
+    """One accepted connection, inside of a WebSocket or not: preface and hello in, welcome out, frames one way."""
 
     def __init__(self, acceptor: Acceptor) -> None:
         self.peer: int | None = None
         self.hello: Hello | None = None
         self._acceptor = acceptor
         self._transport: asyncio.Transport | None = None
+        self._websocket: AcceptedWebSocket | None = None
         self._open = False
         self._deadline: asyncio.TimerHandle | None = None
         self._preface = b""
@@ -170,6 +172,9 @@ class Accepted(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._open:
             return
+        if self._websocket is None and not self._preface and data[:1] == FIRST_BYTE:
+            self._upgrade(data)
+            return
         try:
             if len(self._preface) < len(PREFACE):
                 data = self._read_preface(data)
@@ -186,9 +191,11 @@ class Accepted(asyncio.Protocol):
             if self.peer is None:
                 self._refuse(str(error))
             else:
-                self._give_up(self.peer, str(error))
+                self._give_up(str(error))
 
     def connection_lost(self, error: Exception | None) -> None:
+        if isinstance(error, TransportError):
+            self._report(str(error))
         self._shut()
         self._acceptor.closed(self)
 
@@ -197,6 +204,15 @@ class Accepted(asyncio.Protocol):
         self._shut()
         if self._transport is not None:
             self._transport.abort()
+
+    def _upgrade(self, data: bytes) -> None:
+        """Have a WebSocket between the socket and us. It is for the peer that dials to choose."""
+        assert self._transport is not None
+        self._websocket = AcceptedWebSocket(self, self._acceptor.options.close_seconds)
+        self._transport.set_protocol(self._websocket)
+        self._websocket.connection_made(self._transport)
+        self._transport = self._websocket
+        self._websocket.data_received(data)
 
     def _read_preface(self, data: bytes) -> bytes:
         missing = len(PREFACE) - len(self._preface)
@@ -214,6 +230,8 @@ class Accepted(asyncio.Protocol):
             return
         self.peer = hello.node_id
         self._splitter.frame_bytes_max = self._acceptor.options.frame_bytes_max
+        if self._websocket is not None:
+            self._websocket.is_trusted = True
         if self._deadline is not None:
             self._deadline.cancel()
         self._transport.write(encode_handshake(welcome))
@@ -240,15 +258,22 @@ class Accepted(asyncio.Protocol):
     def _refuse(self, reason: str, code: int = RefusalCode.OTHER) -> None:
         self._shut()
         if self._transport is not None:
-            self._acceptor.warn(self._transport, "refused a connection", reason)
+            self._report(reason)
             self._transport.write(encode_handshake(refusal(reason, code)))
             self._transport.close()
 
-    def _give_up(self, peer: int, reason: str) -> None:
-        if self._transport is not None:
-            self._acceptor.warn(self._transport, f"closed the connection of node {peer}", reason)
-        self._acceptor.stats[peer].last_error = reason
+    def _give_up(self, reason: str) -> None:
+        self._report(reason)
         self.abort()
+
+    def _report(self, reason: str) -> None:
+        """Tell of what ended the connection."""
+        what = "refused a connection"
+        if self.peer is not None:
+            what = f"closed the connection of node {self.peer}"
+            self._acceptor.stats[self.peer].last_error = reason
+        if self._transport is not None:
+            self._acceptor.warn(self._transport, what, reason)
 
     def _shut(self) -> None:
         self._open = False

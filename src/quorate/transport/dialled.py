@@ -1,4 +1,4 @@
-"""One connection that we dialled: hello out, welcome in, then frames one way."""
+"""One connection that we dialled, inside of a WebSocket or not: hello out, welcome in, then frames one way."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from quorate.transport.handshake import (
 )
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import tune
+from quorate.transport.websocket_dialled import DialledWebSocket
 
 
 @asynccontextmanager
@@ -33,13 +34,20 @@ async def dialled(
     connection: Dialled | None = None
     try:
         async with asyncio.timeout(options.handshake_seconds):
-            _, connection = await asyncio.get_running_loop().create_connection(lambda: Dialled(options), host, port)
+            connection = await _connected(host, port, options)
             connection.greet(hello())
             welcome = await connection.until_answered()
         yield connection, welcome
     finally:
         if connection is not None:
             await connection.finish(options.close_seconds)
+
+
+async def _connected(host: str, port: int, options: TcpOptions) -> Dialled:
+    connection = Dialled(options)
+    of_socket = connection if options.dials == "tcp" else DialledWebSocket(connection, host, port, options)
+    await asyncio.get_running_loop().create_connection(lambda: of_socket, host, port)
+    return connection
 
 
 class Dialled(asyncio.Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from quorate.transport.framing import FRAME_BYTES_MAX
 from quorate.transport.handshake import VERSIONS
@@ -13,6 +14,8 @@ from quorate.transport.handshake import VERSIONS
 class TcpOptions:
     """Bounds and times of the TCP transport."""
 
+    dials: Literal["tcp", "websocket"] = "tcp"
+    """How peers are dialled: by TCP alone, or by WebSockets over it. Both are accepted, whatever it is."""
     frame_bytes_max: int = FRAME_BYTES_MAX
     """The largest frame sent or accepted, header included."""
     queue_bytes_max: int = 32 * 1024 * 1024
@@ -29,8 +32,10 @@ class TcpOptions:
     """… up to this."""
     unacknowledged_seconds_max: float = 10.0
     """A connection whose data no one acknowledges for this long is given up (where the system can do that)."""
+    ping_seconds: float = 5.0
+    """A WebSocket that was dialled is pinged this often, and given up when that is not acknowledged for so long."""
     close_seconds: float = 0.5
-    """How long ``stop`` waits for what was sent last to leave."""
+    """How long ``stop`` waits for what was sent last to leave, and either end of a WebSocket for the other to close."""
     versions: tuple[int, int] = VERSIONS
     """The lowest and highest protocol version to speak; a lower maximum lets old and new nodes mix."""
 

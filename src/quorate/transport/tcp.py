@@ -27,7 +27,7 @@ class TcpTransport:
     """The :class:`~quorate.transport.contract.Transport` over TCP.
 
     Peers come in through :meth:`listen`, through a port shared with other protocols
-    (:meth:`accept_protocol`), or both. ``rng`` spreads the pauses between attempts to connect; ``faults`` are
+    (:meth:`accept_protocol`), or both; each as it likes, in a WebSocket or not. ``rng`` spreads the pauses between attempts to connect; ``faults`` are
     injected into what is sent and received.
     """
 
@@ -78,7 +78,8 @@ class TcpTransport:
     def accept_protocol(self) -> asyncio.Protocol:
         """The protocol for one accepted connection, to be given its transport and every byte since the first.
 
-        A front door that looked at the first bytes and found :data:`~quorate.transport.handshake.PREFACE`
+        A front door that looked at the first bytes and found :data:`~quorate.transport.handshake.PREFACE`, or a
+        request for a WebSocket at :data:`~quorate.transport.websocket.PATH`,
         hands the connection over with ``transport.set_protocol(protocol)``,
         ``protocol.connection_made(transport)`` and ``protocol.data_received(first_bytes)``.
         """

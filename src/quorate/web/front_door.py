@@ -1,7 +1,8 @@
 """One port for everything: looks at a connection's first bytes and gives it to whom it is meant for.
 
 A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request, and a client
-of the Redis protocol with an array or a command's name. Everything else is HTTP.
+of the Redis protocol with an array or a command's name. Everything else is HTTP, even a peer that asks for a
+WebSocket at :data:`~quorate.transport.websocket.PATH`.
 
 As clients and peers share the node's port and its open files, clients must not use either up. So a message that is
 not complete is bounded in time, what the parser holds of it is bounded in bytes, and where connections are too
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from quorate.rest.http import Response, Stream
 from quorate.transport.handshake import PREFACE
 from quorate.transport.sockets import tune
+from quorate.transport.websocket import PATH
 from quorate.web.direct import Exchange, Resources
 from quorate.web.held import Held
 from quorate.web.problems import NOT_APPLIED, Problem
@@ -49,6 +51,8 @@ _TOO_MUCH = Problem(
 )
 _TOO_MANY = Problem(503, "the node has too many connections", members=NOT_APPLIED)
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
+_PEERS_URL = PATH.encode()
+_PEERS_REQUEST = b"GET %s " % _PEERS_URL
 
 
 class _Flow(FlowControl):
@@ -142,7 +146,7 @@ class FrontDoor(HttpToolsProtocol):
                 self._hand_over(data, self._accept_redis())
                 return
             self._is_http = True
-            if self._is_surplus:
+            if self._is_surplus and not data.startswith(_PEERS_REQUEST):
                 self._refuse(_TOO_MANY)
         if self._is_refused:
             return
@@ -157,6 +161,8 @@ class FrontDoor(HttpToolsProtocol):
     def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
         self.connections.discard(self)
         self._cancel_deadline()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)
@@ -228,9 +234,13 @@ class FrontDoor(HttpToolsProtocol):
             try:
                 self.parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:
-                data, at = self._without_upgrade() + piece[upgrade.args[0] :] + data[at:], 0
+                behind = piece[upgrade.args[0] :] + data[at:]
+                if self._is_of_peer():
+                    self._hand_over(self._head(self.headers) + behind, self._accept_peer())
+                    return
+                data, at = self._without_upgrade() + behind, 0
             except HttpParserError:
-                self._refuse(_BAD_REQUEST)
+                self._refuse(_TOO_MANY if self._is_surplus else _BAD_REQUEST)
             if self._in_body and self._incoming.is_too_much and not self._is_refused:
                 self._refuse(_TOO_MUCH)
         self._unparsed = b"" if self._is_refused else data[at:]
@@ -245,11 +255,20 @@ class FrontDoor(HttpToolsProtocol):
         The parser took its body for that protocol, so a new one starts over.
         """
         self._upgrade_asked = False
-        method = self.parser.get_method()
+        head = self._head([(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS])
         self.parser = HttpRequestParser(self)
-        headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
-        lines = [b"%s %s HTTP/1.1" % (method, self.url), *(b"%s: %s" % header for header in headers), b"", b""]
-        return b"\r\n".join(lines)
+        return head
+
+    def _is_of_peer(self) -> bool:
+        """Whether the request for another protocol is a peer's, with no answer due before it."""
+        if (self.parser.get_method(), self.url) != (b"GET", _PEERS_URL) or not self._is_idle:
+            return False
+        return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers)
+
+    def _head(self, headers: Collection[tuple[bytes, bytes]]) -> bytes:
+        """The request's head, with these headers."""
+        request = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        return b"\r\n".join([request, *(b"%s: %s" % header for header in headers), b"", b""])
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -269,6 +288,8 @@ class FrontDoor(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._upgrade_asked = True
             return
+        if self._is_surplus:
+            raise ValueError("there is room for peers only")
         exchange = self._direct_exchange()
         if exchange is not None:
             self.cycle = self._answering = exchange

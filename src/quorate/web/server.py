@@ -28,6 +28,7 @@ from quorate.raft.config import MIB
 from quorate.tasks.broker import Broker
 from quorate.tasks.machine import MACHINE as TASKS
 from quorate.tasks.machine import TasksMachine
+from quorate.transport.options import TcpOptions
 from quorate.transport.tcp import TcpTransport
 from quorate.web.front_door import FrontDoor
 from quorate.web.held import Held
@@ -75,7 +76,8 @@ class NodeServer:
         raft_config = config.raft_config()
         rng = Random()
         schema = self._app.schema
-        self._transport = TcpTransport(identity_of(raft_config, rng, schema=schema), WIRE_CODEC, rng=rng)
+        identity, options = identity_of(raft_config, rng, schema=schema), TcpOptions(dials=config.peer_transport)
+        self._transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=rng)
         self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
         self.broker = Broker.of(self.node, tasks, wall_clock_us, self._app.tasks.types, self._app.queues)
         self._declaring = None if self._models is None else Declaring(self._models, schema)

@@ -24,7 +24,7 @@ from quorate.testing import TestCluster
 
 E = TypeVar("E")
 
-DETECTION_MS = 700
+DETECTION_MS = 900
 """Above twice the election time-out of 300 ms, as it should be."""
 SETTINGS = ConsensusSettings(partition_detection_ms=DETECTION_MS, recovery_retry_ms=50)
 Handlers = dict[str, Callable[[RunningOperation], Any]]

@@ -90,6 +90,33 @@ async def test_d32_d38_both_sides_of_a_partition_know_which_they_are(tcp: bool) 
         assert cluster.done["meanwhile"] == 1
 
 
+async def test_a_minority_speaks_of_itself_also_where_the_bound_is_too_short() -> None:
+    """Its leader has not noticed yet, when the bound is over already, that it has no quorum."""
+    async with Cluster(5, settings={"partition_detection_ms": 250}) as cluster:
+        leader = await cluster.leader()
+        await cluster.all_enlisted()
+        other = next(node_id for node_id in cluster.members if node_id != leader.node.node_id)
+        assert any("taken for a partition" in warning for warning in leader.consensus.get_consensus_state().warnings)
+        minority, _ = cluster.net.partition_network([leader.node.node_id, other])
+        few = [cluster.members[node_id] for node_id in minority.node_ids]
+        await cluster.until(lambda: all(told(each) == {(each.node.node_id, True)} for each in few))
+
+
+async def test_the_leader_knows_who_answers_and_not_only_who_is_connected() -> None:
+    async with Cluster(tcp=True) as cluster:
+        leader, follower = await cluster.leader(), await cluster.follower()
+
+        def heard(member: Member) -> list[bool | None]:
+            membership = member.node.status.membership
+            return [] if membership is None else [each.heard for each in membership.members]
+
+        await cluster.until(lambda: sorted(map(str, heard(leader))) == ["None", "True", "True"])
+        assert heard(follower) == [None, None, None]
+        cluster.net.partition_network([follower.node.node_id])
+        await cluster.until(lambda: False in heard(leader))
+        assert leader.cluster.nodes[follower.node.node_id].connected, "for some seconds more"
+
+
 async def test_d41_without_a_quorum_a_node_is_read_only() -> None:
     async with Cluster() as cluster:
         leader = await cluster.leader()

@@ -64,6 +64,7 @@ def test_d23_an_operation_can_be_given_as_a_mapping() -> None:
         {"id": 7, "type": "b"},
         {"id": "a b", "type": "b"},
         {"id": "a", "type": "b/c"},
+        {"id": "a", "type": "daemon.drain"},
         {"id": "a", "type": "b", "scope": "cosmic"},
         {"id": "a", "type": "b", "placement": "best"},
         {"id": "a", "type": "b", "scope": "local", "placement": "hash"},

@@ -68,6 +68,15 @@ def test_a_node_without_a_quorum_speaks_of_itself_alone() -> None:
     assert watch(one, missing(4), DETECTION) == [Verdict(4, True)]
 
 
+def test_who_sees_no_majority_cannot_tell_who_is_lost_though_it_has_a_leader() -> None:
+    one = detector()
+    assert watch(one, Evidence(True, MEMBERS, frozenset({3, 4, 5}), sees_majority=False), 10) == []
+    assert one.state is PartitionState.HEALTHY
+    watch(one, missing(3), 4)
+    assert watch(one, Evidence(True, MEMBERS, frozenset({3, 4, 5}), sees_majority=False), 10) == []
+    assert one.lost == {3}, "what it has told stays told"
+
+
 def test_what_was_lost_before_comes_back_also_to_a_node_that_is_cut_off() -> None:
     one = detector()
     watch(one, missing(2), 4)

@@ -87,10 +87,10 @@ def test_candidates_are_healthy_and_offer_what_is_wanted() -> None:
     ]
     wanted = operation(capabilities=("gpu",))
     healthy = {1, 2, 3, 5, 6}
-    needs = {"placed:6": 3}
-    assert candidates(wanted, "operations", workers, healthy, needs) == [Candidate(1, 0.5), Candidate(6, 0.75)]
+    pending, begun = {"placed:6": 3}, {"placed:1": 1, "placed:6": 1}
+    assert candidates(wanted, "operations", workers, healthy, pending, begun) == [Candidate(1, 0.5), Candidate(6, 1.0)]
     newer = operation(capabilities=("gpu",), schema_version=2)
-    assert [each.node_id for each in candidates(newer, "operations", workers, healthy, {})] == [6]
+    assert [each.node_id for each in candidates(newer, "operations", workers, healthy, {}, {})] == [6]
 
 
 def test_what_stands_for_a_place_is_told_from_what_a_daemon_offers() -> None:

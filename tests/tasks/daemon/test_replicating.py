@@ -97,7 +97,8 @@ async def test_an_unknown_outcome_is_called_unknown_and_learned_later() -> None:
         await cluster.until(lambda: states(leader, asked.id) == [P, F])
         assert await leader.consensus.operation_state(asked.id) is F
         cluster.net.heal()
-        await (await cluster.leader()).consensus.replicate_operation(asked)
+        other = next(member for member in cluster.members.values() if member is not leader)
+        await other.consensus.replicate_operation(asked)
 
         async def learned() -> bool:
             return await leader.consensus.operation_state(asked.id) is C
@@ -153,9 +154,8 @@ async def test_d6_d35_the_log_is_cut_and_that_is_told() -> None:
         await cluster.until(lambda: leader.events(LogCompacted))
         removed = sum(event.entries_removed for event in leader.events(LogCompacted))
         assert removed == leader.events(LogCompacted)[-1].index
-        state = leader.consensus.get_consensus_state()
-        assert state.log_size == leader.node.status.last_index - leader.node.status.snapshot_index
-        assert state.log_size < removed + state.log_size
+        await cluster.until(lambda: leader.consensus.get_consensus_state().log_size <= 2 * settings.max_log_size)
+        assert leader.consensus.get_consensus_state().warnings == ()
 
 
 async def test_the_parts_of_a_manager_belong_together() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -41,6 +42,12 @@ class Api:
         assert not isinstance(answer, Stream)
         named = {name.decode(): value.decode() for name, value in answer.headers}
         return Answer(answer.status, named, json.loads(answer.body) if answer.body else None)
+
+    async def until_waiting(self, count: int) -> None:
+        """Return once so many requests, and streams, wait for something."""
+        async with asyncio.timeout(10):
+            while len(self.resource._patience._waits) != count:  # noqa: ASYNC110 - nothing tells when they do
+                await asyncio.sleep(0.001)
 
     async def watch(self, headers: list[tuple[bytes, bytes]] | None = None, **query: object) -> Stream:
         """A stream that was begun."""

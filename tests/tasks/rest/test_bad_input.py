@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 
-from quorate.tasks.rest.payloads import DEPTH_MAX
+from quorate.tasks.rest.payloads import DEPTH_MAX, LARGE_BYTES
 from quorate.tasks.rest.resource import TasksResource
 from quorate.testing import TestCluster
 
@@ -95,6 +96,16 @@ async def test_what_is_no_json_never_reaches_the_log(alone: Any) -> None:
         batch = await api("POST", "tasks/_batch", b'{"tasks":[{"type":"t"},%b]}' % body)
         assert batch.status == 400, (name, batch)
     assert node.status.last_index == before
+
+
+@pytest.mark.parametrize("payload", [b"1e999", b'"\\ud800"', b'"\xff"', b"[" * 300 + b"]" * 300], ids=range(4))
+async def test_what_is_large_is_looked_at_as_closely(alone: Any, payload: bytes) -> None:
+    api, node = alone
+    before = node.status.last_index
+    padded = with_payload(b'["%b",%b]' % (b"x" * LARGE_BYTES, payload))
+    assert (await api("POST", "tasks", padded)).status == 400
+    assert node.status.last_index == before
+    assert gc.isenabled()
 
 
 async def test_what_is_not_valid_is_named_and_never_reaches_the_log(alone: Any) -> None:

@@ -112,8 +112,9 @@ async def test_watchers_are_bounded_and_end_with_the_node(cluster: TestCluster) 
     streams = [await api.watch() for _ in range(2)]
     assert (await api("GET", "tasks/_watch")).status == 503
     reading = [asyncio.ensure_future(_rest(stream.chunks)) for stream in streams]
-    await asyncio.sleep(0.02)
-    assert not any(each.done() for each in reading)
+    async with asyncio.timeout(10):
+        while len(patience._waits) != 2:  # noqa: ASYNC110 - nothing tells when they do
+            await asyncio.sleep(0.001)
     patience.end()
     assert await asyncio.gather(*reading) == [[b"retry: 1000\nid: 0\n\n"]] * 2
     for stream in streams:

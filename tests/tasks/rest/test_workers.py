@@ -115,7 +115,7 @@ async def test_a_failure_says_when_to_try_again(api: Api) -> None:
 
 async def test_a_claim_whose_client_has_gone_takes_no_task(api: Api) -> None:
     leaving = asyncio.ensure_future(claim(api, worker="gone"))
-    await asyncio.sleep(0.05)
+    await api.until_waiting(1)
     leaving.cancel()
     await asyncio.wait([leaving])
     (task_id,) = await submit(api)

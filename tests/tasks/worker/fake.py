@@ -68,9 +68,12 @@ class FakeSource:
         return added
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return when it holds; it is looked at whenever something has happened here."""
-        async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(condition)
+        """Return when it holds."""
+        async with asyncio.timeout(20):
+            while True:
+                if condition():
+                    return
+                await asyncio.sleep(0.005)
 
     async def until_ended(self, *task_ids: str) -> None:
         """Return when all of these have ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,15 +11,6 @@ from quorate.tasks.declaration import Registry
 from quorate.tasks.worker import Worker
 
 from .fake import FakeSource
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(10):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from quorate.tasks.errors import InvalidTask, TooMany
 from quorate.tasks.worker import Reject, RetryLater, Worker, current
 
 from .fake import FakeSource
-from .support import eventually, working
+from .support import working
 
 
 class Tasks:
@@ -261,11 +261,13 @@ async def test_leases_are_prolonged_while_jobs_run(tasks: Tasks, source: FakeSou
 
 
 async def test_a_lost_lease_cancels_the_job_and_its_result_is_not_reported(tasks: Tasks, source: FakeSource) -> None:
-    async with working(tasks.registry, source, lease="1s") as worker:
+    async with working(tasks.registry, source, lease="4s") as worker:
         (task_id,) = await source.add("wait")
         await source.until(lambda: tasks.begun == [task_id])
         await source.take_away(task_id)
+        beats = len(source.heartbeats)
         await source.until(lambda: tasks.cancelled == [task_id])
+        assert len(source.heartbeats) == beats + 1, "it learns that from the next heartbeat, not when the time is over"
         (after,) = await source.add("add", a=1)
         await source.until_ended(after)
         assert source.ended.keys() == {after}
@@ -278,7 +280,7 @@ async def test_a_lease_that_could_not_be_prolonged_in_time_stops_the_job(tasks: 
         source.failing["heartbeat"] = NotApplied("no leader")
         (task_id,) = await source.add("wait")
         await source.until(lambda: tasks.begun == [task_id])
-        await eventually(lambda: tasks.cancelled == [task_id])
+        await source.until(lambda: tasks.cancelled == [task_id])
         assert task_id not in source.ended
 
 
@@ -311,7 +313,7 @@ async def test_an_outcome_is_reported_until_the_cluster_takes_it(
     async with working(tasks.registry, source):
         source.failing["report"] = error  # type: ignore[assignment]
         (task_id,) = await source.add("add", a=1)
-        await eventually(lambda: caplog.text.count("are on their way") > 1)
+        await source.until(lambda: caplog.text.count("are on their way") > 1)
         del source.failing["report"]
         await source.until_ended(task_id)
         assert source.results[task_id] == 2
@@ -436,7 +438,7 @@ async def test_a_cluster_that_does_not_answer_is_waited_for_and_a_stop_is_heard_
     source.failing["enlist"] = NotApplied("no node could be reached")
     worker = Worker(tasks.registry, source, name="w")
     running = asyncio.create_task(worker.run())
-    await eventually(lambda: "does not answer" in caplog.text)
+    await source.until(lambda: "does not answer" in caplog.text)
     worker.stop()
     async with asyncio.timeout(5):
         assert await running is True

@@ -66,6 +66,7 @@ PROBLEM: Json = {
                 "properties": {
                     "row": {"type": "integer", "description": "Position in a bulk request, from 0."},
                     "operation": {"type": "integer", "description": "Position in a transaction, from 0."},
+                    "position": {"type": "integer", "description": "Position in a batch of tasks, from 0."},
                     "field": {"type": "string", "description": "Dotted path; empty for the object as a whole."},
                     "reason": {"type": "string"},
                     "message": {"type": "string"},

@@ -69,7 +69,6 @@ class Nodes:
         *,
         kind: Kind,
         wait: float = 0.0,
-        patience: float | None = None,
     ) -> bytes:
         """The body of the answer. ``wait`` is how many seconds the node is asked to wait with it.
 
@@ -77,9 +76,7 @@ class Nodes:
         :class:`~quorate.errors.ReadUnavailable`, or :class:`~quorate.errors.NotApplied` if the request has certainly
         had no effect, or else :class:`~quorate.errors.OutcomeUnknown`.
         """
-        return await _Request(self, method, path, body, kind, wait).answer(
-            self._patience if patience is None else patience
-        )
+        return await _Request(self, method, path, body, kind, wait).answer(self._patience)
 
     async def ask(self, method: str, path: str, body: bytes | None, wait: float) -> Response:
         """Ask the node whose turn it is. Raises :class:`~quorate.rest.http_client.RequestFailed`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from quorate.errors import ConfigError
 from quorate.node.reads import Consistency
 from quorate.tasks.client import bodies
 from quorate.tasks.client.nodes import PATIENCE_SECONDS, Kind, Nodes
@@ -120,6 +122,18 @@ class TasksClient:
         if self._registry is not None:
             self._registry.gateways.remove(self)
         await self._nodes.__aexit__(kind, error, traceback)
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Inside the block, and in tasks of asyncio that are started there, the app's tasks go through this client.
+
+        That need only be said if several clients or nodes with the same app are open in the process. Raises
+        :class:`~quorate.errors.ConfigError` if it was made without an app.
+        """
+        if self._registry is None:
+            raise ConfigError("this client was made without an app")
+        with self._registry.gateways.chosen(self):
+            yield
 
     async def _read(self, path: str, decoded_as: type[T], **parameters: object) -> T:
         given = {name: value for name, value in parameters.items() if value is not None}

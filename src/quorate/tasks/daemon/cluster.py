@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
-from quorate.errors import ConfigError, QuorateError
+from quorate.errors import ConfigError, MembershipConflict, NotApplied, QuorateError, TransferFailed
 from quorate.node import events as node_events
 from quorate.node.status import MemberStatus
 from quorate.tasks.daemon.discovery import Discovery
@@ -25,6 +25,7 @@ HEALTH_CHECK_INTERVAL_MS = 5_000
 WORKERS_SECONDS = 0.25
 """What is known of the daemons is so old at most, where an operation is placed."""
 READMISSION_SECONDS = 60.0
+PAUSE_SECONDS = 0.1
 
 
 class ClusterManager:
@@ -169,17 +170,40 @@ class ClusterManager:
         members = self._members()
         if members.get(node_id, address) != address:
             raise ConfigError(f"node {node_id} is a member already, at {members[node_id]}")
-        async with self._changing:
-            if node_id not in self._members():
-                await self.node.members.add(node_id, address, timeout=timeout)
-        self._declared[node_id] = declared
+        before, self._declared[node_id] = self._declared.get(node_id), declared
+        try:
+            async with self._changing:
+                if node_id not in self._members():
+                    add = self.node.members.add
+                    await self._persistently(lambda seconds: add(node_id, address, timeout=seconds), timeout)
+        except NotApplied:
+            self._declared.pop(node_id)
+            if before is not None:
+                self._declared[node_id] = before
+            raise
         return self.nodes.get(node_id)
 
     async def remove_node(self, node_id: int, *, timeout: float | None = None) -> None:
-        """Take a member out; a leader hands its leadership over first. Raises what ``Members`` raises."""
+        """Take a member out; a leader hands its leadership over first.
+
+        Raises what ``Members`` raises.
+        """
         async with self._changing:
-            await self.node.members.remove(node_id, timeout=timeout)
+            await self._persistently(lambda seconds: self.node.members.remove(node_id, timeout=seconds), timeout)
         self._declared.pop(node_id, None)
+
+    async def _persistently(self, change: Callable[[float], Awaitable[int]], timeout: float | None) -> None:
+        """Another change may be under way, and whoever was to take over may not have: both pass."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + (self.node.config.proposal_timeout_ms / 1000 if timeout is None else timeout)
+        while True:
+            try:
+                await change(max(ends - clock(), 0.001))
+                return
+            except (TransferFailed, MembershipConflict):
+                if clock() + PAUSE_SECONDS >= ends:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def readmit_node(
         self,

@@ -24,7 +24,7 @@ from quorate.tasks.daemon.settings import ConsensusSettings
 from quorate.tasks.daemon.watching import PartitionWatch
 from quorate.tasks.errors import NoSuchTask
 from quorate.tasks.handles import TaskNotDone
-from quorate.tasks.lifecycle import BY_LABEL
+from quorate.tasks.lifecycle import BY_LABEL, State
 from quorate.tasks.records import TaskRecord
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class ConsensusManager:
 
     def _warnings(self) -> list[str]:
         membership = self._node.status.membership
-        if membership is None:
+        if membership is None or not membership.members:
             return []
         found = [membership.warning] if membership.warning else []
         voters = sum(member.role.value == "voter" for member in membership.members)
@@ -240,8 +240,8 @@ class ConsensusManager:
         except QuorateError:  # then whoever is free takes it
             return None
         healthy = {report.node_id for report in self.cluster.healthy_nodes()}
-        needs = self._node.tasks.needs()
-        among = candidates(operation, self.daemon.queue, workers, healthy, needs)
+        pending, begun = self._node.tasks.needs(), self._node.tasks.needs({State.RUNNING})
+        among = candidates(operation, self.daemon.queue, workers, healthy, pending, begun)
         return self._placer.place(operation, self._node.node_id, among)
 
     async def operation_state(self, operation_id: str) -> OperationState | None:
@@ -292,9 +292,11 @@ class ConsensusManager:
 
     async def _drain(self, node_id: int, seconds: float) -> bool:
         """Ask the daemon of another node to make ready: by an operation that only it takes."""
-        if not any(node_of(worker) == node_id for worker in await self.cluster.workers()):
+        if not any(node_of(worker) == node_id for worker in await self._node.tasks.workers()):
             return True
-        drain = Operation(id=f"drain-{node_id}-{uuid7():x}", type=DRAIN, priority=255, ttl=seconds, max_retries=0)
+        drain = Operation(
+            id=f"drain-{node_id}-{uuid7():x}", type=DRAIN, priority=255, ttl=seconds, max_retries=0, retention="1m"
+        )
         place = node_capability(node_id)
         try:
             await self._replicating.replicate(drain, place, seconds)

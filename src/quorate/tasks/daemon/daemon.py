@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from quorate.errors import ConfigError
-from quorate.tasks.broker import Effect
-from quorate.tasks.daemon.operations import DEFAULT_QUEUE, version_capability
+from quorate.tasks.daemon.operations import DEFAULT_QUEUE, RESERVED, version_capability
 from quorate.tasks.daemon.placement import node_capability, placed_capability
 from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.daemon.source import DaemonSource
@@ -21,6 +20,7 @@ from quorate.tasks.declaration import HealthCheck, Registry, TaskOptions, TaskTy
 from quorate.tasks.durations import Duration
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.limits import RETRIES
+from quorate.tasks.rest.effects import Effects as PossibleEffects
 from quorate.tasks.submission import check_capabilities, check_name
 from quorate.tasks.worker.job import Effects, Job, Reject, current
 from quorate.tasks.worker.worker import Worker
@@ -31,7 +31,7 @@ CONCURRENCY = 8
 DRAIN_SECONDS = 30.0
 LEASE_SECONDS = 10.0
 """So long after a daemon has died at most, what it was doing is begun by another."""
-DRAIN = "daemon.drain"
+DRAIN = f"{RESERVED}drain"
 """The type of operations that ask the daemon of a node to make ready for its removal."""
 DRAINED_SECONDS_MAX = 60.0
 """A daemon that was drained for a removal, and is still there after this time, goes on."""
@@ -124,9 +124,9 @@ class Daemon:
         queue: str = DEFAULT_QUEUE,
         lease: Duration = LEASE_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
-        effects: Callable[[Effects], Sequence[Effect]] | None = None,
+        effects: PossibleEffects | None = None,
     ) -> None:
-        """``effects`` makes commands of what handlers with ``exactly_once`` want done to keys and models.
+        """``effects`` says what handlers with ``exactly_once`` can have done to keys and models.
 
         Raises :class:`ConfigError`.
         """

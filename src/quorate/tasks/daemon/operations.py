@@ -24,6 +24,8 @@ from quorate.tasks.errors import InvalidTask
 from quorate.tasks.submission import TaskRequest, check_capabilities, check_id, check_name
 
 DEFAULT_QUEUE = "operations"
+RESERVED = "daemon."
+"""Types that begin so are what managers ask daemons for, and not for callers."""
 
 
 class Scope(StrEnum):
@@ -171,6 +173,8 @@ def checked(given: Operation | Mapping[str, Any]) -> Operation:
     _check_types(operation)
     check_id(operation.id, "id")
     check_name(operation.type, "type")
+    if operation.type.startswith(RESERVED):
+        raise InvalidTask("type", "reserved", f"types that begin with {RESERVED!r} are for the managers")
     check_capabilities(operation.capabilities)
     if operation.schema_version < 1:
         raise InvalidTask("schema_version", "range", "should be 1 or more")

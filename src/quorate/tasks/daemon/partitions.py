@@ -37,6 +37,8 @@ class Evidence:
     """There is a leader; and if that is this node, a majority can be reached."""
     members: frozenset[int]
     lost: frozenset[int]
+    sees_majority: bool = True
+    """With those that it can reach, this node is a majority. Who is not cannot tell which side is the lost one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +110,15 @@ class PartitionDetector:
         return list(self._look(evidence, min(elapsed, self._elapsed_max)))
 
     def _look(self, evidence: Evidence, elapsed: float) -> Iterator[Verdict]:
-        is_cut_off = not evidence.has_quorum
-        news = self._cut_off.look(is_cut_off, elapsed, self._detection, self._recovery)
+        can_tell = evidence.has_quorum and evidence.sees_majority
+        news = self._cut_off.look(not evidence.has_quorum, elapsed, self._detection, self._recovery)
         if news is not None:
             yield Verdict(CUT_OFF, news)
         self._forget_others(evidence.members)
         for node_id in sorted(evidence.members):
             doubt = self._members.setdefault(node_id, Doubt())
-            if is_cut_off and not doubt.is_confirmed:
-                doubt.is_open = False  # who has no quorum speaks of himself, not of the others
+            if not (can_tell or doubt.is_confirmed):
+                doubt.is_open = False
                 continue
             news = doubt.look(node_id in evidence.lost, elapsed, self._detection, self._recovery)
             if news is not None:

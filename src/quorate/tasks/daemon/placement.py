@@ -65,9 +65,14 @@ def candidates(
     queue: str,
     workers: Sequence[WorkerRecord],
     healthy: Collection[int],
-    needs: Mapping[str, int],
+    pending: Mapping[str, int],
+    begun: Mapping[str, int],
 ) -> list[Candidate]:
-    """The nodes to choose from, by id."""
+    """The nodes to choose from, by id.
+
+    What ``workers`` says of how much they do may be a moment old; ``pending`` and ``begun``, how many operations need
+    which capability, are not.
+    """
     wanted = set(operation.capabilities)
     if operation.schema_version > 1:
         wanted.add(version_capability(operation.type, operation.schema_version))
@@ -83,10 +88,12 @@ def candidates(
         if node_id is not None and node_id in healthy and fits:
             running[node_id] = running.get(node_id, 0) + worker.running
             concurrency[node_id] = concurrency.get(node_id, 0) + max(worker.concurrency, 1)
-    return [
-        Candidate(node_id, (running[node_id] + needs.get(placed_capability(node_id), 0)) / concurrency[node_id])
-        for node_id in sorted(running)
-    ]
+    found = []
+    for node_id in sorted(running):
+        place = placed_capability(node_id)
+        load = max(running[node_id], begun.get(place, 0)) + pending.get(place, 0)
+        found.append(Candidate(node_id, load / concurrency[node_id]))
+    return found
 
 
 class Placer:

@@ -177,7 +177,7 @@ class Replicating:
     async def _found(self, operation: Operation) -> OperationResult:
         """The operation as it was handed over before. Raises :class:`IdTaken` if that was another one."""
         try:
-            task = await self._node.tasks.task(operation.id)
+            task = await self._node.tasks.task(operation.id, consistency="eventually")  # it was refused here, too
         except NoSuchTask:
             raise IdTaken(operation.id) from None  # it was, and is forgotten by now
         if not is_same(operation, task.type, task.schema_version, bytes(task.payload)):

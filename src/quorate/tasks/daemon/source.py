@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import msgspec
 
 from quorate.node.events import NodeEvent
-from quorate.tasks.broker import Effect
 from quorate.tasks.commands import Claim
 from quorate.tasks.daemon.placement import LEADER
 from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.records import LeasedTask
-from quorate.tasks.worker.job import Effects
+from quorate.tasks.rest.effects import Effects
 from quorate.tasks.worker.source import BrokerSource
 
 
@@ -24,9 +23,9 @@ class DaemonSource:
     Who waits for tasks with what he offered before is called back when that changes.
     """
 
-    def __init__(self, node: TaskNode, compiled: Callable[[Effects], Sequence[Effect]] | None) -> None:
+    def __init__(self, node: TaskNode, effects: Effects | None) -> None:
         self._node = node
-        self._broker = broker = BrokerSource(node.tasks) if compiled is None else BrokerSource(node.tasks, compiled)
+        self._broker = broker = BrokerSource(node.tasks, effects)
         self.enlist = broker.enlist
         self.dismiss = broker.dismiss
         self.heartbeat = broker.heartbeat

@@ -49,23 +49,26 @@ class PartitionWatch:
         while True:
             await asyncio.sleep(self._look_seconds)
             now = clock()
-            evidence = self._evidence()
-            for verdict in self._detector.look(evidence, now - last):
-                for event in self._told(verdict, evidence):
-                    self._cluster.events.publish(event)
+            if (evidence := self._evidence()) is not None:
+                for verdict in self._detector.look(evidence, now - last):
+                    for event in self._told(verdict, evidence):
+                        self._cluster.events.publish(event)
             last = now
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> Evidence | None:
+        """``None`` while this node is no member: whoever waits to be added is not cut off."""
         status = self._node.status
-        everyone = () if status.membership is None else status.membership.members
+        if status.membership is None or status.member_role is None:
+            return None
+        everyone = status.membership.members
         members = {member.node_id: is_reachable(member) for member in everyone if member.node_id != status.node_id}
         voters = [member.node_id for member in everyone if member.role.value != "learner"]
-        within_reach = sum(members.get(node_id, True) for node_id in voters)
+        sees_majority = 2 * sum(members.get(node_id, True) for node_id in voters) > len(voters)
         return Evidence(
-            has_quorum=status.leader is not None
-            and (status.leader != status.node_id or 2 * within_reach > len(voters)),
+            has_quorum=status.leader is not None and (status.leader != status.node_id or sees_majority),
             members=frozenset(members),
             lost=frozenset(node_id for node_id, is_there in members.items() if not is_there),
+            sees_majority=sees_majority,
         )
 
     def _told(self, verdict: Verdict, evidence: Evidence) -> Iterator[ClusterEvent]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 from pydantic_core import from_json
 
@@ -9,6 +13,9 @@ from quorate.rest.http import RequestError, finding
 
 DEPTH_MAX = 200
 """So deep readers of all kinds follow."""
+
+LARGE_BYTES = 64 * 1024
+"""Beyond this there may be very many values in it."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -21,9 +28,11 @@ def checked_json(document: msgspec.Raw, field: str, position: int | None = None)
     """
     raw = bytes(document)
     try:
-        _decode(raw)
-        if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
-            from_json(raw)  # it bounds the depth
+        if len(raw) > LARGE_BYTES:
+            with _uncollected():
+                _check(raw)
+        else:
+            _check(raw)
     except (ValueError, RecursionError) as error:
         message = f"is not valid JSON: {'too deeply nested' if isinstance(error, RecursionError) else error}"[:200]
         found = finding(field, "json", message)
@@ -32,3 +41,21 @@ def checked_json(document: msgspec.Raw, field: str, position: int | None = None)
             400, f"{where}{field} {message}", errors=[found if position is None else {"position": position, **found}]
         ) from None
     return raw
+
+
+def _check(raw: bytes) -> None:
+    _decode(raw)
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
+        from_json(raw)  # it bounds the depth
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is made inside is garbage: to look for some again and again takes longer than all the rest."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

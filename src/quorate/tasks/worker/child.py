@@ -15,7 +15,7 @@ import threading
 from functools import cache, reduce
 from queue import SimpleQueue
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from quorate.tasks.commands import Spec
 from quorate.tasks.declaration import TaskType
@@ -37,13 +37,19 @@ def main() -> None:
         try:
             connection.sendall(framed(encode(outcome)))
         except OSError:
-            os._exit(0)
+            _end()
 
 
 def _read(connection: socket.socket, works: SimpleQueue[bytes]) -> None:
     stream = connection.makefile("rb")
     while len(head := stream.read(LENGTH.size)) == LENGTH.size:
         works.put(stream.read(*LENGTH.unpack(head)))
+    _end()
+
+
+def _end() -> NoReturn:
+    """With all that jobs have started: the worker has put it into a group of its own."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(0)
 
 

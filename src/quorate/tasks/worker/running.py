@@ -109,8 +109,9 @@ class Runner:
             self._give_time(running)
 
     async def end(self) -> None:
-        """Whatever is still under way is left to itself; processes are killed."""
+        """Whatever is still under way is told to stop, and not waited for; processes are killed."""
         for running in list(self.running.values()):
+            running.stop(Cause.WORKER)
             if running.timer is not None:
                 running.timer.cancel()
         self._threads.end()

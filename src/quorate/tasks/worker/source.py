@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from quorate.tasks.broker import Broker, Effect
+import msgspec
+
+from quorate.rest.http import RequestError
+from quorate.tasks.broker import Broker
 from quorate.tasks.commands import Claim, Completed, Enlist, Heartbeat, Report
-from quorate.tasks.errors import InvalidTask
+from quorate.tasks.errors import DoneBefore, InvalidTask
 from quorate.tasks.records import LeasedTask
+from quorate.tasks.rest.effects import Effects as PossibleEffects
+from quorate.tasks.rest.effects import NoEffects
 from quorate.tasks.worker.job import Effects
 
 
@@ -44,19 +48,12 @@ class Source(Protocol):
         ...
 
 
-def _no_effects(effects: Effects) -> Sequence[Effect]:
-    raise InvalidTask("effects", "unknown", "effects cannot be carried out here")
-
-
 class BrokerSource:
-    """The broker of a node in this process.
+    """The broker of a node in this process. ``possible`` are the effects that can be carried out there."""
 
-    ``compiled`` turns effects into commands of the machines that they are for.
-    """
-
-    def __init__(self, broker: Broker, compiled: Callable[[Effects], Sequence[Effect]] = _no_effects) -> None:
+    def __init__(self, broker: Broker, possible: PossibleEffects | None = None) -> None:
         self._broker = broker
-        self._compiled = compiled
+        self._possible = possible or NoEffects()
         self.enlist = broker.enlist
         self.dismiss = broker.dismiss
         self.claim = broker.claim
@@ -65,4 +62,12 @@ class BrokerSource:
 
     async def complete_with(self, completed: Completed, effects: Effects) -> None:
         """As :meth:`Source.complete_with`."""
-        await self._broker.complete_with(completed, self._compiled(effects))
+        given = {name: each for name, each in (("models", effects.models), ("keys", effects.keys)) if each}
+        try:
+            parts = self._possible.parts(msgspec.json.encode(given))
+        except RequestError as error:
+            raise InvalidTask("effects", "refused", error.detail) from None
+        try:
+            await self._broker.complete_with(completed, parts)
+        except DoneBefore:
+            pass  # by an earlier request, whose outcome was unknown

@@ -235,13 +235,14 @@ class Liveness:
             except CommandFailed:
                 pass
 
-    async def in_time(self, work: Awaitable[T], what: str) -> T:
+    async def in_time(self, work: Awaitable[T], what: str, more_seconds: float = 0.0) -> T:
         """Wait for ``work``, but not for ever. Raises :class:`Violation`."""
+        seconds = self._bound_seconds + more_seconds
         try:
-            async with asyncio.timeout(self._bound_seconds):
+            async with asyncio.timeout(seconds):
                 return await work
         except TimeoutError:
-            raise Violation("liveness", f"{what}: not within {self._bound_seconds:.1f} s; {self._state()}") from None
+            raise Violation("liveness", f"{what}: not within {seconds:.1f} s; {self._state()}") from None
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition, but not for ever. Raises :class:`Violation`."""

@@ -155,7 +155,8 @@ class Simulation:
         await liveness.declarations_are_in_force()
         await liveness.everything_works()
         for workload in self.workloads:
-            await liveness.in_time(workload.finish(self.clients), f"the {workload.name} are finished")
+            what, seconds = f"the {workload.name} are finished", workload.finishing_seconds
+            await liveness.in_time(workload.finish(self.clients), what, seconds)
         await liveness.expired_keys_are_deleted()
         await liveness.old_history_is_deleted()
         await liveness.due_tasks_are_done()

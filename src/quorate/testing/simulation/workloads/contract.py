@@ -42,6 +42,11 @@ class Workload(ABC):
     async def finish(self, clients: Sequence[Client]) -> None:
         """What there is still to do on the healed cluster, by clients who do nothing else any more."""
 
+    @property
+    def finishing_seconds(self) -> float:
+        """How much longer than anything else :meth:`finish` may take, for there may be much to do."""
+        return 0.0
+
     @abstractmethod
     def check(self, process: Process) -> None:
         """Judge the history against the final state, of which any node that is up to date may be asked.

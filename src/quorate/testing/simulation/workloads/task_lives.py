@@ -30,6 +30,7 @@ from quorate.tasks.commands import (
     Submit,
     Tick,
     Unschedule,
+    Waive,
 )
 from quorate.tasks.lifecycle import State
 from quorate.testing.simulation.clients import Client, Ended, Operation
@@ -187,7 +188,7 @@ class TaskLives(TasksWorkload):
         task_id = self._any_id(rng)
         queue = rng.choice((None, *QUEUES))
         command: Command
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0 | 1:
                 command = Cancel(task_id, force=rng.random() < 0.5)
             case 2:
@@ -202,6 +203,8 @@ class TaskLives(TasksWorkload):
                     rng.choice(QUEUES), paused=rng.choice((None, None, False, True)),
                     pending_max=rng.choice((None, 3, 10, 1000)),
                 )  # fmt: skip
+            case 6:
+                command = Waive("gpu", queue, rng.choice((1, 10)))
             case _:
                 command = Tick(rng.choice((1, 2, 5)))
         return await self.write(client, client.begin("operate", "", command), command)
@@ -210,7 +213,7 @@ class TaskLives(TasksWorkload):
         return rng.choice(self.submitted[-RECENT:] or ["nobody"])
 
     async def _turn(self, client: Client) -> Operation:
-        """As leaders do, of whom one may be late: take the turn of a schedule that was seen a while ago."""
+        """As leaders do, of whom two may take a turn, and one late: that of a schedule that was seen a while ago."""
         rng = client.rng
         name = rng.choice(SCHEDULES)
         chance = rng.random()
@@ -229,7 +232,10 @@ class TaskLives(TasksWorkload):
             return seen
         slot = Slot(name, seen.result[1], seen.result[1] + rng.choice((1, 2)) * SECOND_US)
         await asyncio.sleep(rng.choice((0, 0.5)))
-        return await self.write(client, client.begin("turn", name, slot), Tick(5, [slot]))
+        turn = await self.write(client, client.begin("turn", name, slot), Tick(5, [slot]))
+        if rng.random() < 0.5:
+            turn = await self.write(client, client.begin("turn", name, slot), Tick(5, [slot]))
+        return turn
 
 
 def _held(client: Client) -> list[tuple[str, int]]:

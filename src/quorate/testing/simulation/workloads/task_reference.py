@@ -41,6 +41,7 @@ from quorate.tasks.commands import (
     Submit,
     Tick,
     Unschedule,
+    Waive,
     decode_command,
     encode_command,
 )
@@ -175,6 +176,8 @@ class Reference:
     """By the names of operations, in the log's order. Of what was carried out twice, the first time."""
     times: Counter[str] = field(default_factory=Counter)
     """How often each was carried out, and not refused."""
+    leases: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """By their tokens, (task, worker) of all that were ever given."""
     results: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """By task and token, with what it was completed."""
     turns: Counter[bool] = field(default_factory=Counter)
@@ -223,6 +226,8 @@ class Reference:
                 return self._retry_all(command, now)
             case Purge():
                 return self._purge(command, now)
+            case Waive():
+                return self._waive(command, now)
             case Configure():
                 self._configure(command)
             case Enlist():
@@ -281,7 +286,7 @@ class Reference:
             if held is None:
                 if added.setdefault(new.id, new) != new:
                     raise Refused("IdTaken")
-            elif (held.lane, held.payload) == (_lane(spec), new.payload):
+            elif (*held.lane[:2], held.payload) == (spec.queue, spec.type, new.payload):
                 known[new.id] = held.state
             else:
                 raise Refused("IdTaken")
@@ -359,6 +364,7 @@ class Reference:
             task.state, task.token, task.worker, task.started_us = S.RUNNING, self.token, claim.worker, now
             task.attempt += 1
             task.next_us = now + claim.lease_ms * MILLISECOND_US
+            self.leases[self.token] = task.id, claim.worker
             self._tell(task, now, claim.worker)
             leases.append((task.number, task.id, self.token, task.next_us))
         return leases
@@ -456,11 +462,25 @@ class Reference:
         found: list[Task] = []
         for lane in self.lanes:
             for state in states if queue in (None, lane[0]) else ():
-                tasks = [each for each in self.tasks.values() if each.lane == lane and each.state is state]
-                if state is S.READY:
-                    tasks.sort(key=lambda each: -each.spec.priority)
-                found += filter(condition, tasks)
+                found += filter(condition, self._in_lane(lane, state))
         return found
+
+    def _in_lane(self, lane: Lane, state: State) -> list[Task]:
+        tasks = [each for each in self.tasks.values() if each.lane == lane and each.state is state]
+        return sorted(tasks, key=lambda each: -each.spec.priority) if state is S.READY else tasks
+
+    def _waive(self, command: Waive, now: int) -> int:
+        done = 0
+        for lane in [each for each in self.lanes if command.capability in each[2]]:
+            less = tuple(each for each in lane[2] if each != command.capability)
+            for state in sorted(OPEN) if command.queue in (None, lane[0]) else ():
+                for task in self._in_lane(lane, state)[: command.limit - done]:
+                    task.spec = msgspec.structs.replace(task.spec, capabilities=less)
+                    self._open([task.spec])
+                    done += 1
+                    if state is S.READY:
+                        self._tell(task, now, reason="waived")
+        return done
 
     def _purge(self, command: Purge, now: int) -> int:
         if S.RUNNING in command.states:

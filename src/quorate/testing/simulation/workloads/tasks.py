@@ -23,7 +23,7 @@ from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.tasks import SimulatedTasks
 from quorate.testing.simulation.workloads.contract import Workload, text_of
-from quorate.testing.simulation.workloads.leases import check_leases
+from quorate.testing.simulation.workloads.task_leases import check_leases
 from quorate.testing.simulation.workloads.task_reference import Reference, Told, named
 
 SOON_US = 5_000_000
@@ -39,9 +39,9 @@ _TASKS = (
 )
 _SEEN = "SELECT id, state, attempt, token, result FROM task WHERE id = ?"
 _LEFT = (
-    "SELECT (SELECT count(*) FROM task WHERE state = 2), "
+    "SELECT (SELECT count(*) FROM task WHERE state = 2 AND coalesce(expires_us, 0) <= :soon), "
     "(SELECT count(*) FROM task WHERE state IN (0, 3, 5) AND next_us <= :soon), "
-    "(SELECT count(*) FROM task WHERE state IN (0, 3, 5) AND next_us > :soon), "
+    "(SELECT count(*) FROM task WHERE state IN (0, 2, 3, 5) AND next_us > :soon), "
     "(SELECT count(*) FROM task WHERE state = 1)"
 )
 
@@ -119,6 +119,10 @@ class TasksWorkload(Workload):
 
     # -- the end -----------------------------------------------------------------------------------------
 
+    @property
+    def finishing_seconds(self) -> float:
+        return 0.2 * len(self.writes)
+
     async def finish(self, clients: Sequence[Client]) -> None:
         """Workers go on until every task has ended whose time comes soon."""
         client = clients[0]
@@ -127,9 +131,13 @@ class TasksWorkload(Workload):
             while (await self.write(client, operation, Configure(queue, paused=False))).ended is not Ended.OK:
                 operation = client.begin("resume", queue)
         while await self._is_anything_left(client):
-            for lease in await self.claim_anything(client):
-                await self.complete(client, *lease)
+            leases = await self.claim_anything(client)
+            await asyncio.gather(*(self._be_done_with(client, *lease) for lease in leases))
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _be_done_with(self, client: Client, task_id: str, token: int) -> None:
+        while (await self.complete(client, task_id, token)).ended is not Ended.OK:
+            pass  # it may have asked a node that stays dead
 
     def queues(self) -> Iterable[str]:
         """Those that may be paused."""
@@ -137,16 +145,16 @@ class TasksWorkload(Workload):
 
     async def claim_anything(self, client: Client) -> list[tuple[str, int]]:
         """(task, token) of whatever is ready."""
-        claim = Claim(f"worker {client.number}", 20, None, None, ("gpu",), lease_ms=2000)
+        claim = Claim(f"worker {client.number}", 8, None, None, ("gpu",), lease_ms=2000)
         claimed = await self.write(client, client.begin("claim", "", claim), Claims([claim]))
         if claimed.ended is not Ended.OK:
             return []
         return [(task_id, token) for _, task_id, token, _ in claimed.result[0]]
 
-    async def complete(self, client: Client, task_id: str, token: int) -> None:
+    async def complete(self, client: Client, task_id: str, token: int) -> Operation:
         """Be done with a task."""
         operation = client.begin("complete", task_id, token)
-        await self.write(client, operation, Report([Completed(task_id, token, b"%d" % token)]))
+        return await self.write(client, operation, Report([Completed(task_id, token, b"%d" % token)]))
 
     async def _is_anything_left(self, client: Client) -> bool:
         """As the leader sees it, whose clock is what counts. What waits for a task whose time is far off is excused."""
