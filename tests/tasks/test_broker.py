@@ -196,6 +196,17 @@ async def test_operators_pause_cancel_and_purge(broker: Broker) -> None:
     assert (stats.pending, stats.tasks["cancelled"] <= 5) == (0, True)
 
 
+async def test_who_waits_gets_what_a_queue_has_when_it_goes_on(broker: Broker) -> None:
+    await broker.configure("default", paused=True)
+    await broker.submit(request(id="a"))
+    claiming = asyncio.ensure_future(claim(broker))
+    await asyncio.sleep(0.2)
+    await broker.configure("default", paused=False)
+    async with asyncio.timeout(SOON / 4):
+        (lease,) = await claiming
+    assert lease.task_id == "a"
+
+
 async def test_lists_have_filters_and_pages(broker: Broker) -> None:
     await broker.submit_many([request("odd" if n % 2 else "even", id=f"t{n}") for n in range(10)])
     (lease,) = await broker.claim(Claim("w", 1, types=("odd",)), SOON)

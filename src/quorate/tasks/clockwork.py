@@ -11,7 +11,7 @@ from quorate.node.ports import Engine
 from quorate.tasks.commands import Command, Slot, Tick, encode_command
 from quorate.tasks.cron import next_slot_us
 from quorate.tasks.declared_schedules import differences
-from quorate.tasks.errors import InvalidTask
+from quorate.tasks.errors import InvalidTask, TaskRefusal
 from quorate.tasks.limits import LATER_US_MAX, TICK_TASKS_MAX
 from quorate.tasks.machine import MACHINE, TasksMachine
 from quorate.tasks.submission import Kind
@@ -64,7 +64,10 @@ class Clockwork:
         if self._kinds:
             await self._engine.read_barrier(consistency="strong")
             for command in differences(self._kinds, self._machine.schedules, self._now_us()):
-                await self._propose(command)
+                try:
+                    await self._propose(command)
+                except TaskRefusal as refusal:  # of that schedule alone: leases end and tasks come due all the same
+                    log.error("the schedule %s cannot be had as it is declared: %s", command.name, refusal)
 
     async def _propose(self, command: Command) -> None:
         await self._engine.propose(encode_command(command), machine=MACHINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from quorate.tasks.commands import Command, Schedule, Unschedule
+from quorate.tasks.commands import Schedule, Unschedule
 from quorate.tasks.cron import next_slot_us
 from quorate.tasks.store.schedules import Schedules
 from quorate.tasks.submission import Kind
@@ -14,13 +14,13 @@ OWNER = "app"
 PAYLOAD = b"{}"
 
 
-def differences(kinds: Mapping[str, Kind], schedules: Schedules, now_us: int) -> list[Command]:
+def differences(kinds: Mapping[str, Kind], schedules: Schedules, now_us: int) -> list[Schedule | Unschedule]:
     """What brings the schedules in line. A program that declares no tasks at all has no say in it."""
     if not kinds:
         return []
     wanted = {name: kind for name, kind in kinds.items() if kind.cron is not None}
     there = {row.name: row for row in schedules.all()}
-    commands: list[Command] = [
+    commands: list[Schedule | Unschedule] = [
         Unschedule(row.name) for row in there.values() if row.owner == OWNER and row.name not in wanted
     ]
     for name, kind in wanted.items():

@@ -21,10 +21,12 @@ from quorate.tasks.lifecycle import State
 from quorate.tasks.machine import MACHINE, TasksMachine
 from quorate.tasks.reading import Reading
 from quorate.tasks.records import LeasedTask
-from quorate.tasks.store.claiming import Lease, fits
+from quorate.tasks.store.claiming import Fitting, Lease
 
 CLAIMS_MAX = 64
 """Claims in one command."""
+LEASES_MAX = 1000
+"""Leases that one command gives, about; that of the last claim may be more."""
 LOOK_SECONDS_MIN = 0.05
 """Who does not want to wait waits so long all the same, or it would hardly ever get anything."""
 AGAIN_SECONDS = 0.1
@@ -120,17 +122,22 @@ class Dispatching:
             return []
         ready = [lane for lane in self._machine.tables.lanes if lane.counts[State.READY]]
         left = {lane.number: lane.counts[State.READY] for lane in ready}
+        fitting = Fitting(ready)
         batch: list[_Waiting] = []
+        room = LEASES_MAX
         for waiting in self._waiting:
-            mine = [lane.number for lane in ready if left[lane.number] > 0 and fits(lane, waiting.claim)]
-            if mine:
+            wanted = min(waiting.claim.limit, room)
+            for lane in fitting.of(waiting.claim):
+                taken = min(wanted, left[lane.number])
+                left[lane.number] -= taken
+                wanted -= taken
+                if not wanted:
+                    break
+            given = min(waiting.claim.limit, room) - wanted
+            if given:
                 batch.append(waiting)
-                wanted = waiting.claim.limit
-                for number in mine:
-                    taken = min(wanted, left[number])
-                    left[number] -= taken
-                    wanted -= taken
-            if len(batch) >= CLAIMS_MAX:
+                room -= given
+            if len(batch) >= CLAIMS_MAX or not room:
                 break
         return batch
 

@@ -62,7 +62,12 @@ class Feed:
             watching, self._watching = self._watching, set()
             for future in watching:
                 _wake(future)
-        if self.on_ready is not None and any(change.state is State.READY for change in changes):
+        if any(change.state is State.READY for change in changes):
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Workers may be given what they could not be given before."""
+        if self.on_ready is not None:
             self.on_ready()
 
     def take_back(self, last: int) -> None:
@@ -85,8 +90,7 @@ class Feed:
             for future in futures:
                 _wake(future)
         self._waiting, self._watching = {}, set()
-        if self.on_ready is not None:
-            self.on_ready()
+        self.look_again()
 
     # -- waiting -----------------------------------------------------------------------------------------
 

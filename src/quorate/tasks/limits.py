@@ -16,6 +16,8 @@ BATCH_TASKS_MAX = 1000
 BATCH_BYTES_MAX = 12 * MIB
 """Payloads that are submitted together."""
 DEPENDENCIES_MAX = 100
+BATCH_DEPENDENCIES_MAX = 5000
+"""Of tasks that are submitted together: about 30 ms."""
 PRIORITY_MAX = 255
 RETRIES_MAX = 1000
 QUEUES_MAX = 1000
@@ -25,6 +27,10 @@ PENDING_MAX = 1_000_000
 """Tasks that wait in one queue, unless it has a bound of its own."""
 WORKERS_MAX = 10_000
 SCHEDULES_MAX = 10_000
+SCHEDULE_NAME_CHARACTERS_MAX = ID_CHARACTERS_MAX - len("@2026-11-21T06:00:00Z")
+"""The rest of the ids of its tasks is their time."""
+SCHEDULE_BYTES_MAX = 64 * 1024
+"""The payload of a schedule: many may be due at the same moment, and then it is written for each."""
 CLAIMED_MAX = 256
 """Leases that one claim gives."""
 CLAIMED_BYTES_MAX = 16 * MIB
@@ -47,5 +53,7 @@ DEAD_RETENTION_US = 30 * 86_400 * SECOND_US
 
 TICK_TASKS_MAX = 250
 """Tasks that one tick changes: about 5 ms."""
+FORGOTTEN_BYTES_MAX = 16 * MIB
+"""Payloads that one command removes, unless the first alone is larger."""
 PURGE_TASKS_MAX = 500
 """Tasks that one purge, or one retry of many, changes."""

@@ -109,6 +109,8 @@ class TasksMachine(DiskStateMachine):
             raise
         if changes:
             self.feed.publish(changes)
+        if isinstance(decoded, Configure):
+            self.feed.look_again()  # a queue may go on
         self.after_apply()
         return result
 
@@ -118,7 +120,7 @@ class TasksMachine(DiskStateMachine):
             case Submit():
                 return self._submitting.submit(command, time_us)
             case Claims():
-                return [self._claiming.claim(claim, time_us) for claim in command.claims]
+                return self._claiming.claim_all(command.claims, time_us)
             case Report():
                 return self._reporting.report(command, context)
             case Heartbeat():

@@ -16,6 +16,7 @@ from quorate.tasks.durations import Duration, microseconds
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.limits import (
     BATCH_BYTES_MAX,
+    BATCH_DEPENDENCIES_MAX,
     BATCH_TASKS_MAX,
     CAPABILITIES_MAX,
     DEPENDENCIES_MAX,
@@ -25,6 +26,8 @@ from quorate.tasks.limits import (
     PAYLOAD_BYTES_MAX,
     PRIORITY_MAX,
     RETRIES_MAX,
+    SCHEDULE_BYTES_MAX,
+    SCHEDULE_NAME_CHARACTERS_MAX,
     TIMEOUT_MS_MAX,
 )
 
@@ -128,12 +131,15 @@ class Submissions:
             tasks.append(task)
         if size > BATCH_BYTES_MAX:
             raise InvalidTask("", "too_large", f"the payloads of a batch have {BATCH_BYTES_MAX} bytes at most")
+        if sum(len(task.depends_on) for task in tasks) > BATCH_DEPENDENCIES_MAX:
+            message = f"the tasks of a batch have {BATCH_DEPENDENCIES_MAX} dependencies at most"
+            raise InvalidTask("depends_on", "too_many", message)
         order = in_order(tasks)
         return Submit(specs.found, [tasks[position] for position in order]), order
 
     def of_schedule(self, name: str, cron: str, timezone: str, request: TaskRequest, now_us: int) -> Schedule:
         """The command for tasks that come again and again. Raises :class:`InvalidTask`."""
-        check_id(name, "name")
+        check_id(name, "name", SCHEDULE_NAME_CHARACTERS_MAX)
         for field in ("delay", "run_at", "id"):
             if getattr(request, field) is not None:
                 raise InvalidTask(field, "schedule", "a schedule says itself when its tasks run, and names them")
@@ -141,6 +147,9 @@ class Submissions:
             raise InvalidTask("depends_on", "schedule", "tasks of a schedule depend on nothing, and have no unique key")
         spec = self._spec(request)
         task = self._task(request, 0, now_us)
+        if len(task.payload) > SCHEDULE_BYTES_MAX:
+            message = f"has {len(task.payload)} bytes of JSON, the most is {SCHEDULE_BYTES_MAX} in a schedule"
+            raise InvalidTask("payload", "too_large", message)
         return Schedule(name, cron, timezone, spec, task.payload, next_slot_us(cron, timezone, now_us))
 
     # -- parts -------------------------------------------------------------------------------------------
@@ -274,10 +283,10 @@ def check_name(name: str, field: str) -> str:
     return name
 
 
-def check_id(task_id: str, field: str) -> str:
+def check_id(task_id: str, field: str, most: int = ID_CHARACTERS_MAX) -> str:
     """Of a task or a schedule. Raises :class:`InvalidTask`."""
-    if len(task_id) > ID_CHARACTERS_MAX or _ID.fullmatch(task_id) is None:
-        message = f"should be 1 to {ID_CHARACTERS_MAX} letters, digits, or _ . : @ + = -, not {task_id[:64]!r}"
+    if len(task_id) > most or _ID.fullmatch(task_id) is None:
+        message = f"should be 1 to {most} letters, digits, or _ . : @ + = -, not {task_id[:64]!r}"
         raise InvalidTask(field, "name", message)
     return task_id
 

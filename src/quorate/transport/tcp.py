@@ -27,8 +27,8 @@ class TcpTransport:
     """The :class:`~quorate.transport.contract.Transport` over TCP.
 
     Peers come in through :meth:`listen`, through a port shared with other protocols
-    (:meth:`accept_protocol`), or both; each as it likes, in a WebSocket or not. ``rng`` spreads the pauses between attempts to connect; ``faults`` are
-    injected into what is sent and received.
+    (:meth:`accept_protocol`), or both; each as it likes, in a WebSocket or not. ``rng`` spreads the pauses
+    between attempts to connect; ``faults`` are injected into what is sent and received.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class TcpTransport:
         """The protocol for one accepted connection, to be given its transport and every byte since the first.
 
         A front door that looked at the first bytes and found :data:`~quorate.transport.handshake.PREFACE`, or a
-        request for a WebSocket at :data:`~quorate.transport.websocket.PATH`,
-        hands the connection over with ``transport.set_protocol(protocol)``,
-        ``protocol.connection_made(transport)`` and ``protocol.data_received(first_bytes)``.
+        request for a WebSocket at :data:`~quorate.transport.websocket.PATH`, hands the connection over with
+        ``transport.set_protocol(protocol)``, ``protocol.connection_made(transport)`` and
+        ``protocol.data_received(first_bytes)``.
         """
         return Accepted(self._acceptor)
 

@@ -21,8 +21,8 @@ Span = float | int | str
 """A length of time in JSON: seconds, or a text such as ``"30s"``."""
 NAMES_MAX = 1000
 """Of queues, or types, that one worker names."""
-LEASES_MAX = 10_000
-"""In one heartbeat, or one report."""
+LEASES_MAX = 1000
+"""In one heartbeat, or one report: about 15 ms on every node."""
 CONCURRENCY_MAX = 10_000
 QUEUE_PENDING_MAX = 100 * PENDING_MAX
 

@@ -15,6 +15,8 @@ from quorate.tasks.store.tables import Lane
 
 _READY = "lane = ? AND state = {state} ORDER BY priority DESC, sequence"
 _RESTING = "lane = ? AND state = {state} AND state NOT IN (2, 3) {condition} ORDER BY sequence"
+_IS_KEPT = "AND next_us IS NOT 0"
+"""Those that a tick is about to forget are gone, for all that an operator can say of them."""
 _KEY_IS_FREE = (
     "AND NOT EXISTS (SELECT 1 FROM task AS holder WHERE holder.unique_key = task.unique_key "
     "AND holder.state NOT IN (4, 6, 7))"
@@ -72,7 +74,8 @@ class Administration:
         """How many were in those states, and are gone or about to be. Raises :class:`InvalidTask`."""
         if State.RUNNING in command.states:
             raise InvalidTask("state", "running", "tasks that are running cannot be purged: cancel them with force")
-        rows = self._in_states(tuple(map(State, dict.fromkeys(command.states))), command.queue, command.limit)
+        states = tuple(map(State, dict.fromkeys(command.states)))
+        rows = self._in_states(states, command.queue, command.limit, _IS_KEPT)
         self._rows.forget([row for row in rows if State(row.state).is_ended and not self._is_news(row)])
         for row in rows:
             if not State(row.state).is_ended:

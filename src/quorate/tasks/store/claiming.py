@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ _READY = (
     "AND (expires_us IS NULL OR expires_us > ?) ORDER BY priority DESC, sequence LIMIT ?"
 )
 _LEASE = "UPDATE task SET state = 3, next_us = ?, attempt = ?, token = ?, worker = ?, started_us = ? WHERE sequence = ?"
+
+
+Names = frozenset[str] | None
 
 
 class Lease(NamedTuple):
@@ -49,9 +52,16 @@ class Claiming:
         self._tables = rows.tables
         self._connection = rows.connection
 
-    def claim(self, claim: Claim, time_us: int) -> list[Lease]:
-        """Up to ``limit`` leases: of higher priority first, then those that came first, whatever their lanes."""
-        lanes = [lane for lane in self._tables.lanes if lane.counts[State.READY] and fits(lane, claim)]
+    def claim_all(self, claims: Sequence[Claim], time_us: int) -> list[list[Lease]]:
+        """One after the other, each up to its ``limit``: of higher priority first, then those that came first, whatever
+        their lanes.
+        """
+        ready = [lane for lane in self._tables.lanes if lane.counts[State.READY]]
+        fitting = Fitting(ready)
+        return [self._claim(claim, fitting.of(claim), time_us) for claim in claims]
+
+    def _claim(self, claim: Claim, fitting: list[Lane], time_us: int) -> list[Lease]:
+        lanes = [lane for lane in fitting if lane.counts[State.READY]]
         assert after(State.READY, Event.CLAIM) is State.RUNNING
         numbers, tell = self._tables.numbers, self._rows.tell
         deadline_us = time_us + claim.lease_ms * 1000
@@ -121,10 +131,31 @@ class Claiming:
         return True
 
 
-def fits(lane: Lane, claim: Claim) -> bool:
-    """Whether the worker may do what is in the lane."""
-    if lane.queue.paused or (claim.queues is not None and lane.queue.name not in claim.queues):
-        return False
-    if claim.types is not None and lane.type not in claim.types:
-        return False
-    return lane.capabilities.issubset(claim.capabilities)
+class Fitting:
+    """Which of some lanes may be given to whom. Workers are alike, as a rule, so it is looked up once for many."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self._found: dict[tuple[object, ...], list[Lane]] = {}
+
+    def of(self, claim: Claim) -> list[Lane]:
+        """Those whose tasks the worker may do."""
+        offer = (claim.queues, claim.types, claim.capabilities)
+        lanes = self._found.get(offer)
+        if lanes is None:
+            lanes = self._found[offer] = self._look(*map(_set, offer))
+        return lanes
+
+    def _look(self, queues: Names, types: Names, capabilities: Names) -> list[Lane]:
+        return [
+            lane
+            for lane in self._lanes
+            if not lane.queue.paused
+            and (queues is None or lane.queue.name in queues)
+            and (types is None or lane.type in types)
+            and (not lane.capabilities or lane.capabilities.issubset(capabilities or ()))
+        ]
+
+
+def _set(names: tuple[str, ...] | None) -> Names:
+    return None if names is None else frozenset(names)

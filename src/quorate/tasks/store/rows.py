@@ -12,7 +12,7 @@ from quorate.tasks.commands import Spec
 from quorate.tasks.errors import NoSuchTask, WrongState
 from quorate.tasks.feed import Change
 from quorate.tasks.lifecycle import ENDED, NO_FACTS, Event, Facts, State, after, is_possible
-from quorate.tasks.limits import DEAD_RETENTION_US
+from quorate.tasks.limits import DEAD_RETENTION_US, FORGOTTEN_BYTES_MAX
 from quorate.tasks.store.tables import NOT_KNOWN, Lane, Tables
 
 
@@ -65,6 +65,7 @@ class Row(NamedTuple):
     started_us: int | None
     blockers: int
     options: bytes
+    payload_bytes: int
 
 
 COLUMNS = ", ".join(Row._fields)
@@ -193,11 +194,20 @@ class Rows:
             self.connection.execute("INSERT OR REPLACE INTO task_news VALUES (?, ?)", (row.sequence, int(succeeded)))
 
     def forget(self, rows: Iterable[Row]) -> None:
-        """Remove tasks that have ended, with all that belongs to them."""
-        removed = []
+        """Remove tasks that have ended, with all that belongs to them.
+
+        Where their payloads are large, those behind the first of them stay for a tick: pages are freed one by one.
+        """
+        removed, left = [], []
+        size = 0
         for row in rows:
+            size += row.payload_bytes
+            if removed and size > FORGOTTEN_BYTES_MAX:
+                left.append((row.sequence,))
+                continue
             assert after(State(row.state), Event.FORGET) is None
             self.tables.count(self.tables.lanes[row.lane], State(row.state), None)
             removed.append((row.sequence,))
+        self.connection.executemany("UPDATE task SET next_us = 0 WHERE sequence = ?", left)
         self.connection.executemany("DELETE FROM task WHERE sequence = ?", removed)
         self.connection.executemany("DELETE FROM task_payload WHERE sequence = ?", removed)

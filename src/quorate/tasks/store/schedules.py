@@ -30,6 +30,15 @@ class ScheduleRow(NamedTuple):
     last_task: str | None
 
 
+class DueSchedule(NamedTuple):
+    """What tells when the slot behind the next will be."""
+
+    name: str
+    cron: str
+    timezone: str
+    next_us: int
+
+
 def task_id_of(name: str, slot_us: int) -> str:
     """The id of the task of a slot: whoever knows the schedule knows it, too."""
     return f"{name}@{datetime.fromtimestamp(slot_us // SECOND_US, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -88,9 +97,13 @@ class Schedules:
             (slot.next_us, slot.slot_us, task_id, slot.name),
         )
 
-    def due_by(self, time_us: int, limit: int) -> list[ScheduleRow]:
+    def due_by(self, time_us: int, limit: int) -> list[DueSchedule]:
         """Those whose next slot has come."""
-        return self._rows("WHERE next_us <= ? ORDER BY next_us, name LIMIT ?", (time_us, limit))
+        found = self._connection.execute(
+            "SELECT name, cron, timezone, next_us FROM task_schedule WHERE next_us <= ? ORDER BY next_us, name LIMIT ?",
+            (time_us, limit),
+        )
+        return list(map(DueSchedule._make, found))
 
     def all(self) -> list[ScheduleRow]:
         """By their names."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import exp
 
-AHEAD_SECONDS = 0.25
+AHEAD_SECONDS = 0.5
 """What will be begun so soon is worth having here; for more than that another worker may be sooner."""
-AHEAD_MAX = 240
+AHEAD_MAX = 500
 MEMORY_SECONDS = 0.5
 
 

@@ -100,6 +100,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._idle: list[Process] = []
+        self._unclaimed: list[asyncio.Task[Process]] = []
+        """Those that start, and whose job was stopped before they had."""
         self._all: set[Process] = set()
 
     async def take(self) -> Process:
@@ -108,6 +110,15 @@ class Processes:
             if (process := self._idle.pop()).is_running:
                 return process
             await self.remove(process)
+        starting = self._unclaimed.pop() if self._unclaimed else asyncio.create_task(self._start())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # It goes on: where starting takes longer than leases last, no job would ever be done otherwise.
+            self._unclaimed.append(starting)
+            raise
+
+    async def _start(self) -> Process:
         process = Process()
         self._all.add(process)
         try:
@@ -130,6 +141,10 @@ class Processes:
 
     async def end(self) -> None:
         """Kill all of them."""
+        for starting in self._unclaimed:
+            starting.cancel()
+        await asyncio.gather(*self._unclaimed, return_exceptions=True)
+        self._unclaimed.clear()
         await asyncio.gather(*(self.remove(process) for process in list(self._all)))
         self._idle.clear()
 

@@ -485,9 +485,8 @@ class Reference:
     def _purge(self, command: Purge, now: int) -> int:
         if S.RUNNING in command.states:
             raise Refused("InvalidTask")
-        tasks = self._some([S(state) for state in dict.fromkeys(command.states)], command.queue, lambda _: True)[
-            : command.limit
-        ]
+        states = [S(state) for state in dict.fromkeys(command.states)]
+        tasks = self._some(states, command.queue, lambda task: task.next_us != 0)[: command.limit]
         resting = [task for task in tasks if task.state in OPEN]
         for task in tasks:
             if task.state in ENDED and task.number in self.news:

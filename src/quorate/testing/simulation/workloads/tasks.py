@@ -136,8 +136,11 @@ class TasksWorkload(Workload):
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _be_done_with(self, client: Client, task_id: str, token: int) -> None:
-        while (await self.complete(client, task_id, token)).ended is not Ended.OK:
-            pass  # it may have asked a node that stays dead
+        pause = PAUSE_SECONDS
+        while (ended := (await self.complete(client, task_id, token)).ended) is not Ended.OK:
+            await asyncio.sleep(pause)
+            if ended is Ended.UNKNOWN:  # it may still be on its way: to ask as often would only make the way longer
+                pause *= 2
 
     def queues(self) -> Iterable[str]:
         """Those that may be paused."""
