@@ -33,7 +33,7 @@ demo: $(STAMP)  ## Serve a shop from three nodes on ports 8080-8082 (PORT=9080: 
 	@$(VENV)/bin/quorate demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(STORY)),--story)
 
 test: lint  ## Check style and types, then run the whole test suite
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -q -n 3 --dist worksteal $(PYTEST_ARGS)
 
 test-long: $(STAMP)  ## Attack real node processes for ten minutes (NEMESIS_SECONDS=60: shorter, NEMESIS_SEED=N: that one)
 	@$(VENV)/bin/python -m pytest tests/long -m long -q -s $(PYTEST_ARGS)

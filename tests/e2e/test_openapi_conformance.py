@@ -12,7 +12,7 @@ from .support import StartCluster
 
 SEED = 1
 EXAMPLES = 10
-SECONDS_MAX = 15
+SECONDS_MAX = 10
 NOT_ASKED = r"^/cluster|_watch$"
 """Would change the members under the test's feet; never ends."""
 NOT_CHECKED = "positive_data_acceptance,use_after_free"

@@ -19,7 +19,7 @@ from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
 from .snapshot_support import BLOB, EARLY, CrashingDisk, Machine, both, both_heavy, write_until_cut
-from .support import Counter, DiskCounter, value_of
+from .support import Counter, DiskCounter, crash_points, value_of
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -105,12 +105,12 @@ async def test_a_part_that_decays_on_the_leaders_disk_is_replaced_by_another_cop
         assert value_of(node) == 100
 
 
-@pytest.mark.parametrize("step", [0, 1, 2])
-async def test_power_loss_of_the_receiver_at_every_point_of_memory_machines(step: int) -> None:
+@pytest.mark.parametrize("step", [0, 1])
+async def test_power_loss_of_the_receiver_at_many_points_of_memory_machines(step: int) -> None:
     async with TestCluster(3, machine=Counter, settings=EARLY) as cluster:
         total = 0
         crashes = 0
-        for changes in range(step, 60, 3):
+        for changes in crash_points(step, 60, 5):
             leader = await cluster.wait_for_leader()
             victim = next(node.node_id for node in cluster.nodes if node is not leader)
             await cluster.kill(victim)
@@ -129,11 +129,11 @@ async def test_power_loss_of_the_receiver_at_every_point_of_memory_machines(step
         assert crashes
 
 
-@pytest.mark.parametrize(("machine", "step"), [(Counter, 0), (DiskCounter, 1), (Counter, 2), (DiskCounter, 3)])
-async def test_death_of_the_receiver_at_every_point_on_real_disks(machine: Machine, step: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("machine", "step"), [(Counter, 0), (DiskCounter, 1)])
+async def test_death_of_the_receiver_at_many_points_on_real_disks(machine: Machine, step: int, tmp_path: Path) -> None:
     async with TestCluster(3, machine=machine, settings=EARLY, directory=tmp_path, file_system=CrashingDisk) as cluster:
         total = 0
-        for changes in range(step, 40, 4):
+        for changes in crash_points(step, 40, 4):
             leader = await cluster.wait_for_leader()
             victim = next(node.node_id for node in cluster.nodes if node is not leader)
             await cluster.kill(victim)

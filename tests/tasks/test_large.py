@@ -71,7 +71,7 @@ def test_no_statement_walks_through_all_tasks(plans: dict[str, list[str]]) -> No
         ("FROM task WHERE id = ?", "sqlite_autoindex_task_1 (id=?)"),
         ("WHERE unique_key = ?", "task_unique (unique_key=?)"),
         ("state NOT IN (2, 3) AND NOT EXISTS", "task_resting (lane=? AND state=?)"),
-        ("state NOT IN (2, 3)  ORDER BY", "task_resting (lane=? AND state=?)"),
+        ("state NOT IN (2, 3) AND next_us IS NOT 0 ORDER BY", "task_resting (lane=? AND state=?)"),
         ("DELETE FROM task_dependency WHERE dependent = ?", "task_dependent (dependent=?)"),
     ],
 )

@@ -11,7 +11,16 @@ import pytest
 from quorate.tasks.commands import New, Spec
 from quorate.tasks.durations import microseconds
 from quorate.tasks.errors import InvalidTask
-from quorate.tasks.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+from quorate.tasks.limits import (
+    BATCH_DEPENDENCIES_MAX,
+    BATCH_TASKS_MAX,
+    DEPENDENCIES_MAX,
+    ID_CHARACTERS_MAX,
+    PAYLOAD_BYTES_MAX,
+    SCHEDULE_BYTES_MAX,
+    SCHEDULE_NAME_CHARACTERS_MAX,
+)
+from quorate.tasks.store.schedules import task_id_of
 from quorate.tasks.submission import Submissions, TaskRequest, in_order
 
 NOW_US = 1_700_000_000_000_000
@@ -148,6 +157,14 @@ def test_the_payloads_of_a_batch_have_a_bound_together() -> None:
         Submissions().of_many([request(payload=large)] * 2, NOW_US)
 
 
+def test_the_dependencies_of_a_batch_have_a_bound_together() -> None:
+    those = [f"t{number}" for number in range(DEPENDENCIES_MAX)]
+    most = BATCH_DEPENDENCIES_MAX // DEPENDENCIES_MAX
+    Submissions().of_many([request(depends_on=those)] * most, NOW_US)
+    with pytest.raises(InvalidTask, match="dependencies at most"):
+        Submissions().of_many([*[request(depends_on=those)] * most, request(depends_on=["a"])], NOW_US)
+
+
 def tasks(*edges: str) -> list[New]:
     """``a<bc``: a depends on b and c."""
     parts = [edge.partition("<") for edge in edges]
@@ -194,6 +211,20 @@ def test_a_schedule_that_never_comes_is_refused(cron: str, timezone: str, field:
 def test_a_schedule_says_itself_when_its_tasks_run(more: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):
         Submissions().of_schedule("s", "* * * * *", "UTC", request(**more), NOW_US)
+
+
+def test_the_tasks_of_a_schedule_have_ids_that_can_be_asked_for() -> None:
+    longest = "s" * SCHEDULE_NAME_CHARACTERS_MAX
+    next_us = Submissions().of_schedule(longest, "* * * * *", "UTC", request(), NOW_US).next_us
+    assert len(task_id_of(longest, next_us)) == ID_CHARACTERS_MAX
+    with pytest.raises(InvalidTask, match="name"):
+        Submissions().of_schedule(longest + "s", "* * * * *", "UTC", request(), NOW_US)
+
+
+def test_a_schedule_has_no_large_payload() -> None:
+    large = request(payload=msgspec.Raw(b'"' + b"x" * SCHEDULE_BYTES_MAX + b'"'))
+    with pytest.raises(InvalidTask, match="in a schedule"):
+        Submissions().of_schedule("s", "* * * * *", "UTC", large, NOW_US)
 
 
 def test_the_slots_of_a_schedule_are_those_of_its_time_zone() -> None:

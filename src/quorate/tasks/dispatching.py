@@ -151,6 +151,7 @@ class Dispatching:
         except QuorateError as error:
             for waiting in batch:
                 _fail(waiting, error)
+            self._look_again()  # for the others, who came meanwhile
             return not isinstance(error, NotApplied | OutcomeUnknown)
         got_some = False
         results = cast("list[list[Lease]]", applied.result)

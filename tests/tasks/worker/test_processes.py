@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quorate.tasks.commands import Failed
+from quorate.tasks.declaration import Registry
 from quorate.tasks.worker import Worker
+from quorate.tasks.worker.processes import Processes, place_of
 
 from .fake import FakeSource
 from .handlers import registry
@@ -174,3 +178,50 @@ async def test_tasks_of_the_main_program_and_a_worker_that_is_killed_leaves_no_p
         program.kill()
         await program.wait()
     await source.until(lambda: not any(map(is_there, pids(mark))))
+
+
+SLOW_TO_IMPORT = """
+import time
+from quorate.tasks.declaration import Registry
+
+time.sleep(1.5)
+registry = Registry()
+
+@registry.task(timeout="1s")
+def double(a: int) -> int:
+    return 2 * a
+"""
+
+
+@pytest.fixture
+def slow_to_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    (tmp_path / "slow_to_import.py").write_text(SLOW_TO_IMPORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("slow_to_import").registry
+    del sys.modules["slow_to_import"]
+
+
+async def test_the_time_that_a_program_takes_to_be_imported_is_not_that_of_a_job(
+    source: FakeSource, slow_to_import: Registry
+) -> None:
+    async with working(slow_to_import, source, concurrency=1):
+        (task_id,) = await source.add("double", timeout_ms=1_000, a=2)
+        await source.until_ended(task_id)
+        assert source.results.get(task_id) == 4, source.ended[task_id]
+
+
+async def test_a_process_that_a_lost_lease_leaves_behind_is_there_for_the_next_job(slow_to_import: Registry) -> None:
+    processes = Processes()
+    place = place_of(slow_to_import.types["double"])
+    started = []
+    for _ in range(3):  # none of them waits long enough
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await processes.take(place)
+        started.append(set(processes._all))
+    try:
+        process = await processes.take(place)
+        assert started == [{process}] * 3
+    finally:
+        await processes.end()
+    assert not process.is_running

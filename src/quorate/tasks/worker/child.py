@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from functools import cache, reduce
 from queue import SimpleQueue
 from types import ModuleType
@@ -21,7 +22,7 @@ from quorate.tasks.commands import Spec
 from quorate.tasks.declaration import TaskType
 from quorate.tasks.gateways import Gateways
 from quorate.tasks.worker.calling import call_sync
-from quorate.tasks.worker.frames import LENGTH, READY, Place, Work, decode_work, encode, framed
+from quorate.tasks.worker.frames import LENGTH, READY, Place, Work, decode_place, decode_work, encode, framed
 from quorate.tasks.worker.outcomes import Outcome, failure_of
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the worker to say who stops when
     works: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read, args=(connection, works), daemon=True).start()
+    _prepare(decode_place(works.get()))
     connection.sendall(framed(READY))
     while True:
         outcome = _do(decode_work(works.get()))
@@ -53,6 +55,12 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
+def _prepare(place: Place) -> None:
+    """What is wrong with the module, the first job tells."""
+    with suppress(BaseException):
+        _module(place)
+
+
 def _do(work: Work) -> Outcome:
     try:
         task_type = _find(work.place, work.job.type)
@@ -63,12 +71,15 @@ def _do(work: Work) -> Outcome:
 
 @cache
 def _find(place: Place, name: str) -> TaskType[..., Any]:
-    module = _load(place.file) if place.file is not None else importlib.import_module(place.module)
-    found: Any = reduce(getattr, place.qualname.split("."), module)
+    found: Any = reduce(getattr, place.qualname.split("."), _module(place))
     if isinstance(found, TaskType):
         return found
     bare = Spec("default", name)
     return TaskType(found, Gateways(), name, bare, {})
+
+
+def _module(place: Place) -> ModuleType:
+    return _load(place.file) if place.file is not None else importlib.import_module(place.module)
 
 
 @cache

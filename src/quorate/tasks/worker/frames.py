@@ -11,7 +11,7 @@ from quorate.tasks.worker.outcomes import Done, Failure
 
 LENGTH = struct.Struct("!I")
 READY = b"ready"
-"""The first frame of a process: it runs, and waits for work."""
+"""The first frame of a process, behind a place that it is told: it has imported that, and waits for work."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -31,6 +31,7 @@ class Work(msgspec.Struct):
 
 
 encode = msgspec.msgpack.Encoder().encode
+decode_place = msgspec.msgpack.Decoder(Place).decode
 decode_work = msgspec.msgpack.Decoder(Work).decode
 decode_outcome = msgspec.msgpack.Decoder(Done | Failure).decode
 

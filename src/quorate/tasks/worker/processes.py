@@ -55,10 +55,13 @@ class Process:
         """Whether it can be given another job."""
         return self._process.poll() is None
 
-    async def ready(self) -> None:
-        """Wait until it can be given a job. Raises :class:`ProcessEnded`, :class:`TimeoutError`."""
+    async def ready(self, place: Place) -> None:
+        """Wait until it can be given a job. It imports first what is at ``place``, which is not to count as the job's
+        time. Raises :class:`ProcessEnded`, :class:`TimeoutError`.
+        """
         if self._streams is None:
             self._streams = await asyncio.open_connection(sock=self._socket)
+            self._streams[1].write(framed(encode(place)))
             async with asyncio.timeout(START_SECONDS_MAX):
                 first = await self._read()
             assert first == READY
@@ -102,31 +105,50 @@ class Processes:
         self._idle: list[Process] = []
         self._unclaimed: list[asyncio.Task[Process]] = []
         """Those that start, and whose job was stopped before they had."""
+        self._starting: set[asyncio.Task[Process]] = set()
+        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
         self._all: set[Process] = set()
 
-    async def take(self) -> Process:
-        """One that is ready for a job: for this caller alone, until it gives it back or kills it."""
-        while self._idle:
-            if (process := self._idle.pop()).is_running:
+    async def take(self, place: Place) -> Process:
+        """One that is ready for a job: for this caller alone, until it gives it back or kills it.
+
+        One that is new has imported what is at ``place``. Raises :class:`OSError`, :class:`TimeoutError` and
+        :class:`ProcessEnded`.
+        """
+        while self._idle or self._unclaimed:
+            process = self._idle.pop() if self._idle else await self._claim(self._unclaimed.pop())
+            if process.is_running:
                 return process
             await self.remove(process)
-        starting = self._unclaimed.pop() if self._unclaimed else asyncio.create_task(self._start())
+        starting = asyncio.create_task(self._start(place))
+        self._starting.add(starting)
+        starting.add_done_callback(self._started)
+        return await self._claim(starting)
+
+    async def _claim(self, starting: asyncio.Task[Process]) -> Process:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # It goes on: where starting takes longer than leases last, no job would ever be done otherwise.
-            self._unclaimed.append(starting)
+            if not starting.cancelled():
+                # It goes on: where this takes longer than leases last, nothing would ever be done otherwise.
+                self._unclaimed.append(starting)
             raise
 
-    async def _start(self) -> Process:
-        process = Process()
-        self._all.add(process)
-        try:
-            await process.ready()
-        except BaseException:
-            await asyncio.shield(self.remove(process))
-            raise
-        return process
+    async def _start(self, place: Place) -> Process:
+        async with self._turns:  # all at once, each would take as long as all
+            process = Process()
+            self._all.add(process)
+            try:
+                await process.ready(place)
+            except BaseException:
+                await asyncio.shield(self.remove(process))
+                raise
+            return process
+
+    def _started(self, starting: asyncio.Task[Process]) -> None:
+        self._starting.discard(starting)
+        if not starting.cancelled():
+            starting.exception()  # perhaps nobody waits for it any more
 
     def give_back(self, process: Process) -> None:
         """It has done its job."""
@@ -141,12 +163,13 @@ class Processes:
 
     async def end(self) -> None:
         """Kill all of them."""
-        for starting in self._unclaimed:
-            starting.cancel()
-        await asyncio.gather(*self._unclaimed, return_exceptions=True)
-        self._unclaimed.clear()
+        starting = list(self._starting)
+        for each in starting:
+            each.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         await asyncio.gather(*(self.remove(process) for process in list(self._all)))
         self._idle.clear()
+        self._unclaimed.clear()
 
 
 async def call_in_process(

@@ -18,7 +18,7 @@ from quorate.tasks.worker.job import Job
 from quorate.tasks.worker.leases import Lease
 from quorate.tasks.worker.middleware import Hooks
 from quorate.tasks.worker.outcomes import Done, Failure, Outcome, failure_of
-from quorate.tasks.worker.processes import Processes, call_in_process, place_of
+from quorate.tasks.worker.processes import ProcessEnded, Processes, call_in_process, place_of
 from quorate.tasks.worker.threads import Threads
 
 log = logging.getLogger(__name__)
@@ -132,11 +132,10 @@ class Runner:
             running.in_thread = True
             return await self._threads.call(partial(call_sync, task_type, job, payload))
         try:
-            place_of(task_type)
-            process = await self._processes.take()
+            process = await self._processes.take(place_of(task_type))
         except ConfigError as error:
             return Failure(str(error), may_retry=False)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ProcessEnded) as error:
             return Failure(f"no process could be started for the job: {error}")
         self._begin_time(running)
         return await call_in_process(self._processes, process, task_type, job, payload)
