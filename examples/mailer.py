@@ -13,9 +13,8 @@ import asyncio
 import hashlib
 import sys
 
-from quorate import App
+from quorate import App, TaskNotDone
 from quorate.tasks.client import TasksClient
-from quorate.tasks.handles import TaskNotDone
 from quorate.tasks.worker import Reject, current
 
 app = App(title="Mailer")

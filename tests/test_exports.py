@@ -9,6 +9,9 @@ import pytest
 
 import quorate
 import quorate.storage
+import quorate.tasks.client
+import quorate.tasks.daemon
+import quorate.tasks.worker
 import quorate.testing
 import quorate.testing.linearizability
 import quorate.testing.simulation
@@ -17,6 +20,9 @@ import quorate.transport
 MODULES = [
     quorate,
     quorate.storage,
+    quorate.tasks.client,
+    quorate.tasks.daemon,
+    quorate.tasks.worker,
     quorate.testing,
     quorate.testing.linearizability,
     quorate.testing.simulation,

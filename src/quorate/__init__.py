@@ -52,6 +52,10 @@ from quorate.node.members import Members
 from quorate.node.status import MembershipStatus, MemberStatus, NodeStatus, PeerStatus
 from quorate.raft.membership import Member, MemberRole
 from quorate.storage.settings import StorageProfile
+from quorate.tasks.errors import InvalidTask, QueueFull, TaskRefusal
+from quorate.tasks.handles import TaskHandle, TaskNotDone
+from quorate.tasks.records import TaskRecord
+from quorate.tasks.submission import TaskRequest
 
 __all__ = [
     "App",
@@ -63,6 +67,7 @@ __all__ = [
     "DataDirectoryLocked",
     "DiskStateMachine",
     "EventsMissed",
+    "InvalidTask",
     "Kv",
     "KvError",
     "LeaderElected",
@@ -89,6 +94,7 @@ __all__ = [
     "PeerStatus",
     "ProposalDropped",
     "ProposalTooLarge",
+    "QueueFull",
     "QuorateError",
     "RaftConfig",
     "ReadUnavailable",
@@ -101,6 +107,11 @@ __all__ = [
     "StateMachine",
     "StorageError",
     "StorageProfile",
+    "TaskHandle",
+    "TaskNotDone",
+    "TaskRecord",
+    "TaskRefusal",
+    "TaskRequest",
     "TransactionConflict",
     "TransactionRefused",
     "TransferFailed",

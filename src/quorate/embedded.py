@@ -36,8 +36,8 @@ class Node(engine.Node):
     Entering returns once the node runs, which may be before the cluster has a leader. With ``machines``
     (name → machine) several share the log. With an ``app`` its models are kept here, and what the program asks of them
     is done by this node; see :meth:`using` for several nodes in one process. With ``kv`` there is a key-value store,
-    too: :attr:`kv`. With an ``app`` that declares tasks, or with ``tasks``, there are queues of tasks: :attr:`tasks`, to
-    which the app's are sent. All nodes of a cluster are given the same.
+    too: :attr:`kv`. With an ``app`` that declares tasks, or with ``tasks``, there are queues of tasks: :attr:`tasks`,
+    to which the app's are sent. All nodes of a cluster are given the same.
 
     ``transport``, ``file_system``, ``rng``, ``wall_clock_us``, ``open_state`` and ``make_writer`` are ports; by default
     the node listens for its peers on its own address, and uses the real disk. ``state_file_system`` is where SQLite's

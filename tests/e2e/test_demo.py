@@ -79,7 +79,8 @@ def test_the_demo_serves_until_it_is_told_to_stop(
     process, port = demo
     output = read_until(process, "Ctrl-C stops")
     pids = [int(pid) for pid in re.findall(r"process (\d+)", output)]
-    assert len(pids) == 3
+    assert len(pids) == 4, "three nodes and a worker"
+    assert re.search(r"the task offer-1 was submitted to node 1 and done by \S+; node 3 has its result", output)
     for at in range(3):
         assert f"http://127.0.0.1:{port + at}" in output
         assert httpx.get(f"http://127.0.0.1:{port + at}/health").status_code == 200
@@ -88,6 +89,8 @@ def test_the_demo_serves_until_it_is_told_to_stop(
         done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (command, done.stderr)
     assert httpx.get(f"http://127.0.0.1:{port}/api/products/count").json() == {"count": 2}
+    offer = httpx.get(f"http://127.0.0.1:{port + 2}/api/v1/tasks/offer-2?wait=10").json()
+    assert (offer["status"], offer["result"]) == ("succeeded", "offered Ash to bob@example.org")
     assert [redis_cli(line) for line in re.findall(r"^  redis-cli (.*)$", output, re.MULTILINE)] == ["OK", "hello"]
 
     process.send_signal(number)
@@ -113,6 +116,7 @@ def test_the_story_ends_well_and_reports_it(tmp_path: Path) -> None:
     told = quorate("demo", "--story", "--products", "200", "--port", str(free_ports(3)[0]), cwd=tmp_path)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "kill -9" in told.stdout
+    assert "node 3 has its result: 'offered Oak to ann@example.org'" in told.stdout
     result = json.loads(told.stdout.splitlines()[-1])
     assert list(result)[:5] == ["acknowledged", "lost", "duplicated", "failover_ms", "identical"]
     assert result["acknowledged"] >= 200

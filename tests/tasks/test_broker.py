@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
 from quorate import Node
+from quorate.errors import NotApplied
 from quorate.tasks.broker import Broker
 from quorate.tasks.commands import Claim, Completed, Enlist, Failed, Heartbeat, Released, Report
 from quorate.tasks.errors import IdTaken, InvalidTask, NoSuchTask, QueueFull, StaleToken, WrongState
@@ -88,6 +90,32 @@ async def test_who_finds_nothing_is_told_so_when_the_time_is_over(broker: Broker
     assert await claim(broker, wait=0.2) == []
     (lease,) = await broker.claim(Claim("w", 1, capabilities=("gpu", "disk")), SOON)
     assert lease.task_id == "g"
+
+
+async def test_who_waits_is_served_when_the_claim_of_another_has_failed(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = broker._dispatching._engine
+    propose = engine.propose
+    under_way, fails = asyncio.Event(), asyncio.Event()
+
+    async def failing(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(engine, "propose", propose)
+        under_way.set()
+        await fails.wait()
+        raise NotApplied("there is no leader")
+
+    await broker.submit(request())
+    monkeypatch.setattr(engine, "propose", failing)
+    first = asyncio.ensure_future(claim(broker, "w1", wait=30.0))
+    await under_way.wait()
+    second = asyncio.ensure_future(claim(broker, "w2", wait=30.0))
+    await asyncio.sleep(0)
+    fails.set()
+    with pytest.raises(NotApplied):
+        await first
+    async with asyncio.timeout(10):
+        assert len(await second) == 1
 
 
 async def test_a_claim_that_is_broken_off_gives_back_what_it_got(broker: Broker) -> None:

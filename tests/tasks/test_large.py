@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quorate.tasks.commands import Command, New, Purge, RetryAll, Spec
+from quorate.tasks.commands import Claim, Claims, Command, New, Purge, RetryAll, Spec
 from quorate.tasks.lifecycle import State
 
 from .lives import RULES, Lives
@@ -142,3 +142,15 @@ def test_a_claim_looks_into_few_of_many_lanes(tmp_path: Path) -> None:
     replica.claim()
     assert steps_of(replica, lambda: replica.claim(3)) < 2_000
     assert [lease.id for lease in replica.claim(3)] == ["20.1", "20.2", "27.1"]
+
+
+def test_what_workers_offer_is_compared_once_with_the_lanes(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "db")
+    for number in range(2_000):
+        replica.add(str(number), spec=Spec("q", f"t{number}"))
+    names = tuple(f"n{number}" for number in range(999))
+    claims = [Claim("w", 1, (*names, "q"), (*names, "t1999"))] * 64
+    began = time.perf_counter()
+    leases = replica.do(Claims(claims))
+    assert time.perf_counter() - began < 0.3
+    assert [lease.id for each in leases for lease in each] == ["1999"]

@@ -95,6 +95,8 @@ def test_everything_that_can_be_said_gets_into_the_command() -> None:
         ({"delay": "soon"}, "delay", "duration"),
         ({"delay": float("nan")}, "delay", "duration"),
         ({"delay": float("inf")}, "delay", "duration"),
+        ({"delay": 1e308}, "delay", "duration"),
+        ({"delay": 10**400}, "delay", "duration"),
         ({"delay": "4000d"}, "delay", "range"),
         ({"timeout": "25h"}, "timeout", "range"),
         ({"max_retries": -1}, "max_retries", "range"),

@@ -21,7 +21,7 @@ from quorate.tasks.commands import (
 )
 from quorate.tasks.errors import InvalidTask, NoSuchSchedule, NoSuchTask, NotUnique, WrongState
 from quorate.tasks.lifecycle import State
-from quorate.tasks.limits import TICK_TASKS_MAX
+from quorate.tasks.limits import FORGOTTEN_BYTES_MAX, TICK_TASKS_MAX
 
 from .support import FIRST_US, SECOND_US, SPEC, Replica
 
@@ -188,6 +188,36 @@ def test_purging_takes_what_is_asked_for_and_no_more(replica: Replica) -> None:
     replica.do(Purge((int(State.DEAD),)))
     replica.reopen()
     assert list(replica.all()) == ["running"]
+
+
+def test_large_tasks_are_forgotten_a_few_at_a_time(replica: Replica) -> None:
+    large = b'"' + b"x" * (FORGOTTEN_BYTES_MAX // 4) + b'"'
+    replica.submit(*(New(0, f"t{number}", large) for number in range(8)))
+    for lease in replica.claim(1) + replica.claim(7):
+        replica.complete(lease)
+    while leases := replica.claim(8):
+        for lease in leases:
+            replica.complete(lease)
+    purge = Purge((int(State.SUCCEEDED),))
+    assert replica.do(purge) == 8
+    left = len(replica.all())
+    assert 4 <= left < 8
+    assert replica.do(purge) == 0, "the rest counts as gone"
+    assert replica.tick() > 0
+    assert 0 < len(replica.all()) < left
+    replica.settle()
+    assert replica.all() == {}
+    assert replica.state.connection.execute("SELECT count(*) FROM task_payload").get == 0
+
+
+def test_what_others_have_yet_to_hear_of_is_purged_once(replica: Replica) -> None:
+    replica.add("first")
+    replica.submit(New(0, "second", b"", depends_on=("first",)))
+    replica.do(Cancel("first"))
+    purge = Purge((int(State.CANCELLED),), None, 1)
+    assert [replica.do(purge) for _ in range(2)] == [1, 0]
+    replica.settle()
+    assert {task.id: task.state for task in replica.all().values()} == {"second": State.DEAD}
 
 
 # -- schedules -----------------------------------------------------------------------------------------------

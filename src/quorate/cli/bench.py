@@ -26,7 +26,8 @@ NODES = 3
 CONNECTIONS_MAX = 1024
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="On which disk to measure. [default: a temporary directory, removed at the end]")
+    Path | None,
+    typer.Option(help="On which disk to measure.", show_default="a temporary directory, removed at the end"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
 Markdown = Annotated[Path | None, typer.Option(help="Also write the table to this file.")]
@@ -52,7 +53,7 @@ def crud(
         Declared, typer.Option(help="Create objects with all that a model may declare, without it, or both in turn.")
     ] = Declared.BOTH,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65533, help="The first of three ports in a row. [default: free ones]")
+        int | None, typer.Option(min=1, max=65533, help="The first of three ports in a row.", show_default="free ones")
     ] = None,
     data_dir: DataDir = None,
     as_json_line: Json = False,

@@ -23,7 +23,8 @@ def demo(
     ] = False,
     port: Annotated[int, typer.Option(min=1, max=65533, help="The first of three ports in a row.")] = 8080,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where the data is kept. [default: a temporary directory, removed at the end]")
+        Path | None,
+        typer.Option(help="Where the data is kept.", show_default="a temporary directory, removed at the end"),
     ] = None,
     products: Annotated[int, typer.Option(min=10, max=100_000, help="Products that the story creates.")] = 1000,
 ) -> None:

@@ -125,7 +125,7 @@ def update(
 
 @members.command("transfer-leader")
 def transfer_leader(
-    node_id: Annotated[int | None, typer.Argument(min=1, help="Who is to lead. [default: the fittest]")] = None,
+    node_id: Annotated[int | None, typer.Argument(min=1, help="Who is to lead.", show_default="the fittest")] = None,
     cluster: Cluster = DEFAULT_CLUSTER,
     as_json: AsJson = False,
 ) -> None:

@@ -31,17 +31,18 @@ SMALL_NODE = 2
 
 def nemesis(
     seconds: Annotated[int, typer.Option(min=5, max=4000, help="How long there are faults.")] = SECONDS,
-    seed: Annotated[int | None, typer.Option(min=0, help="Draws the faults. [default: by chance]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws the faults.", show_default="by chance")] = None,
     nodes: Annotated[int, typer.Option(min=3, max=5, help="How many nodes.")] = 5,
     clients: Annotated[int, typer.Option(min=1, max=64, help="How many clients.")] = 8,
     calls_per_second: Annotated[int, typer.Option(min=1, max=1000, help="What the clients try for.")] = 100,
     calls_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="No more than this in all.")] = 200_000,
-    only: Annotated[str | None, typer.Option(help="These kinds of faults, by commas. [default: all]")] = None,
+    only: Annotated[str | None, typer.Option(help="These kinds of faults, by commas.", show_default="all")] = None,
     isolate: Annotated[
         bool, typer.Option(help="Give each node a network namespace, and one a small disk, if the system allows it.")
     ] = True,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where data and logs are. [default: a temporary directory, kept on failure]")
+        Path | None,
+        typer.Option(help="Where data and logs are.", show_default="a temporary directory, kept on failure"),
     ] = None,
 ) -> None:
     """Attack a cluster on this machine, and judge all that its clients were told. Exit code 1 if it failed."""

@@ -31,22 +31,26 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 def node(
     node_id: Annotated[int | None, typer.Option(help="This node's number, unique in the cluster.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port for HTTP, Redis clients and peers. [default: 8080]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port for HTTP, Redis clients and peers.", show_default="8080")
+    ] = None,
     peers: Annotated[
         str | None, typer.Option(help="The other nodes: host:port, bare ports, or id@host:port, by commas.")
     ] = None,
     join: Annotated[
         bool | None, typer.Option("--join", help="Wait to be added to a running cluster (quorate members add).")
     ] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Where everything durable is. [default: data]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where everything durable is.", show_default="data")] = None,
     app: Annotated[str | None, typer.Option(help="The models to serve, as package.module:attribute.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on and announce. [default: 127.0.0.1]")] = None,
-    advertise: Annotated[str | None, typer.Option(help="host:port to announce instead.")] = None,
-    cluster_id: Annotated[str | None, typer.Option(help="The cluster's name. [default: quorate]")] = None,
-    peer_transport: Annotated[
-        str | None, typer.Option(help="How to dial the others: tcp or websocket. [default: tcp]")
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on and announce.", show_default="127.0.0.1")
     ] = None,
-    preset: Annotated[Preset | None, typer.Option(help="Timings for the kind of network. [default: lan]")] = None,
+    advertise: Annotated[str | None, typer.Option(help="host:port to announce instead.")] = None,
+    cluster_id: Annotated[str | None, typer.Option(help="The cluster's name.", show_default="quorate")] = None,
+    peer_transport: Annotated[
+        str | None, typer.Option(help="How to dial the others: tcp or websocket.", show_default="tcp")
+    ] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Timings for the kind of network.", show_default="lan")] = None,
     forward_writes: Annotated[
         bool | None, typer.Option("--forward-writes", help="Pass writes on to the leader instead of redirecting.")
     ] = None,
@@ -58,7 +62,7 @@ def node(
     ] = None,
     storage_profile: Annotated[
         StorageProfile | None,
-        typer.Option(help="What an acknowledged write is worth (docs/storage.md). [default: durable]"),
+        typer.Option(help="What an acknowledged write is worth (docs/storage.md).", show_default="durable"),
     ] = None,
     enable_binary: Annotated[
         bool | None, typer.Option("--enable-binary/--no-enable-binary", help="Binary log files, or JSON in lines.")
@@ -77,27 +81,28 @@ def node(
         bool | None, typer.Option("--opt-persist/--no-opt-persist", help="Write in a thread of its own, or not.")
     ] = None,
     snapshot_threshold: Annotated[
-        int | None, typer.Option(help="Cut the log when so many applied entries could be. [default: 10000]")
+        int | None, typer.Option(help="Cut the log when so many applied entries could be.", show_default="10000")
     ] = None,
     snapshot_interval_ms: Annotated[
-        int | None, typer.Option(help="... or when the last cut is so long ago. [default: 300000]")
+        int | None, typer.Option(help="... or when the last cut is so long ago.", show_default="300000")
     ] = None,
-    max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body. [default: 16 MiB]")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="The largest request body.", show_default="16 MiB")] = None,
     resp_port: Annotated[int | None, typer.Option(help="A port for the Redis protocol alone, beside --port.")] = None,
     kv_password: Annotated[
         str | None, typer.Option(help="What Redis clients must AUTH with; better as QUORATE_KV_PASSWORD.")
     ] = None,
     maxmemory: Annotated[
-        str | None, typer.Option(help="Refuse commands that need more for keys than this (2gb). [default: no bound]")
+        str | None,
+        typer.Option(help="Refuse commands that need more for keys than this (2gb).", show_default="no bound"),
     ] = None,
     notify_keyspace_events: Annotated[
         str | None, typer.Option(help="Changes of keys to tell subscribers of, by Redis' letters (KEA: all).")
     ] = None,
     statistics_seconds: Annotated[
-        float | None, typer.Option(help="Write statistics into the log this often. [default: 0, never]")
+        float | None, typer.Option(help="Write statistics into the log this often.", show_default="0, never")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
 ) -> None:
     """Run one node. Every option can also be a QUORATE_… variable or a line in the --config file."""
     flags = {name: value for name, value in locals().items() if name != "config" and value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-COLUMNS_WITHOUT_TERMINAL = 160
+COLUMNS_WITHOUT_TERMINAL = 240
 
 
 def wide_console() -> Console:

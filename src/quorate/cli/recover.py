@@ -59,7 +59,7 @@ def recover(
         bool, typer.Option("--discard-repair-marker", help="Even if this node had lost data itself.")
     ] = False,
     new_cluster_id: Annotated[
-        str | None, typer.Option(help="The new cluster's name. [default: the old one and a random suffix]")
+        str | None, typer.Option(help="The new cluster's name.", show_default="the old one and a random suffix")
     ] = None,
 ) -> None:
     """After the loss of a majority: make this node a cluster of its own, with all that is in its log."""

@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from quorate.tasks.lifecycle import BY_LABEL
+from quorate.tasks.lifecycle import BY_LABEL, State
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], object]]
@@ -31,13 +31,19 @@ def tasks_table(page: Row) -> Table:
         ("ATTEMPT", lambda task: f"{task['attempt']}/{task['max_retries'] + 1}"),
         ("WORKER", lambda task: task["worker"]),
         ("SUBMITTED", lambda task: ago(task["submitted_at"])),
-        ("REASON", lambda task: _short(": ".join(filter(None, (task["reason"], task["error"]))))),
+        ("REASON", _reason),
     ]
     table = _table(columns, page["tasks"])
     if page["next"] is not None:
         table.caption = f"there are more, from --after {page['next']} on"
         table.caption_justify = "left"
     return table
+
+
+def _reason(task: Row) -> str:
+    """Why it is where it is; what was wrong with earlier attempts of one that has succeeded is in its record."""
+    said = () if task["status"] == State.SUCCEEDED.label else (task["reason"], task["error"])
+    return _short(": ".join(filter(None, said)))
 
 
 def record_table(record: Row) -> Table:
@@ -62,6 +68,11 @@ def queues_table(document: Row) -> Table:
         *((label.upper(), _count_of(label)) for label in BY_LABEL),
     ]
     return _table(columns, document["queues"])
+
+
+def queue_table(queue: Row) -> Table:
+    """Of one queue."""
+    return queues_table({"queues": [queue]})
 
 
 def _count_of(label: str) -> Callable[[Row], object]:

@@ -58,7 +58,9 @@ def submit(
     depends_on: Annotated[list[str] | None, typer.Option(help="A task that has to succeed before.")] = None,
     capability: Annotated[list[str] | None, typer.Option(help="What its worker must offer.")] = None,
     cron: Annotated[str | None, typer.Option(help="Submit it at each turn of this expression; --id names it.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="Where the expression's hours count. [default: UTC]")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Where the expression's hours count.", show_default="UTC")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended; 1 if it did not succeed.")] = False,
     cluster: Cluster = DEFAULT_CLUSTER,
     form: AsFormat = Format.TABLE,
@@ -265,7 +267,7 @@ def pause(
     form: AsFormat = Format.TABLE,
 ) -> None:
     """Give out no more tasks of a queue; those that come wait in it."""
-    show(_do(cluster, "POST", f"queues/{_quoted(queue)}/pause", kind=Kind.REPEATABLE), tables.record_table, form)
+    show(_do(cluster, "POST", f"queues/{_quoted(queue)}/pause", kind=Kind.REPEATABLE), tables.queue_table, form)
 
 
 @tasks.command()
@@ -275,7 +277,7 @@ def resume(
     form: AsFormat = Format.TABLE,
 ) -> None:
     """Give out the tasks of a queue again."""
-    show(_do(cluster, "POST", f"queues/{_quoted(queue)}/resume", kind=Kind.REPEATABLE), tables.record_table, form)
+    show(_do(cluster, "POST", f"queues/{_quoted(queue)}/resume", kind=Kind.REPEATABLE), tables.queue_table, form)
 
 
 # -- asking ----------------------------------------------------------------------------------------------

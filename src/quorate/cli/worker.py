@@ -23,7 +23,8 @@ from quorate.errors import ConfigError
 from quorate.machine.garbage import rare_garbage_collections
 from quorate.ops import tether
 from quorate.tasks.client import TasksClient
-from quorate.tasks.worker import Worker
+from quorate.tasks.worker import Job, Middleware, Worker
+from quorate.tasks.worker.outcomes import Failure
 from quorate.tasks.worker.worker import CONCURRENCY, DRAIN_SECONDS
 
 log = logging.getLogger("quorate")
@@ -43,12 +44,14 @@ def worker(
         str, typer.Option(envvar="QUORATE_CLUSTER", help="Nodes of the cluster: host:port, by commas.")
     ] = DEFAULT_CLUSTER,
     concurrency: Annotated[int, typer.Option(min=1, help="Tasks done at a time, in each process.")] = CONCURRENCY,
-    queues: Annotated[str | None, typer.Option(help="Only tasks in these queues, by commas. [default: all]")] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Only tasks in these queues, by commas.", show_default="all")
+    ] = None,
     capabilities: Annotated[str, typer.Option(help="What tasks may want that not all workers have, by commas.")] = "",
     lease: Annotated[str, typer.Option(help="So long after a worker's death its tasks go to others.")] = "30s",
     drain: Annotated[float, typer.Option(min=0, help="Seconds for what was begun when it is to stop.")] = DRAIN_SECONDS,
     name: Annotated[
-        str | None, typer.Option(help="By which the cluster knows it. [default: host, pid, chance]")
+        str | None, typer.Option(help="By which the cluster knows it.", show_default="host, pid, chance")
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=PROCESSES_MAX, help="Such workers, one per core.")] = 1,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
@@ -73,6 +76,7 @@ def worker(
         name=name,
         lease=lease,
         drain_seconds=drain,
+        middleware=[_Failures()],
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return 0 if runner.run(_work(client, made)) else UNFINISHED
@@ -93,6 +97,14 @@ async def _work(client: TasksClient, made: Callable[[], Worker]) -> bool:
             if worker.running:  # functions that do not stop, which nothing but the end of the process ends
                 logging.shutdown()
                 os._exit(UNFINISHED)
+
+
+class _Failures(Middleware):
+    """Says what went wrong, and where: of the attempts of a task that succeeds in the end, too."""
+
+    def after_failure(self, job: Job, failure: Failure, seconds: float) -> None:
+        attempts = job.max_retries + 1
+        log.warning("task %s (%s), attempt %d of %d: %s", job.task_id, job.type, job.attempt, attempts, failure.error)
 
 
 def _stop(worker: Worker) -> None:

@@ -6,11 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 from weakref import WeakSet
 
 from quorate.raft.membership import Configuration
 from quorate.raft.roles import Role
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,13 @@ NodeEvent = (
 )
 
 
-class Subscription:
-    """One follower's bounded buffer: an iterator over the events since it was made, until the node stops."""
+class Subscription(Generic[E]):
+    """One follower's bounded buffer: an iterator over the events since it was made, until no more are published."""
 
     BUFFERED_MAX = 1024
 
     def __init__(self, *, closed: bool = False) -> None:
-        self._buffer: deque[NodeEvent] = deque()
+        self._buffer: deque[E] = deque()
         self._missed = 0
         self._closed = closed
         self._wake = asyncio.Event()
@@ -126,7 +128,7 @@ class Subscription:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> NodeEvent:
+    async def __anext__(self) -> E | EventsMissed:
         while not (self._buffer or self._closed):
             self._wake.clear()
             await self._wake.wait()
@@ -137,7 +139,7 @@ class Subscription:
             return self._buffer.popleft()
         raise StopAsyncIteration
 
-    def put(self, event: NodeEvent) -> None:
+    def put(self, event: E) -> None:
         """Buffer ``event``; the oldest one gives way when the buffer is full."""
         if len(self._buffer) >= self.BUFFERED_MAX:
             self._buffer.popleft()
@@ -155,7 +157,7 @@ class EventStream:
     """Hands every event to every follower that is still there. Publishing never waits."""
 
     def __init__(self) -> None:
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._subscriptions: WeakSet[Subscription[NodeEvent]] = WeakSet()
         self._closed = False
 
     def publish(self, event: NodeEvent) -> None:
@@ -165,7 +167,7 @@ class EventStream:
 
     def follow(self) -> AsyncIterator[NodeEvent]:
         """Events from now on, until the node stops."""
-        subscription = Subscription(closed=self._closed)
+        subscription: Subscription[NodeEvent] = Subscription(closed=self._closed)
         self._subscriptions.add(subscription)
         return subscription
 

@@ -2,8 +2,9 @@
 
 ::
 
-    local_node, local_cluster     nodes as processes on this machine (tether, ports, interrupts)
-    http, cluster_status, rows    asking nodes over HTTP
+    local_node, local_cluster     nodes as processes on this machine (local_process, tether, ports, interrupts)
+    local_worker, first_task      the same of workers, and a task's way through a cluster
+    http, cluster_status, rows    asking nodes over HTTP; task_changes, being told
     members, recover              changing who belongs to a cluster: while it works; after the loss of a majority
     inspect/                      what is in a data directory
     shop, shop_client, writers    the example and its clients; history is what they were told, checker judges by it

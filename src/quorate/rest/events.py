@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+
 from quorate.rest.http import Headers, RequestError
 from quorate.rest.params import whole_number
 
@@ -9,6 +12,29 @@ HEARTBEAT_SECONDS = 15.0
 RETRY_MS = 1000
 """So long an ``EventSource`` waits before it comes back."""
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"))
+
+
+class Watcher:
+    """One client's stream: ``texts``, as the chunks of a :class:`~quorate.rest.http.Stream`.
+
+    ``on_close`` is called once, also if none of it was wanted.
+    """
+
+    def __init__(self, texts: AsyncGenerator[bytes, None], on_close: Callable[[], None]) -> None:
+        self._texts = texts
+        self._on_close = on_close
+        self._is_closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._texts
+
+    async def aclose(self) -> None:
+        """Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_close()
+            with suppress(RuntimeError):  # it is closing already
+                await self._texts.aclose()
 
 
 def last_event_id(headers: Headers) -> int | None:

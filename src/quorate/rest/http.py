@@ -63,6 +63,14 @@ class RequestError(QuorateError):
         self.headers = list(headers)
 
 
+def not_allowed(method: str, allowed: Iterable[str]) -> RequestError:
+    """The refusal of a method where only others are ``allowed``: HEAD, too, where GET is."""
+    methods = list(allowed)
+    names = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+    detail = f"{method[:20]} is not allowed here, only {names}"
+    return RequestError(405, detail, headers=[(b"allow", names.encode())])
+
+
 def finding(field: str, reason: str, message: str, row: int | None = None) -> dict[str, object]:
     """One entry of :attr:`RequestError.errors`."""
     entry: dict[str, object] = {"field": field, "reason": reason, "message": message}

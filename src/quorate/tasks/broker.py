@@ -30,6 +30,7 @@ from quorate.tasks.commands import (
     encode_command,
 )
 from quorate.tasks.dispatching import Dispatching
+from quorate.tasks.effects import Effect
 from quorate.tasks.errors import DoneBefore, TaskRefusal
 from quorate.tasks.feed import Feed
 from quorate.tasks.gathering import States, Submits
@@ -48,10 +49,6 @@ from quorate.tasks.records import (
     WorkerRecord,
 )
 from quorate.tasks.submission import Kind, Submissions, TaskRequest
-
-Effect = tuple[str, bytes]
-"""A machine's name, and a command for it that is carried out together with the end of a task."""
-
 
 _LABELS = [state.label for state in State]
 
@@ -304,18 +301,18 @@ class Broker:
         return cast("list[str]", await self._propose_again(report))
 
     async def complete_with(self, completed: Completed, effects: Sequence[Effect]) -> None:
-        """End a lease together with effects on other machines: all of it, once, or nothing.
+        """End a lease together with effects on other machines: all of it, once, or nothing. May be asked again.
 
         Raises :class:`~quorate.tasks.errors.StaleToken`, or the refusal of an effect.
         """
         parts = [(MACHINE, encode_command(Report([completed], strict=True))), *effects]
         try:
-            await self._engine.propose_together(parts)
-        except OutcomeUnknown:
             try:
                 await self._engine.propose_together(parts)
-            except DoneBefore:
-                pass  # the first time
+            except OutcomeUnknown:
+                await self._engine.propose_together(parts)
+        except DoneBefore:
+            pass  # by an earlier request, whose answer was lost
 
 
 def _submitted(command: Submit, states: States) -> list[Submitted]:

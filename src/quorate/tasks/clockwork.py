@@ -84,7 +84,7 @@ class Clockwork:
         return Tick(TICK_TASKS_MAX, slots)
 
     def _slots(self, now_us: int) -> list[Slot]:
-        """The schedules whose turn has come. Of turns that nobody was there for, only the last is made up for."""
+        """The schedules whose turn has come. Of turns that nobody was there for, only the first is made up for."""
         slots = []
         for schedule in self._machine.schedules.due_by(now_us, SLOTS_MAX):
             try:

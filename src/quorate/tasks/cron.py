@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from quorate.tasks.errors import InvalidTask
+from quorate.tasks.limits import CRON_CHARACTERS_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-CRON_CHARACTERS_MAX = 200
 
 
 def next_slot_us(expression: str, timezone: str, after_us: int) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import (
     Any,
     Generic,
@@ -54,6 +54,8 @@ from quorate.tasks.submission import Submissions, TaskRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Called = TypeVar("Called")
+"""What a call of the function gives: its result, or a coroutine of it."""
 
 HealthCheck = Callable[[], str | None] | Callable[[], Awaitable[str | None]]
 """Returns what is wrong, or ``None``."""
@@ -103,22 +105,22 @@ class TaskDecorator(Protocol):
     """What ``@app.task()`` returns."""
 
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]], /) -> TaskType[P, R]: ...
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskType[P, R, Coroutine[Any, Any, R]]: ...
 
     @overload
-    def __call__(self, function: Callable[P, R], /) -> TaskType[P, R]: ...
+    def __call__(self, function: Callable[P, R], /) -> TaskType[P, R, R]: ...
 
 
 class Unstorable(Exception):
     """A function returned what its annotation does not say, what JSON cannot have, or too much of it."""
 
 
-class TaskType(Generic[P, R]):
+class TaskType(Generic[P, R, Called]):
     """A function that is done as tasks. Called, it does what it does, here and now."""
 
     def __init__(
         self,
-        function: Callable[P, R] | Callable[P, Awaitable[R]],
+        function: Callable[P, Called],
         gateways: Gateways,
         name: str,
         spec: Spec,
@@ -141,7 +143,7 @@ class TaskType(Generic[P, R]):
             next_slot_us(self.cron, self.timezone, time.time_ns() // 1000)
             self.check_payload(b"{}")  # the cluster gives no arguments
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | Awaitable[R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Called:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -224,7 +226,7 @@ class Registry:
     """The types of tasks that an app declares."""
 
     def __init__(self) -> None:
-        self.types: dict[str, TaskType[..., Any]] = {}
+        self.types: dict[str, TaskType[..., Any, Any]] = {}
         self.gateways = Gateways()
         """Where tasks are sent to: the node, or the client, that runs in this process."""
 
@@ -236,12 +238,13 @@ class Registry:
         :class:`~quorate.errors.ConfigError` for what makes no sense.
         """
 
-        def declare(function: Callable[..., Any]) -> TaskType[..., Any]:
+        def declare(function: Callable[..., Any]) -> TaskType[..., Any, Any]:
             name = options.get("name") or function.__name__
             if name in self.types:
                 raise ConfigError(f"task {name}: the name is given twice")
             try:
-                declared = TaskType(function, self.gateways, name, _spec(name, options), options)
+                spec = _spec(name, options)
+                declared: TaskType[..., Any, Any] = TaskType(function, self.gateways, name, spec, options)
             except InvalidTask as error:
                 raise ConfigError(f"task {name}: {error}") from None
             self.types[name] = declared

@@ -1,4 +1,4 @@
-"""Bounds on tasks, all in one place."""
+"""Bounds on what the log is given, and on what one command does to the state. Callers and workers have their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ MIB = 1 << 20
 ID_CHARACTERS_MAX = 128
 NAME_CHARACTERS_MAX = 100
 """Of queues, types, capabilities and workers."""
+UNIQUE_KEY_CHARACTERS_MAX = 256
+CRON_CHARACTERS_MAX = 200
 CAPABILITIES_MAX = 16
 PAYLOAD_BYTES_MAX = 10 * MIB
 RESULT_BYTES_MAX = 1 * MIB

@@ -26,6 +26,7 @@ from quorate.tasks.records import (
 from quorate.tasks.store.claiming import Lease
 from quorate.tasks.store.rows import decode_options
 from quorate.tasks.store.schedules import ScheduleRow
+from quorate.tasks.store.submitting import key_of
 from quorate.tasks.store.tables import Tables
 
 PAGE_BYTES_MAX = 16 * MIB
@@ -172,7 +173,7 @@ class Reading:
             schema_version=options.schema_version,
             exactly_once=options.exactly_once,
             capabilities=sorted(lane.capabilities),
-            unique_key=None if row.unique_key is None else row.unique_key.partition(":")[2],
+            unique_key=None if row.unique_key is None else key_of(row.unique_key),
         )
 
     def leased(self, leases: Iterable[Lease]) -> list[LeasedTask]:

@@ -29,10 +29,10 @@ from quorate.tasks.limits import (
     SCHEDULE_BYTES_MAX,
     SCHEDULE_NAME_CHARACTERS_MAX,
     TIMEOUT_MS_MAX,
+    UNIQUE_KEY_CHARACTERS_MAX,
 )
 
 DEFAULT_QUEUE = "default"
-UNIQUE_KEY_CHARACTERS_MAX = 256
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.:-]*"

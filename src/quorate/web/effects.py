@@ -20,7 +20,7 @@ from quorate.models.machine import MACHINE as MODELS
 from quorate.models.rest.transactions import TransactionResource
 from quorate.rest.http import RequestError, finding
 from quorate.rest.json import malformed
-from quorate.tasks.broker import Effect
+from quorate.tasks.effects import Effect
 
 
 class _Given(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class AppEffects:
         self._has_keys = keys
 
     def parts(self, document: bytes) -> list[Effect]:
-        """See :class:`~quorate.tasks.rest.effects.Effects`."""
+        """See :class:`~quorate.tasks.effects.PossibleEffects`."""
         try:
             given = _decode(document)
         except msgspec.ValidationError as error:

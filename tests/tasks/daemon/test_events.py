@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
+from quorate.node.events import Subscription
 from quorate.tasks.daemon import EventsMissed, LeaderElected, LeaderLost, LogCompacted
-from quorate.tasks.daemon.events import EventIterator, Events
+from quorate.tasks.daemon.events import Events
 
 ELECTED = LeaderElected(leader_id=1, term=2)
 LOST = LeaderLost(leader_id=1, term=2)
@@ -106,13 +107,13 @@ async def test_a_callback_may_close_the_events() -> None:
 async def test_a_slow_follower_is_told_how_much_it_missed() -> None:
     events = Events()
     follower = events.follow()
-    for term in range(EventIterator.BUFFERED_MAX + 7):
+    for term in range(Subscription.BUFFERED_MAX + 7):
         events.publish(LeaderElected(leader_id=1, term=term))
     await events.close()
     found = [event async for event in follower]
     assert found[0] == EventsMissed(count=7)
     assert found[1] == LeaderElected(leader_id=1, term=7)
-    assert len(found) == EventIterator.BUFFERED_MAX + 1
+    assert len(found) == Subscription.BUFFERED_MAX + 1
 
 
 async def test_who_follows_what_has_ended_is_told_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quorate.rest.http import RequestError
-from quorate.tasks.broker import Effect
+from quorate.tasks.effects import Effect
 from quorate.tasks.rest.resource import TasksResource
 from quorate.testing import TestCluster
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from quorate.errors import ConfigError, NotApplied, OutcomeUnknown
@@ -13,6 +14,7 @@ from quorate.tasks.commands import Completed, Failed, Released
 from quorate.tasks.declaration import Registry
 from quorate.tasks.errors import InvalidTask, TooMany
 from quorate.tasks.worker import Reject, RetryLater, Worker, current
+from quorate.tasks.worker.job import Effects
 
 from .fake import FakeSource
 from .support import working
@@ -357,6 +359,31 @@ async def test_effects_that_are_refused_fail_the_task(tasks: Tasks, source: Fake
         assert isinstance(ended, Failed)
         assert ended.error.startswith("its effects were refused: there are 1 keys already")
         assert ended.may_retry
+
+
+async def test_effects_that_cannot_be_sent_fail_the_task(source: FakeSource) -> None:
+    registry = Registry()
+
+    @registry.task(exactly_once=True)
+    async def says(value: str) -> None:
+        current().effects.key("SET", "k", chr(0xD800) if value == "half a letter" else value)
+
+    send = source.complete_with
+
+    async def complete_with(completed: Completed, effects: Effects) -> None:
+        msgspec.json.encode(effects)
+        await send(completed, effects)
+
+    source.complete_with = complete_with  # type: ignore[method-assign]
+    async with working(registry, source) as worker:
+        (wrong,) = await source.add("says", exactly_once=True, value="half a letter")
+        (right,) = await source.add("says", exactly_once=True, value="a letter")
+        await source.until_ended(wrong, right)
+        ended = source.ended[wrong]
+        assert isinstance(ended, Failed)
+        assert ended.error.startswith("its effects were refused: ")
+        assert not ended.may_retry
+        assert worker.running == 0
 
 
 async def test_effects_are_sent_until_the_cluster_takes_them(tasks: Tasks, source: FakeSource) -> None:

@@ -44,7 +44,7 @@ from quorate.models.rest.writing import Writing
 from quorate.models.store.columns import SqlValue
 from quorate.models.store.schema import ModelSchema
 from quorate.node.ports import Engine
-from quorate.rest.http import Headers, RequestError, Response, Stream, finding
+from quorate.rest.http import Headers, RequestError, Response, Stream, finding, not_allowed
 
 _Handler = Callable[[bytes, Headers, bytes], Awaitable[Response | Stream]]
 _ItemHandler = Callable[[SqlValue, bytes, Headers, bytes], Awaitable[Response | Stream]]
@@ -105,13 +105,13 @@ class ModelResource:
             if routes is not None:
                 handler = routes.get(verb)
                 if handler is None:
-                    raise _not_allowed(method, routes)
+                    raise not_allowed(method, routes)
                 return await handler(query, headers, body)
             key, slash, name = tail.partition("/")
             item_routes = self._item_routes if not slash else self._routes_below_item(tail, name)
             item_handler = item_routes.get(verb)
             if item_handler is None:
-                raise _not_allowed(method, item_routes)
+                raise not_allowed(method, item_routes)
             return await item_handler(self._key(key), query, headers, body)
         except ModelRefusal as refusal:
             raise from_refusal(refusal) from None
@@ -146,9 +146,3 @@ class ModelResource:
         if key is None:
             raise NotFound(self.schema.name, tail[:200])
         return key
-
-
-def _not_allowed(method: str, routes: dict[str, _Handler] | dict[str, _ItemHandler]) -> RequestError:
-    allowed = [*routes, *(["HEAD"] if "GET" in routes else [])]
-    detail = f"{method[:20]} is not allowed here, only {', '.join(allowed)}"
-    return RequestError(405, detail, headers=[(b"allow", ", ".join(allowed).encode())])

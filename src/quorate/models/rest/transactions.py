@@ -34,7 +34,7 @@ from quorate.models.store.schema import ModelSchema, Row
 from quorate.models.submitting import Submitter
 from quorate.node.ports import Engine
 from quorate.rest import heads, params
-from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, finding
+from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, finding, not_allowed
 from quorate.rest.json import malformed, parse_strictly
 
 OPERATIONS_MAX = 1_000
@@ -109,7 +109,7 @@ class TransactionResource:
         if tail:
             raise RequestError(404, f"there is nothing below {PATH}")
         if method != "POST":
-            raise RequestError(405, f"{method[:20]} is not allowed here, only POST", headers=[(b"allow", b"POST")])
+            raise not_allowed(method, ("POST",))
         head = self._head(query, headers)
         operations = self._operations(body)
         try:

@@ -15,8 +15,8 @@ long for one of its model is not taken for one who is behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 import apsw
 
@@ -27,8 +27,8 @@ from quorate.models.rest.events_json import EventDocuments, encode_json
 from quorate.models.rest.wanted import EventsWanted, read_watch
 from quorate.models.store.schema import ModelSchema
 from quorate.node.ports import Engine
-from quorate.rest.events import HEARTBEAT_SECONDS, RETRY_MS, STREAM_HEADERS
-from quorate.rest.http import Headers, RequestError, Stream
+from quorate.rest.events import HEARTBEAT_SECONDS, RETRY_MS, STREAM_HEADERS, Watcher
+from quorate.rest.http import Headers, RequestError, Stream, not_allowed
 
 PATH = "_watch"
 """Below ``/api``, and below each resource."""
@@ -90,7 +90,7 @@ class Watching:
         except apsw.Error as error:
             raise StorageFailed(f"cannot read the events: {error}") from error
         self._watchers += 1
-        return Stream(200, list(STREAM_HEADERS), _Watcher(self, self._texts(after, model)))
+        return Stream(200, list(STREAM_HEADERS), Watcher(self._texts(after, model), self._left))
 
     async def _texts(self, after: int, model: str | None) -> AsyncGenerator[bytes, None]:
         clock = asyncio.get_running_loop().time
@@ -122,28 +122,8 @@ class Watching:
             )
         return batch.text
 
-    def left(self) -> None:
-        """One of them has gone."""
+    def _left(self) -> None:
         self._watchers -= 1
-
-
-class _Watcher:
-    """One client's stream."""
-
-    def __init__(self, watching: Watching, texts: AsyncGenerator[bytes, None]) -> None:
-        self._watching = watching
-        self._texts = texts
-        self._is_closed = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._texts
-
-    async def aclose(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self._watching.left()
-            with suppress(RuntimeError):  # it is closing already
-                await self._texts.aclose()
 
 
 def gone_error(gone: Gone) -> RequestError:
@@ -162,5 +142,4 @@ def check_get(method: str, tail: str) -> None:
     if tail:
         raise RequestError(404, "there is nothing here")
     if method not in ("GET", "HEAD"):
-        detail = f"{method[:20]} is not allowed here, only GET, HEAD"
-        raise RequestError(405, detail, headers=[(b"allow", b"GET, HEAD")])
+        raise not_allowed(method, ("GET",))

@@ -1,4 +1,4 @@
-"""The requests of the CRUD benchmark, encoded beforehand as far as they can be."""
+"""The requests of the benchmarks over HTTP, encoded beforehand as far as they can be."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ def gets(targets: Sequence[str], host: str) -> Callable[[], bytes]:
     return cycle([get(target, host) for target in targets]).__next__
 
 
+def post_head(target: str, host: str, length: int) -> bytes:
+    """What a POST request begins with; a body of JSON of that ``length`` in bytes is to follow."""
+    lines = (
+        f"POST {target} HTTP/1.1",
+        f"host: {host}",
+        "content-type: application/json",
+        f"content-length: {length}",
+    )
+    return "\r\n".join((*lines, "", "")).encode()
+
+
 class Products:
     """Requests that create products at ``path``, each with a name of its own, in one category."""
 
@@ -29,7 +40,7 @@ class Products:
     def creates(self) -> Callable[[], bytes]:
         """POST requests, each for one product."""
         row = self._row
-        head = self._head("", len(row % 0))
+        head = post_head(self._path, self._host, len(row % 0))
 
         def next_request() -> bytes:
             return head + row % next(_NUMBERS)
@@ -39,18 +50,9 @@ class Products:
     def bulk_creates(self, rows: int) -> Callable[[], bytes]:
         """POST requests for ``rows`` products each."""
         row = self._row
-        head = self._head("/_bulk", 2 + rows * len(row % 0) + rows - 1)
+        head = post_head(f"{self._path}/_bulk", self._host, 2 + rows * len(row % 0) + rows - 1)
 
         def next_request() -> bytes:
             return head + b"[" + b",".join([row % next(_NUMBERS) for _ in range(rows)]) + b"]"
 
         return next_request
-
-    def _head(self, below: str, length: int) -> bytes:
-        lines = (
-            f"POST {self._path}{below} HTTP/1.1",
-            f"host: {self._host}",
-            "content-type: application/json",
-            f"content-length: {length}",
-        )
-        return "\r\n".join((*lines, "", "")).encode()

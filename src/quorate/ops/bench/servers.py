@@ -1,4 +1,4 @@
-"""Processes that the benchmarks start beside our own nodes, and what they and the nodes use of the processor."""
+"""Processes that the benchmarks start beside our own nodes, and what they and the nodes use of the machine."""
 
 from __future__ import annotations
 
@@ -96,6 +96,14 @@ def cpu_seconds(pids: Iterable[int]) -> float | None:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(after_name[11]) + int(after_name[12])  # utime and stime, proc(5)
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float | None:
+    """The memory that a process has; ``None`` where there is no ``/proc``."""
+    path = Path(f"/proc/{pid}/statm")
+    if not path.exists():
+        return None
+    return round(int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
 async def wait_quiet(pids: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from typing import Any
 
 from quorate.ops.bench.environment import Environment, look_around
 from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
-from quorate.ops.bench.servers import Server, cpu_seconds, wait_quiet
+from quorate.ops.bench.requests import post_head
+from quorate.ops.bench.servers import Server, cpu_seconds, resident_mb, wait_quiet
 from quorate.ops.http import HttpClient, RequestFailed
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
@@ -270,19 +270,5 @@ class _Tasks:
         return max((size for size in sizes if size is not None), default=None)
 
 
-def resident_mb(pid: int) -> float | None:
-    """The memory that a process has; ``None`` where there is no ``/proc``."""
-    path = Path(f"/proc/{pid}/statm")
-    if not path.exists():
-        return None
-    return round(int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-
-
 def _post(target: str, body: bytes) -> bytes:
-    lines = (
-        f"POST {target} HTTP/1.1",
-        f"host: {HOST}",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-    )
-    return "\r\n".join((*lines, "", "")).encode() + body
+    return post_head(target, HOST, len(body)) + body

@@ -5,6 +5,7 @@
     daemon        handlers by type, done by a worker (tasks/worker) over a source of its own
     consensus     hands operations over; puts the rest together
     cluster       members, their health, who comes and goes; discovery finds nodes by a name
+    ports         what all of them need of a node; waiting, for what nobody tells of
     operations    what is handed over, and the states of that, as a table; replicating follows them
     placement     which node's daemon is to do it
     partitions    telling a partition from a hiccup; watching does so on a node
@@ -12,13 +13,13 @@
     settings      of a consensus manager, with presets
 """
 
+from quorate.node.events import EventsMissed
 from quorate.tasks.daemon.cluster import ClusterManager
 from quorate.tasks.daemon.consensus import ConsensusManager, ConsensusState
 from quorate.tasks.daemon.daemon import Daemon, DaemonHealth, DaemonState, RunningOperation
 from quorate.tasks.daemon.discovery import Discovery
 from quorate.tasks.daemon.events import (
     ClusterEvent,
-    EventsMissed,
     HealthChanged,
     LeaderElected,
     LeaderLost,

@@ -11,7 +11,7 @@ from quorate.errors import ConfigError, MembershipConflict, NotApplied, QuorateE
 from quorate.node import events as node_events
 from quorate.node.status import MemberStatus
 from quorate.tasks.daemon.discovery import Discovery
-from quorate.tasks.daemon.events import E, EventIterator, Events, HealthChanged, Listener, NodeJoined, NodeLeft
+from quorate.tasks.daemon.events import ClusterEvent, E, Events, HealthChanged, Listener, NodeJoined, NodeLeft
 from quorate.tasks.daemon.health import DEFAULT_THRESHOLDS, HealthThresholds, NodeHealth, NodeReport, assess
 from quorate.tasks.daemon.placement import node_of, own_capabilities
 from quorate.tasks.daemon.ports import TaskNode
@@ -94,7 +94,7 @@ class ClusterManager:
         """See :meth:`Events.on`."""
         return self.events.on(kind, listener)
 
-    def follow(self) -> EventIterator:
+    def follow(self) -> node_events.Subscription[ClusterEvent]:
         """See :meth:`Events.follow`."""
         return self.events.follow()
 

@@ -14,7 +14,7 @@ from quorate.machine.identifiers import uuid7
 from quorate.node import events as node_events
 from quorate.tasks.daemon.cluster import ClusterManager
 from quorate.tasks.daemon.daemon import DRAIN, Daemon
-from quorate.tasks.daemon.events import E, EventIterator, LeaderElected, LeaderLost, Listener, LogCompacted
+from quorate.tasks.daemon.events import ClusterEvent, E, LeaderElected, LeaderLost, Listener, LogCompacted
 from quorate.tasks.daemon.operations import Operation, OperationResult, OperationState, Placement, Scope, checked
 from quorate.tasks.daemon.partitions import PartitionState
 from quorate.tasks.daemon.placement import Placer, candidates, node_capability, node_of, placed_with
@@ -131,7 +131,7 @@ class ConsensusManager:
         """See :meth:`Events.on`."""
         return self._events.on(kind, listener)
 
-    def follow(self) -> EventIterator:
+    def follow(self) -> node_events.Subscription[ClusterEvent]:
         """See :meth:`Events.follow`."""
         return self._events.follow()
 
@@ -262,7 +262,7 @@ class ConsensusManager:
         state = BY_LABEL[task.status]
         if not state.is_ended:
             raise TimeoutError(f"the operation {operation_id} is {task.status}")
-        if task.status != "succeeded":
+        if state is not State.SUCCEEDED:
             raise TaskNotDone(task)
         return task
 

@@ -18,9 +18,9 @@ from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.daemon.source import DaemonSource
 from quorate.tasks.declaration import HealthCheck, Registry, TaskOptions, TaskType
 from quorate.tasks.durations import Duration
+from quorate.tasks.effects import PossibleEffects
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.limits import RETRIES
-from quorate.tasks.rest.effects import Effects as PossibleEffects
 from quorate.tasks.submission import check_capabilities, check_name
 from quorate.tasks.worker.job import Effects, Job, Reject, current
 from quorate.tasks.worker.worker import Worker
@@ -212,7 +212,7 @@ class Daemon:
         return run
 
     @property
-    def kinds(self) -> dict[str, TaskType[..., Any]]:
+    def kinds(self) -> dict[str, TaskType[..., Any, Any]]:
         """What is declared of each type."""
         return self._registry.types
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from weakref import WeakSet
 
+from quorate.node.events import EventsMissed, Subscription
 from quorate.tasks.daemon.health import NodeHealth
 from quorate.tasks.daemon.operations import OperationState
 
@@ -115,14 +115,6 @@ class OperationChanged:
     is_retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventsMissed:
-    """A slow follower of the stream did not take ``count`` events in time: they were dropped, oldest first."""
-
-    name: ClassVar[str] = "events_missed"
-    count: int
-
-
 ClusterEvent = (
     LeaderElected
     | LeaderLost
@@ -140,45 +132,6 @@ E = TypeVar("E")
 Listener = Callable[[E], object] | Callable[[E], Awaitable[object]]
 
 
-class EventIterator:
-    """One follower's bounded buffer: the events since it was made, until the manager stops."""
-
-    BUFFERED_MAX = 1024
-
-    def __init__(self, *, closed: bool = False) -> None:
-        self._buffer: deque[ClusterEvent] = deque()
-        self._missed = 0
-        self._closed = closed
-        self._wake = asyncio.Event()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ClusterEvent:
-        while not (self._buffer or self._closed):
-            self._wake.clear()
-            await self._wake.wait()
-        if self._missed:
-            missed, self._missed = self._missed, 0
-            return EventsMissed(count=missed)
-        if self._buffer:
-            return self._buffer.popleft()
-        raise StopAsyncIteration
-
-    def put(self, event: ClusterEvent) -> None:
-        """Buffer ``event``; the oldest one gives way when the buffer is full."""
-        if len(self._buffer) >= self.BUFFERED_MAX:
-            self._buffer.popleft()
-            self._missed += 1
-        self._buffer.append(event)
-        self._wake.set()
-
-    def close(self) -> None:
-        """End the iteration behind what is buffered."""
-        self._closed = True
-        self._wake.set()
-
-
 class Events:
     """Tells everyone who wants to know. Telling never waits, and nobody who listens can do harm to another."""
 
@@ -187,7 +140,7 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: dict[type[Any], list[Listener[Any]]] = {}
-        self._followers: WeakSet[EventIterator] = WeakSet()
+        self._followers: WeakSet[Subscription[ClusterEvent]] = WeakSet()
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -205,9 +158,9 @@ class Events:
 
         return off
 
-    def follow(self) -> EventIterator:
+    def follow(self) -> Subscription[ClusterEvent]:
         """Events from now on, until the manager stops."""
-        follower = EventIterator(closed=self._closed)
+        follower: Subscription[ClusterEvent] = Subscription(closed=self._closed)
         self._followers.add(follower)
         return follower
 

@@ -12,8 +12,8 @@ from quorate.node.events import NodeEvent
 from quorate.tasks.commands import Claim
 from quorate.tasks.daemon.placement import LEADER
 from quorate.tasks.daemon.ports import TaskNode
+from quorate.tasks.effects import PossibleEffects
 from quorate.tasks.records import LeasedTask
-from quorate.tasks.rest.effects import Effects
 from quorate.tasks.worker.source import BrokerSource
 
 
@@ -23,7 +23,7 @@ class DaemonSource:
     Who waits for tasks with what he offered before is called back when that changes.
     """
 
-    def __init__(self, node: TaskNode, effects: Effects | None) -> None:
+    def __init__(self, node: TaskNode, effects: PossibleEffects | None) -> None:
         self._node = node
         self._broker = broker = BrokerSource(node.tasks, effects)
         self.enlist = broker.enlist

@@ -7,7 +7,7 @@
     submitting    tasks and schedules come
     reading       what there is of tasks, queues, workers, schedules
     operating     cancel, retry, pause, purge
-    working       what workers do: claim, heartbeat, report; effects: what goes along with the end of a task
+    working       what workers do: claim, heartbeat, report
     watching      the changes as they come, as server-sent events
     patience      long waits, which end when the node stops
     openapi       the description; paths, schemas

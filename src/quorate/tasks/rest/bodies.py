@@ -12,7 +12,15 @@ from quorate.rest.http import Headers, RequestError
 from quorate.rest.json import malformed
 from quorate.tasks.durations import microseconds
 from quorate.tasks.errors import InvalidTask
-from quorate.tasks.limits import CLAIMED_MAX, ID_CHARACTERS_MAX, LEASE_MS, LEASE_MS_MAX, LEASE_MS_MIN, PENDING_MAX
+from quorate.tasks.limits import (
+    BATCH_TASKS_MAX,
+    CLAIMED_MAX,
+    ID_CHARACTERS_MAX,
+    LEASE_MS,
+    LEASE_MS_MAX,
+    LEASE_MS_MIN,
+    PENDING_MAX,
+)
 from quorate.tasks.submission import TaskRequest, check_name
 
 T = TypeVar("T")
@@ -59,7 +67,7 @@ class SubmitBody(TaskBody, kw_only=True, forbid_unknown_fields=True):
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     """Tasks that are added together, or not at all."""
 
-    tasks: list[msgspec.Raw]
+    tasks: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=BATCH_TASKS_MAX)]  # before each takes memory
 
 
 class ScheduleBody(TaskBody, kw_only=True, forbid_unknown_fields=True):
@@ -154,7 +162,7 @@ class ReportBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CompleteBody(msgspec.Struct, forbid_unknown_fields=True):
-    """How one lease ended, and what is to come about together with that: see :mod:`quorate.tasks.rest.effects`."""
+    """How one lease ended, and what is to come about together with that: see :mod:`quorate.tasks.effects`."""
 
     token: _Token
     result: msgspec.Raw = msgspec.field(default_factory=_null)

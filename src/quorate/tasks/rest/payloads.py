@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import msgspec
 from pydantic_core import from_json
 
+from quorate.machine.garbage import no_garbage_collection
 from quorate.rest.http import RequestError, finding
 
 DEPTH_MAX = 200
@@ -29,7 +26,7 @@ def checked_json(document: msgspec.Raw, field: str, position: int | None = None)
     raw = bytes(document)
     try:
         if len(raw) > LARGE_BYTES:
-            with _uncollected():
+            with no_garbage_collection():
                 _check(raw)
         else:
             _check(raw)
@@ -47,15 +44,3 @@ def _check(raw: bytes) -> None:
     _decode(raw)
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
         from_json(raw)  # it bounds the depth
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Nothing that is made inside is garbage: to look for some again and again takes longer than all the rest."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -28,7 +28,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 import apsw
@@ -36,10 +36,10 @@ import apsw
 from quorate.errors import StorageFailed
 from quorate.machine.queries import TooExpensive
 from quorate.node.ports import Engine
-from quorate.rest.http import Headers, RequestError, Response, Stream, finding
+from quorate.rest.http import Headers, RequestError, Response, Stream, finding, not_allowed
 from quorate.tasks.broker import Broker
+from quorate.tasks.effects import NoEffects, PossibleEffects
 from quorate.tasks.errors import TaskRefusal
-from quorate.tasks.rest.effects import Effects, NoEffects
 from quorate.tasks.rest.operating import Operating
 from quorate.tasks.rest.patience import Patience
 from quorate.tasks.rest.reading import Pages
@@ -65,7 +65,7 @@ class TasksResource:
         engine: Engine,
         *,
         prefix: str = "/api",
-        effects: Effects | None = None,
+        effects: PossibleEffects | None = None,
         watching: Watching | None = None,
     ) -> None:
         self.path = path = f"{prefix}/{VERSION}"
@@ -127,7 +127,7 @@ class TasksResource:
             if routes is not None:
                 handler = routes.get(verb)
                 if handler is None:
-                    raise _not_allowed(method, routes)
+                    raise not_allowed(method, routes)
                 return await handler(query, headers, body)
             collection, _, rest = tail.partition("/")
             name, slash, action = rest.partition("/")
@@ -136,7 +136,7 @@ class TasksResource:
                 raise RequestError(404, f"there is nothing at {self.path}/{tail[:200]}")
             handler_of_one = of_one.get(verb)
             if handler_of_one is None:
-                raise _not_allowed(method, of_one)
+                raise not_allowed(method, of_one)
             return await handler_of_one(_decoded(name, tail), query, headers, body)
         except TaskRefusal as refusal:
             raise from_refusal(refusal) from None
@@ -153,9 +153,3 @@ def _decoded(name: str, tail: str) -> str:
         return unquote_to_bytes(name).decode()
     except UnicodeDecodeError:
         raise RequestError(404, f"there is nothing at {tail[:200]}") from None
-
-
-def _not_allowed(method: str, routes: Mapping[str, object]) -> RequestError:
-    allowed = [*routes, *(["HEAD"] if "GET" in routes else [])]
-    detail = f"{method[:20]} is not allowed here, only {', '.join(allowed)}"
-    return RequestError(405, detail, headers=[(b"allow", ", ".join(allowed).encode())])

@@ -9,7 +9,6 @@ from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response
 from quorate.rest.params import refuse_parameters
 from quorate.tasks.broker import Broker
 from quorate.tasks.errors import InvalidTask, TaskRefusal
-from quorate.tasks.limits import BATCH_TASKS_MAX
 from quorate.tasks.rest.bodies import BatchBody, ScheduleBody, SubmitBody, TaskBody, check_type, decoded, decoder_of
 from quorate.tasks.rest.payloads import checked_json
 from quorate.tasks.rest.refusals import from_refusal
@@ -61,8 +60,6 @@ class Submitting:
         if write_head(headers).request_id is not None:
             raise RequestError(400, "an Idempotency-Key is for one task: give each task of a batch an id instead")
         given = _read_batch(headers, body).tasks
-        if len(given) > BATCH_TASKS_MAX:  # before each of them takes memory
-            raise InvalidTask("tasks", "batch", f"a batch has 1 to {BATCH_TASKS_MAX} tasks, not {len(given)}")
         requests = [_task(raw, position) for position, raw in enumerate(given)]
         try:
             submitted = await self._broker.submit_many(requests)

@@ -14,15 +14,14 @@ twice, at whichever node. Nodes keep the newest changes: who is behind those is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 
 from quorate.node.ports import Engine
-from quorate.rest.events import HEARTBEAT_SECONDS, RETRY_MS, STREAM_HEADERS, last_event_id
+from quorate.rest.events import HEARTBEAT_SECONDS, RETRY_MS, STREAM_HEADERS, Watcher, last_event_id
 from quorate.rest.http import Headers, RequestError, Stream
 from quorate.rest.params import invalid, known_parameters, whole_number
 from quorate.tasks.feed import Change, Feed, Gone
@@ -101,7 +100,7 @@ class Watching:
         except Gone:
             raise RequestError(410, _gone(after)) from None
         self.count += 1
-        return Stream(200, list(STREAM_HEADERS), _Watcher(self, self._texts(after, wanted)))
+        return Stream(200, list(STREAM_HEADERS), Watcher(self._texts(after, wanted), self._left))
 
     async def _texts(self, after: int, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         clock = asyncio.get_running_loop().time
@@ -128,28 +127,8 @@ class Watching:
             else:
                 await self._patience.wait(self._feed.until_changed(after, self._heartbeat_seconds))
 
-    def left(self) -> None:
-        """One of them has gone."""
+    def _left(self) -> None:
         self.count -= 1
-
-
-class _Watcher:
-    """One client's stream."""
-
-    def __init__(self, watching: Watching, texts: AsyncGenerator[bytes, None]) -> None:
-        self._watching = watching
-        self._texts = texts
-        self._is_closed = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._texts
-
-    async def aclose(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self._watching.left()
-            with suppress(RuntimeError):  # it is closing already
-                await self._texts.aclose()
 
 
 def _read(query: bytes, headers: Headers) -> Wanted:

@@ -8,7 +8,8 @@ from quorate.rest.http import Headers, RequestError, Response, finding
 from quorate.rest.params import refuse_parameters
 from quorate.tasks.broker import Broker
 from quorate.tasks.commands import Claim, Completed, Enlist, Failed, Heartbeat, Released, Report
-from quorate.tasks.errors import DoneBefore, InvalidTask, NoSuchWorker, StaleToken
+from quorate.tasks.effects import PossibleEffects
+from quorate.tasks.errors import InvalidTask, NoSuchWorker, StaleToken
 from quorate.tasks.lifecycle import State
 from quorate.tasks.limits import ERROR_CHARACTERS_MAX, LATER_US_MAX, RESULT_BYTES_MAX
 from quorate.tasks.rest.bodies import (
@@ -26,7 +27,6 @@ from quorate.tasks.rest.bodies import (
     lease_ms_of,
     seconds_of,
 )
-from quorate.tasks.rest.effects import Effects
 from quorate.tasks.rest.operating import NO_CONTENT, possible_task
 from quorate.tasks.rest.patience import Patience
 from quorate.tasks.rest.payloads import checked_json
@@ -48,7 +48,7 @@ _read_fail = decoder_of(FailBody)
 class Working:
     """Serves workers."""
 
-    def __init__(self, broker: Broker, patience: Patience, effects: Effects) -> None:
+    def __init__(self, broker: Broker, patience: Patience, effects: PossibleEffects) -> None:
         self._broker = broker
         self._patience = patience
         self._effects = effects
@@ -126,10 +126,7 @@ class Working:
         given = _read_complete(headers, body)
         completed = Completed(possible_task(task_id), given.token, _result(given.result))
         effects = [] if given.effects == NULL else self._effects.parts(checked_json(given.effects, "effects"))
-        try:
-            await self._broker.complete_with(completed, effects)
-        except DoneBefore:
-            pass  # by an earlier request, whose answer was lost
+        await self._broker.complete_with(completed, effects)
         return answered({"status": State.SUCCEEDED.label})
 
     async def fail(self, task_id: str, query: bytes, headers: Headers, body: bytes) -> Response:

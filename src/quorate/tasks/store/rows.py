@@ -198,7 +198,8 @@ class Rows:
 
         Where their payloads are large, those behind the first of them stay for a tick: pages are freed one by one.
         """
-        removed, left = [], []
+        removed: list[tuple[int]] = []
+        left: list[tuple[int]] = []
         size = 0
         for row in rows:
             size += row.payload_bytes

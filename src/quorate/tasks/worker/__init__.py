@@ -4,8 +4,9 @@
 
     source        who hands tasks out: a client of a cluster, or the broker of a node in this process
     worker        puts the parts together; drains
-    claiming      asks for tasks, a bit ahead of what is free; leases, what this worker has, and heartbeats
-    running       one job: on the loop, in a thread, or in a process that can be killed (processes, child)
+    leases        what this worker has; heartbeats prolong them; pace, how many to fetch ahead of what is free
+    running       one job: on the loop, in threads, or in processes that can be killed (child, frames to and from it)
+    calling       calls its function, wherever that is; outcomes, how it ended
     reporting     says how jobs ended, many at a time
     job           what a handler sees: current(), effects, Reject, RetryLater
     health        asks handlers whether they can work at all

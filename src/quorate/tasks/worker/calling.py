@@ -9,7 +9,7 @@ from quorate.tasks.worker.job import Job, running_job
 from quorate.tasks.worker.outcomes import Done, Outcome, failure_of
 
 
-async def call_async(task_type: TaskType[..., Any], job: Job, payload: bytes) -> Outcome:
+async def call_async(task_type: TaskType[..., Any, Any], job: Job, payload: bytes) -> Outcome:
     """Await the handler. Nothing that it raises gets out, ``SystemExit`` and a cancellation neither."""
     token = running_job.set(job)
     try:
@@ -21,7 +21,7 @@ async def call_async(task_type: TaskType[..., Any], job: Job, payload: bytes) ->
         running_job.reset(token)
 
 
-def call_sync(task_type: TaskType[..., Any], job: Job, payload: bytes) -> Outcome:
+def call_sync(task_type: TaskType[..., Any, Any], job: Job, payload: bytes) -> Outcome:
     """Call the handler, in a thread or a process of its own. Nothing that it raises gets out."""
     token = running_job.set(job)
     try:

@@ -70,7 +70,7 @@ def _do(work: Work) -> Outcome:
 
 
 @cache
-def _find(place: Place, name: str) -> TaskType[..., Any]:
+def _find(place: Place, name: str) -> TaskType[..., Any, Any]:
     found: Any = reduce(getattr, place.qualname.split("."), _module(place))
     if isinstance(found, TaskType):
         return found

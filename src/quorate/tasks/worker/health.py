@@ -26,7 +26,7 @@ class HealthChecks:
 
     def __init__(
         self,
-        types: Mapping[str, TaskType[..., Any]],
+        types: Mapping[str, TaskType[..., Any, Any]],
         on_change: Callable[[], None],
         *,
         every_seconds: float = EVERY_SECONDS,

@@ -173,7 +173,7 @@ class Processes:
 
 
 async def call_in_process(
-    processes: Processes, process: Process, task_type: TaskType[..., Any], job: Job, payload: bytes
+    processes: Processes, process: Process, task_type: TaskType[..., Any, Any], job: Job, payload: bytes
 ) -> Outcome:
     """Do a job in a process that was taken. Cancelled, it kills the process before it returns."""
     try:
@@ -188,7 +188,7 @@ async def call_in_process(
     return outcome
 
 
-def place_of(task_type: TaskType[..., Any]) -> Place:
+def place_of(task_type: TaskType[..., Any, Any]) -> Place:
     """Where another process finds the function. Raises :class:`ConfigError` if it cannot."""
     function = task_type.function
     module, qualname = function.__module__, function.__qualname__

@@ -167,10 +167,11 @@ class Reporting:
             await _until_known(lambda: self._source.complete_with(completed, effects))
         except StaleToken:
             self._taken(ending, STALE)
-        except CommandFailed as refusal:
-            # What other tasks and clients do may let it pass the next time, unless it is wrong by itself.
+        except (CommandFailed, TypeError, ValueError) as refusal:
+            # What other tasks and clients do may let it pass the next time, unless it is wrong by itself: perhaps it
+            # cannot even be said in JSON.
             error = f"its effects were refused: {refusal}"
-            may_retry = not isinstance(refusal, InvalidTask)
+            may_retry = isinstance(refusal, CommandFailed) and not isinstance(refusal, InvalidTask)
             ending.effects, ending.said = None, Failed(completed.id, completed.token, error, may_retry)
             self._waiting.append(ending)
             self._wanted.set()

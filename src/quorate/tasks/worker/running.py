@@ -41,7 +41,7 @@ class Running:
 
     lease: Lease
     job: Job
-    task_type: TaskType[..., Any]
+    task_type: TaskType[..., Any, Any]
     began: float
     task: asyncio.Task[Outcome] | None = None
     timer: asyncio.TimerHandle | None = None
@@ -71,7 +71,7 @@ class Runner:
 
     def __init__(
         self,
-        types: Mapping[str, TaskType[..., Any]],
+        types: Mapping[str, TaskType[..., Any, Any]],
         hooks: Hooks,
         *,
         on_end: Ended,

@@ -9,10 +9,9 @@ import msgspec
 from quorate.rest.http import RequestError
 from quorate.tasks.broker import Broker
 from quorate.tasks.commands import Claim, Completed, Enlist, Heartbeat, Report
-from quorate.tasks.errors import DoneBefore, InvalidTask
+from quorate.tasks.effects import NoEffects, PossibleEffects
+from quorate.tasks.errors import InvalidTask
 from quorate.tasks.records import LeasedTask
-from quorate.tasks.rest.effects import Effects as PossibleEffects
-from quorate.tasks.rest.effects import NoEffects
 from quorate.tasks.worker.job import Effects
 
 
@@ -67,7 +66,4 @@ class BrokerSource:
             parts = self._possible.parts(msgspec.json.encode(given))
         except RequestError as error:
             raise InvalidTask("effects", "refused", error.detail) from None
-        try:
-            await self._broker.complete_with(completed, parts)
-        except DoneBefore:
-            pass  # by an earlier request, whose outcome was unknown
+        await self._broker.complete_with(completed, parts)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from quorate.rest.http import RequestError
-from quorate.tasks.broker import Effect
+
+Effect = tuple[str, bytes]
+"""A machine's name, and a command for it that is carried out together with the end of a task."""
 
 
-class Effects(Protocol):
+class PossibleEffects(Protocol):
     """Turns what a request wants into commands of the machines that are concerned."""
 
     def parts(self, document: bytes) -> list[Effect]:
