@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import apsw
 import pytest
 
 from quorate.node.ports import Engine
 from quorate.tasks.clockwork import Clockwork
-from quorate.tasks.commands import New, Schedule, decode_command
+from quorate.tasks.commands import New, Schedule, Tick, decode_command
 from quorate.tasks.declaration import Registry
 from quorate.tasks.lifecycle import State
 
@@ -54,4 +55,33 @@ async def test_a_declared_schedule_that_is_refused_holds_up_nothing_else(
     running.cancel()
     await asyncio.wait([running])
     assert "report" in caplog.text
+    replica.close()
+
+
+async def test_the_clock_outlives_what_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("quorate.tasks.clockwork.AGAIN_SECONDS", 0.01)
+    replica = Replica(tmp_path / "db")
+    replica.submit(New(0, "later", b"{}", delay_us=1))
+    clockwork = Clockwork(cast("Engine", Alone(replica)), replica.machine, lambda: True, lambda: replica.time_us)
+    due, failures = (
+        clockwork.due,
+        iter([apsw.ConnectionClosedError("a snapshot takes the file's place"), KeyError("x")]),
+    )
+
+    def due_at_last() -> Tick | None:
+        for failure in failures:
+            raise failure
+        return due()
+
+    monkeypatch.setattr(clockwork, "due", due_at_last)
+    running = asyncio.create_task(clockwork.run())
+    async with asyncio.timeout(10):
+        while replica.all()["later"].state is not State.READY:
+            replica.later(1)
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    assert caplog.text.count("what is due cannot be done now") == 2
     replica.close()

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 """How often is looked whether something is due, and so about how late it may come."""
+AGAIN_SECONDS = 1.0
+"""Behind what was not foreseen, the next look."""
 SLOTS_MAX = 100
 
 
@@ -59,6 +61,9 @@ class Clockwork:
                     await self._propose(tick)
             except QuorateError as error:
                 log.debug("what is due has to wait: %s", error)
+            except Exception:  # without a clock no lease would ever end
+                log.exception("what is due cannot be done now")
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _bring_in_line(self) -> None:
         if self._kinds:
