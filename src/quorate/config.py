@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -26,11 +26,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from quorate.config_mistakes import ALIASES, PREFIX, check_fixed, flag, unknown_variables, variable, wrong_settings
+from quorate.config_mistakes import ALIASES, check_fixed, flag, unknown_variables, variable, wrong_settings
 from quorate.errors import ConfigError
+from quorate.logs import LogFormat, LogSettings
 from quorate.raft.config import MIB, CoreConfig
 from quorate.storage.settings import PROFILES, StorageProfile, StorageSettings
 
@@ -67,6 +66,17 @@ def parse_peer(text: str, default_host: str = "127.0.0.1") -> Peer:
     return Peer(f"{host}:{match['port']}", int(match["id"]) if match["id"] else None)
 
 
+def id_of_host(name: str) -> int:
+    """The id of the node on a host whose name ends with ``-`` and a number from 0, as those of a StatefulSet's pods do.
+
+    ``quorate-0`` has node 1. Raises :class:`ValueError`.
+    """
+    match = re.fullmatch(r".*-(\d{1,9})", name.partition(".")[0])
+    if match is None:
+        raise ValueError(f"the host's name, {name!r}, does not end with - and a number, so give {flag('node_id')}")
+    return int(match[1]) + 1
+
+
 class Preset(StrEnum):
     """Named timings: what kind of network the nodes share."""
 
@@ -98,10 +108,14 @@ FaultTolerance = Annotated[Literal["crash"], BeforeValidator(_trusted)]
 """What nodes may do without harm: stop at any moment, and come back with what they had stored."""
 
 
+def _in_lower_case(value: object) -> object:
+    return value.lower() if type(value) is str else value
+
+
 class StorageConfig(BaseModel):
     """How a node stores its log: a profile, and over it each setting alone that is given. See docs/storage.md."""
 
-    storage_profile: StorageProfile = StorageProfile.DURABLE
+    storage_profile: Annotated[StorageProfile, BeforeValidator(_in_lower_case)] = StorageProfile.DURABLE
     """What a write is worth once it is acknowledged: see :data:`~quorate.storage.settings.PROFILES`."""
     enable_binary: bool | None = None
     """See :class:`~quorate.storage.settings.StorageSettings` for this and the rest."""
@@ -234,44 +248,26 @@ def _checked_events(letters: str) -> str:
     return letters
 
 
-def _in_lower_case(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+class NodeConfig(StorageConfig):
+    """What ``quorate node`` is told: see :func:`load_node_config` for where."""
 
-
-class _OtherVariables(PydanticBaseSettingsSource):
-    """Settings by the names of :data:`ALIASES`."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return os.environ.get(ALIASES.get(field_name, "")), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        check_fixed(os.environ)
-        return {name: os.environ[alias] for name, alias in ALIASES.items() if alias in os.environ}
-
-
-class NodeConfig(BaseSettings, StorageConfig):
-    """What ``quorate node`` is told.
-
-    Precedence: flags, then ``QUORATE_…`` variables, then those in :data:`ALIASES`, then the file.
-    """
-
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=PREFIX, env_parse_enums=True, enable_decoding=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     node_id: int = Field(ge=1, le=NODE_ID_MAX)
+    node_id_from_hostname: bool = False
+    """Without a ``node_id``, it is the number at the end of the host's name, and one: see :func:`id_of_host`."""
     host: str = "127.0.0.1"
     """The address it listens on, and announces unless ``advertise`` says otherwise."""
     port: int = Field(default=8080, ge=1, le=65535)
     advertise: Annotated[str, AfterValidator(_checked_peer)] | None = None
     """The ``host:port`` under which peers and clients reach this node."""
     peers: Annotated[tuple[Annotated[str, AfterValidator(_checked_peer)], ...], BeforeValidator(_split_commas)] = ()
-    """The other members: host:port, a bare port, or id@host:port."""
+    """The other members: host:port, a bare port, or id@host:port. With ids, a list of all members will do."""
     data_dir: Annotated[Path, BeforeValidator(_not_empty)] = Path("data")
     app: str | None = None
     """The declared models to serve, as ``package.module:attribute``."""
     cluster_id: str = Field(default="quorate", min_length=1, max_length=128)
-    preset: Preset = Preset.LAN
+    preset: Annotated[Preset, BeforeValidator(_in_lower_case)] = Preset.LAN
     """The timings: see :data:`TIMINGS_MS`."""
     join: bool = False
     """Wait to be added to a running cluster, instead of beginning a new one with the peers."""
@@ -285,6 +281,12 @@ class NodeConfig(BaseSettings, StorageConfig):
     """See :attr:`RaftConfig.lease_reads`."""
     admin_sql: bool = False
     """Serve ``POST /admin/sql``: whoever reaches the port may read all but hidden fields, in SQL."""
+    allow_faults: bool = False
+    """Serve ``/admin/faults``, by which the node can be cut off, paused or ended: for rehearsals (docs/chaos.md)."""
+    admin_token: SecretStr | None = Field(default=None, min_length=1)
+    """What requests that administer the cluster have to show; without one, whoever reaches the port may."""
+    admin_token_file: Annotated[Path, BeforeValidator(_not_empty)] | None = None
+    """A file with that, and the end of a line at most behind it."""
     max_body_bytes: int = Field(default=16 * MIB, ge=1024, le=32 * MIB)
     """The largest HTTP request body."""
     resp_port: int | None = Field(default=None, ge=1, le=65535)
@@ -298,22 +300,20 @@ class NodeConfig(BaseSettings, StorageConfig):
     statistics_seconds: float = Field(default=0, ge=0, le=86_400)
     """Write a block of statistics into the log this often; 0: never."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "info"
+    log_format: Annotated[LogFormat, BeforeValidator(_in_lower_case)] = LogFormat.CONSOLE
+    """Lines for people, or a JSON object in each."""
+    log_file: Annotated[Path, BeforeValidator(_not_empty)] | None = None
+    """Where the log goes instead of standard error."""
+    log_rotate_mb: int = Field(default=100, ge=0, le=100_000)
+    """A log file of so many megabytes is set aside and a new one begun; 0: never."""
+    log_backups: int = Field(default=5, ge=1, le=1_000)
+    """So many log files that were set aside are kept."""
 
+    @model_validator(mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags over variables over the file named by ``toml_file``."""
-        sources: tuple[PydanticBaseSettingsSource, ...]
-        sources = (init_settings, env_settings, _OtherVariables(settings_cls))
-        if settings_cls.model_config.get("toml_file"):
-            sources += (TomlConfigSettingsSource(settings_cls),)
-        return sources
+    def _take_id_from_hostname(cls, given: dict[str, Any]) -> dict[str, Any]:
+        wanted = str(given.get("node_id_from_hostname", False)).strip().lower() in ("true", "1", "yes", "on")
+        return {**given, "node_id": id_of_host(gethostname())} if wanted and "node_id" not in given else given
 
     @model_validator(mode="after")
     def _check_address(self) -> Self:
@@ -322,15 +322,32 @@ class NodeConfig(BaseSettings, StorageConfig):
         return self
 
     @property
+    def log(self) -> LogSettings:
+        """Where the log goes, and how."""
+        return LogSettings(
+            level=self.log_level,
+            format=self.log_format,
+            file=self.log_file,
+            rotate_mb=self.log_rotate_mb,
+            backups=self.log_backups,
+        )
+
+    @property
     def address(self) -> str:
         """Where peers and clients reach this node."""
         return parse_peer(self.advertise or f"{self.host}:{self.port}").address
+
+    @property
+    def admin_secret(self) -> str | None:
+        """The admin token, from wherever it is. Raises :class:`ConfigError` if it cannot be had."""
+        return admin_token_of(self.admin_token.get_secret_value() if self.admin_token else None, self.admin_token_file)
 
     def raft_config(self) -> RaftConfig:
         """The part that concerns consensus."""
         heartbeat_ms, election_min_ms, election_ms = TIMINGS_MS[self.preset]
         host = self.address.rpartition(":")[0]
-        peers = [parse_peer(peer, host) for peer in self.peers]
+        itself = Peer(self.address, self.node_id)
+        peers = [peer for text in self.peers if (peer := parse_peer(text, host)) != itself]
         others = [f"{peer.node_id}@{peer.address}" if peer.node_id else peer.address for peer in peers]
         return build(
             RaftConfig,
@@ -348,6 +365,23 @@ class NodeConfig(BaseSettings, StorageConfig):
         )
 
 
+def admin_token_of(token: str | None, file: Path | None) -> str | None:
+    """The admin token as it is given, or as it stands in ``file``. Raises :class:`ConfigError` for no good one."""
+    if token and file is not None:
+        raise ConfigError(f"give {variable('admin_token')} or {flag('admin_token_file')}, not both")
+    if file is not None:
+        try:
+            token = file.read_text().removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ConfigError(f"cannot read the admin token in {file}: {reason}") from error
+        if not token:
+            raise ConfigError(f"there is no admin token in {file}: it is empty")
+    if token and not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise ConfigError("an admin token is of printable ASCII characters, with no space around them")
+    return token or None
+
+
 def build(kind: type[T], /, **values: Any) -> T:
     """``kind(**values)``. Raises :class:`ConfigError` with one plain line for each mistake."""
     return _built(kind, values, lambda name: name)
@@ -361,30 +395,35 @@ def _built(kind: type[T], values: Mapping[str, Any], named: Callable[[str], str]
 
 
 def load_node_config(file: Path | None, flags: Mapping[str, Any]) -> NodeConfig:
-    """The settings from all places. Raises :class:`ConfigError` naming what is wrong."""
-    kind: type[NodeConfig] = NodeConfig
-    if file is not None:
-        try:
-            tomllib.loads(file.read_text())
-        except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    """The settings from all places: flags, then ``QUORATE_…`` variables, then those in :data:`ALIASES`, then the file.
 
-        class FileConfig(NodeConfig):
-            model_config = SettingsConfigDict(toml_file=file)
-
-        kind = FileConfig
-    variables = {name.upper() for name in os.environ}
+    Raises :class:`ConfigError` naming what is wrong.
+    """
+    written = {} if file is None else _written_in(file)
+    check_fixed(os.environ)
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    aliases = {name: os.environ[alias] for name, alias in ALIASES.items() if alias in os.environ}
+    variables = {name: environment[variable(name)] for name in NodeConfig.model_fields if variable(name) in environment}
 
     def named(name: str) -> str:
         if name in flags:
             return flag(name)
-        if name in ALIASES and ALIASES[name] in os.environ and variable(name) not in variables:
+        if name in aliases and name not in variables:
             return ALIASES[name]
-        return variable(name) if file is None or variable(name) in variables else f"{file}: {name}"
+        return variable(name) if file is None or name in variables else f"{file}: {name}"
 
-    return _built(kind, flags, named)
+    return _built(NodeConfig, {**written, **aliases, **variables, **flags}, named)
+
+
+def _written_in(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
 
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:

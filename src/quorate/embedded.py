@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from typing import Unpack
 
 from quorate.app import App
 from quorate.config import RaftConfig
+from quorate.effects import AppEffects
 from quorate.errors import ConfigError
 from quorate.kv.machine import MACHINE as KV
 from quorate.kv.machine import KvMachine
@@ -20,6 +22,8 @@ from quorate.models.declaring import Declaring
 from quorate.models.machine import MACHINE as MODELS
 from quorate.models.machine import ModelsMachine
 from quorate.models.objects.binding import Binding
+from quorate.models.rest.serving import Served
+from quorate.models.rest.transactions import TransactionResource
 from quorate.models.upkeep import Upkeep
 from quorate.node import node as engine
 from quorate.storage.filesystem import FileSystem
@@ -27,6 +31,8 @@ from quorate.storage.writer import GroupCommitWriter, WriterFactory
 from quorate.tasks.broker import Broker
 from quorate.tasks.machine import MACHINE as TASKS
 from quorate.tasks.machine import TasksMachine
+from quorate.tasks.worker import BrokerSource, Worker, WorkerOptions
+from quorate.tasks.worker.hosting import hosted
 from quorate.transport.contract import Transport
 
 
@@ -122,6 +128,23 @@ class Node(engine.Node):
         if self._broker is None:
             raise ConfigError("this node has no tasks: make it with tasks=True, or with an app that declares some")
         return self._broker
+
+    def worker(self, **options: Unpack[WorkerOptions]) -> AbstractAsyncContextManager[Worker]:
+        """``async with node.worker(concurrency=4):`` does tasks of the app, in this process, while the block runs.
+
+        It takes them from the whole cluster, as ``quorate worker`` does. At the end of the block nothing more is
+        begun, and what was begun gets ``drain_seconds`` to end: so leave it before the node. Tasks that are
+        ``exactly_once`` have effects on the models and keys of this node. Raises :class:`ConfigError` if the node was
+        made without an app that declares tasks, and what entering :func:`~quorate.tasks.worker.hosting.hosted` raises.
+        """
+        if self.app is None:
+            raise ConfigError("this node knows no tasks to do: make it with an app that declares some")
+        transactions = None
+        if self.models is not None and self.upkeep is not None:
+            served = Served(self.app.read_consistency, self.upkeep.local)
+            transactions = TransactionResource(self.app.schemas, self.models, self, served)
+        effects = AppEffects(transactions, keys=self._store is not None)
+        return hosted(self.app.tasks, BrokerSource(self.tasks, effects), self.using, **options)
 
     @contextmanager
     def using(self) -> Iterator[None]:

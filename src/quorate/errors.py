@@ -20,6 +20,7 @@
     │   │   ├── MembershipConflict   ... another change of the membership is under way, or came first
     │   │   ├── ProposalDropped      ... too much is in flight, or the entry was overwritten
     │   │   ├── ProposalTooLarge     ... it will never fit; do not retry
+    │   │   ├── NotRunEverywhere     ... its state machine is new, and some members do not run it yet
     │   │   └── NodeStopped          ... this node is not running
     │   └── OutcomeUnknown           the command may or may not take effect: retry with the same request id
     ├── CommandFailed                the command was applied and the state machine refused it
@@ -130,6 +131,13 @@ class ProposalDropped(NotApplied):
 
 class ProposalTooLarge(NotApplied):
     """The command is larger than one log entry may be."""
+
+
+class NotRunEverywhere(NotApplied):
+    """A state machine is new in this cluster, and not every member has said that it runs it.
+
+    Try again once all members run the newer program, or without those that do not.
+    """
 
 
 class NodeStopped(NotApplied):

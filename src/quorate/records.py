@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 
+from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from quorate.errors import FrameError
@@ -26,13 +27,23 @@ HEADER_BYTES = _CHECKSUM.size + _BODY.size
 LENGTH_MIN = _BODY.size - 4
 _PREFIX = struct.Struct(">II")
 PREFIX_BYTES = _PREFIX.size
+LONG_BYTES = 64 * 1024
 _KINDS = {kind.value: kind for kind in EntryKind}
 
 
 def encode_record(term: int, index: int, kind: int, payload: bytes) -> bytes:
     """One record, ready to be written or sent."""
-    body = _BODY.pack(LENGTH_MIN + len(payload), term, index, kind) + payload
+    body = _BODY.pack(LENGTH_MIN + len(payload), term, index, kind)
+    if len(payload) > LONG_BYTES:
+        return b"".join((_CHECKSUM.pack(_checksum(body, payload)), body, payload))
+    body += payload
     return _CHECKSUM.pack(crc32c(body)) + body
+
+
+def _checksum(head: bytes, payload: bytes) -> int:
+    """Without a copy of the payload, which for a short one would be the quicker way."""
+    checksum: int = extend(crc32c(head), payload)
+    return checksum
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -58,11 +69,12 @@ def decode_entries(data: bytes) -> list[Entry]:
         if length < LENGTH_MIN or stop > end:
             raise FrameError(f"record at byte {offset} claims {length} bytes, {end - offset} are there")
         record = data[offset:stop]
-        if crc32c(record[4:]) != checksum:
+        payload = record[HEADER_BYTES:]
+        if (crc32c(record[4:]) if length <= LONG_BYTES else _checksum(record[4:HEADER_BYTES], payload)) != checksum:
             raise FrameError(f"record at byte {offset} fails its checksum")
         _, term, index, kind = _BODY.unpack_from(record, 4)
         if kind not in _KINDS:
             raise FrameError(f"record at byte {offset} is of unknown kind {kind}")
-        entries.append(Entry(index, term, _KINDS[kind], record[HEADER_BYTES:], record))
+        entries.append(Entry(index, term, _KINDS[kind], payload, record))
         offset = stop
     return entries

@@ -172,7 +172,7 @@ def test_a_witness_gives_its_machines_nothing_and_makes_no_file(opened: Open, tm
     with pytest.raises(StorageError):
         router.capture()
     with pytest.raises(StorageError):
-        router.replace_state(lambda: None, b"")
+        router.replace_state(lambda: None, b"", 4)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -365,7 +365,7 @@ def test_a_snapshot_brings_what_was_done(opened: Open, tmp_path: Path) -> None:
     def switch() -> None:
         (tmp_path / "copy").replace(tmp_path / "other")
 
-    other.replace_state(switch, b"")
+    other.replace_state(switch, b"", 3)
     assert (other.applied, other.digest()) == (3, digest)
     for each in ENTRIES[3:]:
         other.apply(each)

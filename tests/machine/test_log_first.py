@@ -60,7 +60,7 @@ def log_of(router: Router) -> Log:
 def committed(tmp_path: Path) -> int:
     state = SqliteState(tmp_path / "state.sqlite")
     try:
-        return state.applied("default")[0]
+        return state.applied().get("default", (0, 0))[0]
     finally:
         state.close()
 

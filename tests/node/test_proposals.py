@@ -11,7 +11,15 @@ from quorate.errors import CommandFailed, OutcomeUnknown, ProposalDropped
 from quorate.machine.commands import Command
 from quorate.machine.outcome import Applied
 from quorate.node import proposals
-from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUnit, WaitingProposals, batches
+from quorate.node.proposals import (
+    LargeUnderWay,
+    LocalUnit,
+    Proposal,
+    ProposalQueue,
+    RemoteUnit,
+    WaitingProposals,
+    batches,
+)
 
 
 def proposal(deadline: float = 100.0) -> Proposal:
@@ -132,7 +140,7 @@ def test_batches_keep_the_order_and_are_bounded_by_bytes_and_by_count(monkeypatc
 
 
 def test_the_queue_is_bounded_by_commands_and_by_bytes() -> None:
-    queue = ProposalQueue(3, 100)
+    queue = ProposalQueue(3, 100, ())
     queue.add(unit(b"a", b"b"))
     with pytest.raises(ProposalDropped):
         queue.add(unit(b"c", b"d"))
@@ -143,6 +151,81 @@ def test_the_queue_is_bounded_by_commands_and_by_bytes() -> None:
     queue.add(unit(b"x" * 1000))  # alone, it must be possible at all
     with pytest.raises(ProposalDropped):
         queue.add(unit(b"y"))
+
+
+def test_large_units_wait_for_room_while_small_ones_pass_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "LARGE_BYTES", 10)
+    queue = ProposalQueue(4, 100, {"default"})
+    first, second, small, last = unit(b"f" * 40), unit(b"s" * 20), unit(b"x"), unit(b"l" * 11)
+    for each in (first, second, small, last):
+        queue.add(each)
+    room = 30
+    assert queue.is_due(lambda size: size <= room)
+    assert queue.take_due(lambda size: size <= room) == [small], "nor does the second pass the first"
+    assert not queue.is_due(lambda size: size <= room)
+    with pytest.raises(ProposalDropped):
+        queue.add(unit(b"b" * 30))  # what waits is in memory all the time
+    queue.add(unit(b"t" * 9))  # but it must not keep out what is small
+    assert queue.take_due(lambda size: size <= room) != []
+    room = 40
+    assert [queue.take_due(lambda size: size <= room) for _ in range(3)] == [[first], [second], [last]]
+    assert (len(queue), queue.count) == (0, 0)
+    queue.add(unit(b"n" * 100))
+    assert len(queue.take()) == 1, "where this node does not lead, nothing is kept back"
+
+
+def test_where_order_counts_nothing_passes_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "LARGE_BYTES", 10)
+    queue = ProposalQueue(10, 1000, {"other"})
+    large, small = unit(b"l" * 40), unit(b"s")
+    for each in (large, small):
+        queue.add(each)
+    assert queue.take_due(lambda size: False) == [large, small]
+
+
+async def test_nobody_waits_for_a_turn_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "LARGE_BYTES", 10)
+    queue = ProposalQueue(10, 1000, {"default"})
+    of_another = unit(b"x" * 50)
+    late, in_time, gone = [
+        LocalUnit([Command("default", b"y" * 50)], proposal(at), WaitingProposals()) for at in (5, 7, 9)
+    ]
+    gone.proposal.future.cancel()
+    for each in (of_another, late, in_time, gone):
+        queue.add(each)
+    assert queue.take_late(6.0) == [late, gone]
+    assert (queue.take_late(6.0), queue.count) == ([], 2)
+    assert queue.take() == [of_another, in_time]
+
+
+def test_large_units_are_under_way_one_after_the_other_and_rest_in_between() -> None:
+    large, most = proposals.LARGE_BYTES + 1, proposals.LARGE_UNDER_WAY_BYTES_MAX
+    under_way = LargeUnderWay()
+    assert under_way.has_room_for(10 * most, 1, now=5.0), "one is always possible"
+    under_way.added(7, most - large, 1, now=5.0)
+    under_way.added(8, 100, 1, now=5.0)  # a small one counts for nothing
+    assert under_way.has_room_for(large, 1, now=5.0)
+    assert not under_way.has_room_for(large + 1, 1, now=9.0)
+    under_way.added(9, large, 1, now=5.0)
+    assert not under_way.has_room_for(1, 1, now=9.0)
+    under_way.applied(8, now=5.05)
+    assert under_way.has_room_for(large, 1, now=5.06), "no rest before all of them are applied"
+    under_way.applied(9, now=5.1)
+    assert not under_way.has_room_for(large, 1, now=5.19)
+    assert under_way.has_room_for(large, 1, now=5.21)
+    under_way.added(10, most, 1, now=6.0)
+    under_way.applied(10, now=60.0)
+    assert under_way.has_room_for(large, 1, now=60.0 + proposals.REST_SECONDS_MAX), "the rest is bounded"
+
+
+def test_what_an_earlier_leader_had_under_way_keeps_nobody_waiting() -> None:
+    under_way = LargeUnderWay()
+    under_way.added(7, 10 * proposals.LARGE_UNDER_WAY_BYTES_MAX, 1, now=5.0)
+    assert not under_way.has_room_for(1, 1, now=6.0)
+    assert under_way.has_room_for(10, 2, now=6.0)
+    under_way.added(7, 2 * proposals.LARGE_BYTES, 2, now=6.0)  # in the place of the other
+    assert under_way.has_room_for(10, 2, now=6.0)
+    assert not under_way.has_room_for(proposals.LARGE_UNDER_WAY_BYTES_MAX, 2, now=6.0)
 
 
 async def test_a_unit_whose_caller_is_gone_is_abandoned() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from quorate import CommandFailed, ConfigError, Node, NotApplied, NotLeader, OutcomeUnknown
 from quorate.errors import NodeStopped, ProposalDropped, ProposalTooLarge
+from quorate.node import proposals
 from quorate.raft.roles import Event
 from quorate.testing import TestCluster
 
@@ -44,6 +45,40 @@ async def test_what_is_proposed_together_shares_an_entry() -> None:
         outcomes = await asyncio.gather(*(node.propose(b"1") for _ in range(50)))
         assert len({outcome.index for outcome in outcomes}) == 1
         assert [outcome.result for outcome in outcomes] == list(range(1, 51))
+
+
+async def test_large_proposals_go_one_by_one_and_small_ones_pass_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counter, "unordered", True)
+    for bound in ("ENTRY_BYTES_MAX", "LARGE_BYTES", "LARGE_UNDER_WAY_BYTES_MAX"):
+        monkeypatch.setattr(proposals, bound, 1000)
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        follower = followers(cluster, leader)[0]
+        large = [node.propose(b"1".rjust(2000)) for node in (leader, follower, leader, follower)]
+        *others, small = await asyncio.gather(*large, leader.propose(b"1"))
+        indexes = sorted(outcome.index for outcome in others)
+        assert len(set(indexes)) == 4
+        assert small.index < indexes[1]
+        await cluster.wait_for_convergence()  # each outcome was seen by its proposer, whoever leads by then
+        assert {value_of(node) for node in cluster.nodes} == {5}
+
+
+async def test_large_proposals_that_wait_outlive_their_leader_or_are_not_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Counter, "unordered", True)
+    for bound in ("ENTRY_BYTES_MAX", "LARGE_BYTES", "LARGE_UNDER_WAY_BYTES_MAX"):
+        monkeypatch.setattr(proposals, bound, 1000)
+    async with TestCluster(3, machine=Counter) as cluster:
+        leader = await cluster.wait_for_leader()
+        waiting = [asyncio.create_task(leader.propose(b"1".rjust(2000), timeout=30)) for _ in range(5)]
+        await waiting[0]
+        await leader.transfer_leadership()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        applied = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        assert all(isinstance(outcome, NotApplied) for outcome in outcomes if isinstance(outcome, BaseException))
+        await cluster.wait_for_convergence()
+        assert {value_of(node) for node in cluster.nodes} == {len(applied)}
 
 
 async def test_a_command_that_no_node_could_read_is_refused_before_the_log() -> None:

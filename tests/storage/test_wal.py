@@ -275,3 +275,21 @@ def test_reads_see_whole_entries_while_another_thread_appends_rotates_and_compac
     assert not failures
     assert everything(wal) == run(wal.first_index, last, size=60)
     wal.close()
+
+
+def test_what_is_unsynced_can_be_asked_for_while_a_suffix_is_cut() -> None:
+    fs = disk()
+    wal = Wal.open(fs, LOG)
+    wal.append(run(1, 9))
+    wal.sync()
+    seen = []
+    truncate = MemoryFile.truncate
+
+    def look(file: MemoryFile, size: int) -> None:
+        seen.append(wal.unsynced)
+        truncate(file, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryFile, "truncate", look)
+        wal.append(run(4, 5, term=2))
+    assert set(seen) == {(0, 0)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, make_dataclass
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from quorate.raft.messages import AppendEntries, Heartbeat, Message, RequestVote
 from quorate.records import encode_entry, encode_record
 from quorate.testing.transport_suite import every_message, heartbeat
 from quorate.transport import NODE_KINDS_MIN, RAFT_KINDS, Codec, WireMessage
+from quorate.transport.codec import LONG_BYTES
 
 CODEC = Codec()
 U64 = st.integers(0, 2**64 - 1)
@@ -29,6 +30,15 @@ class Forward:
     token: int
     proposals: tuple[bytes, ...]
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    text: str
+    data: bytes
+
+
+Many = make_dataclass("Many", [(f"f{number}", bytes) for number in range(14)], frozen=True)
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,25 @@ def messages(draw: st.DrawFn) -> Any:
 @given(U64, messages())
 def test_messages_survive_the_trip(group: int, message: WireMessage) -> None:
     assert CODEC.decode(CODEC.encode(group, message)) == (group, message)
+
+
+def test_long_binaries_are_not_copied_into_the_body() -> None:
+    long, short = bytes(LONG_BYTES + 1), bytes(LONG_BYTES)
+    codec = CODEC.extended({64: Note, 65: Many})
+    for payload, count in ((short[30:], 1), (long, 3)):
+        entry = Entry(5, 4, EntryKind.COMMANDS, payload)
+        append = AppendEntries(term=4, session=1, previous_index=4, previous_term=3, commit=2, entries=(entry,))
+        pieces = codec.encode_in_pieces(7, append)
+        assert len([pieces] if isinstance(pieces, bytes) else pieces) == count
+        assert (pieces if isinstance(pieces, bytes) else b"".join(pieces)) == codec.encode(7, append)
+        assert count == 1 or pieces[1] is encode_entry(entry)  # type: ignore[comparison-overlap]
+    pieces = codec.encode_in_pieces(7, Note(text="a", data=long))
+    assert [len(piece) for piece in pieces] == [10, len(long)], "nothing behind it"
+    assert codec.decode(b"".join(pieces)) == (7, Note(text="a", data=long))  # type: ignore[arg-type]
+    many = Many(**{f"f{number}": long for number in range(14)})
+    assert codec.decode(b"".join(codec.encode_in_pieces(7, many))) == (7, many)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        codec.encode_in_pieces(0, Empty())
 
 
 def test_every_message_of_the_core_has_a_number() -> None:

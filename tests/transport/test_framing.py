@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.errors import FrameError
-from quorate.transport.framing import HEADER_BYTES, FrameSplitter, encode_frame
+from quorate.transport.framing import HEADER_BYTES, FrameSplitter, encode_frame, encode_frame_of
 
 BODIES = st.lists(st.binary(max_size=200), max_size=12)
 
@@ -100,3 +100,9 @@ def test_the_limit_may_be_raised_between_two_frames_of_one_chunk() -> None:
     assert next(bodies) == b"hello"
     splitter.frame_bytes_max = 1000
     assert next(bodies) == bytes(500)
+
+
+def test_a_frame_in_pieces_is_the_same_frame() -> None:
+    pieces = [b"one", b"", b"two" * 1000]
+    assert b"".join(encode_frame_of(pieces)) == encode_frame(b"".join(pieces))
+    assert encode_frame_of(pieces)[2] is pieces[2]

@@ -53,10 +53,11 @@ def test_parts_survive_the_trip(part: Any) -> None:
 
 
 def test_a_later_version_may_append_fields() -> None:
-    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", "", 1, "a:1", 5, 6, False, True, {"new": True}]
+    hello = [1, 1, 9, "c", 2, "b:2", 22, "two", "", 1, "a:1", 5, 6, False, True, ["kv"], {"new": True}]
     decoded = decode_handshake(msgspec.msgpack.encode(hello))
     announcement = Announcement(store=5, configuration_index=6, member=False, repairing=True)
-    assert decoded == hello_from(THEIRS, (1, 9), announcement, lane=Lane.BULK, dialled="a:1")
+    theirs = changed(THEIRS, machines=("kv",))
+    assert decoded == hello_from(theirs, (1, 9), announcement, lane=Lane.BULK, dialled="a:1")
 
 
 def test_what_an_earlier_version_does_not_say_has_its_default() -> None:

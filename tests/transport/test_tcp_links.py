@@ -87,6 +87,20 @@ async def test_a_message_over_the_frame_limit_is_not_sent() -> None:
         assert a.recorder.events == [("connected", 2)]
 
 
+async def test_a_long_message_is_known_to_arrive_before_it_is_there(tcp: TcpHarness) -> None:
+    a, b = await tcp.pair()
+    a.transport.send(2, 0, [heartbeat(1), big(8_000_000), heartbeat(2)])
+    await until(lambda: len(b.recorder.messages) == 3)
+    assert b.recorder.from_peer(1) == [heartbeat(1), big(8_000_000), heartbeat(2)]
+    assert set(b.recorder.alive) == {1}
+    stats = a.transport.stats()[2]
+    assert (stats.frames_sent, stats.bytes_sent) == (3, b.transport.stats()[1].bytes_received)
+    seen = len(b.recorder.alive)
+    a.transport.send(2, 0, [heartbeat(3)] * 500)
+    await until(lambda: len(b.recorder.messages) == 503)
+    assert len(b.recorder.alive) == seen, "short ones are there at once"
+
+
 async def test_state_changes_are_logged_once_each(tcp: TcpHarness, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "quorate.transport"):
         a, address = await tcp.open(1), await tcp.new_address()

@@ -74,12 +74,14 @@ def check_names(saved: AbstractSet[str], run_here: AbstractSet[str]) -> None:
 def check_applied(applied: Mapping[str, int], run_here: AbstractSet[str], index: int) -> None:
     """What a copy of the file says of its machines must fit the snapshot's ``index`` and this program.
 
+    Of a machine that it does not mention, there was no command: see :mod:`quorate.machine.latecomers`.
     Raises :class:`ConfigError` for other machines, :class:`CorruptLog` for other indexes.
     """
     if not applied:
         raise CorruptLog("the snapshot's state does not say which entries were applied to it")
     # A machine that was given up long ago leaves its mark in the file: it stands where it was then.
-    check_names({name for name, at in applied.items() if at >= index or name in run_here}, run_here)
+    saved = {name for name, at in applied.items() if at >= index or name in run_here}
+    check_names(saved | run_here if saved & run_here else saved, run_here)
     for name, at in applied.items():
         if at > index or (at < index and name in run_here):
             raise CorruptLog(f"the snapshot's state of {name!r} is that of entry {at} instead of {index}")

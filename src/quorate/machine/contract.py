@@ -126,6 +126,9 @@ class StateMachine(ABC):
     milliseconds to make belongs into a :class:`DiskStateMachine`.
     """
 
+    unordered: ClassVar[bool] = False
+    """See :attr:`DiskStateMachine.unordered`."""
+
     @abstractmethod
     def apply(self, command: bytes, context: ApplyContext) -> object:
         """Change the state by one command and return its result.
@@ -164,6 +167,9 @@ class DiskStateMachine(ABC):
 
     local_tables: ClassVar[frozenset[str]] = frozenset()
     """Tables of this machine that may differ between nodes which have applied the same entries."""
+    unordered: ClassVar[bool] = False
+    """Whether nobody proposes a command before the last is answered, and relies on their order: small ones may then
+    pass large ones on their way into the log."""
 
     @abstractmethod
     def open(self, state: SqliteState) -> None:

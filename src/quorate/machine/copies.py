@@ -112,7 +112,7 @@ class Pinned:
 
 
 def examine_copy(path: Path) -> dict[str, tuple[int, int]]:
-    """What the copy at ``path`` says of each machine in it: (applied index, log time in µs). Blocking.
+    """What the copy at ``path`` says of each machine in it but latecomers: (applied index, log time in µs). Blocking.
 
     Raises :class:`CorruptLog` for what is no copy of ours, or a damaged one: its size must be what its header says,
     and as much as ``CHECK_SECONDS_MAX`` allows is read and checked.
@@ -122,12 +122,21 @@ def examine_copy(path: Path) -> dict[str, tuple[int, int]]:
         uri = f"file:{quote(str(path.absolute()))}?immutable=1"  # takes no locks and leaves no files beside it
         connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         try:
-            rows: list[Any] = connection.execute("SELECT machine, entry_index, time_us FROM quorate_applied").fetchall()
+            applied = applied_in(connection)
             _check_pages(connection, path)
         finally:
             connection.close()
     except (OSError, apsw.Error) as error:
         raise CorruptLog(f"{path} is no copy of the state: {error}") from error
+    return applied
+
+
+def applied_in(connection: apsw.Connection) -> dict[str, tuple[int, int]]:
+    """The same of an open copy. Nothing came for latecomers: whoever takes the copy may run them or not."""
+    sql = "SELECT machine, entry_index, time_us FROM quorate_applied"
+    if connection.table_exists(None, "quorate_latecomers"):  # not if an earlier program made it
+        sql += " WHERE machine NOT IN (SELECT machine FROM quorate_latecomers)"
+    rows: list[Any] = connection.execute(sql).fetchall()
     return {machine: (index, time_us) for machine, index, time_us in rows}
 
 

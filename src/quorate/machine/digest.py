@@ -9,7 +9,14 @@ import apsw
 import msgspec
 
 _OWN_TABLES = frozenset(
-    {"quorate_applied", "quorate_sessions", "quorate_cached_sessions", "quorate_cached_requests", "quorate_joint"}
+    {
+        "quorate_applied",
+        "quorate_latecomers",
+        "quorate_sessions",
+        "quorate_cached_sessions",
+        "quorate_cached_requests",
+        "quorate_joint",
+    }
 )
 BESIDE_THE_STATE = ("quorate_next_", "quorate_former_")
 """How the names of tables begin that are no part of the state: they are being made for it, or being removed."""

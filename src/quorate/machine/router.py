@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import ExitStack, closing
 from hashlib import blake2b
 from pathlib import Path
@@ -24,7 +24,8 @@ from quorate.machine.contract import (
 )
 from quorate.machine.flushing import DurableLog, Flushing
 from quorate.machine.host import NOT_REFUSALS, DiskHost, MemoryHost
-from quorate.machine.joint import Joints
+from quorate.machine.joint import Joints, decode_parts
+from quorate.machine.latecomers import Latecomers, Standing
 from quorate.machine.sessions import MemorySessions, SqliteSessions
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.raft.entry import Entry, EntryKind
@@ -55,6 +56,7 @@ class Router:
         self._state_path = Path()
         self._hosts: dict[str, MemoryHost | DiskHost] = {}
         self._joints = Joints(self._hosts, None)
+        self._latecomers = Latecomers(None, set(), 0)
         self._opened: list[DiskStateMachine] = []
         self._state: SqliteState | None = None
         self.log: DurableLog | None = None
@@ -72,21 +74,22 @@ class Router:
 
     # -- opening and closing -----------------------------------------------------------------------------
 
-    def open(self, state_path: Path | str, machines: bytes = b"") -> None:
+    def open(self, state_path: Path | str, machines: bytes = b"", *, floor: int = 0) -> None:
         """Open every machine. The SQLite file is made only if a machine keeps its state in it.
 
         With ``machines`` (see :attr:`Capture.machines`) those in memory continue where that was captured, instead of
-        at 0. Ends with a :meth:`sync`, so what the file holds counts as durable from the start: that blocks for an
-        fsync, and longer after a crash. Whatever this raises, :meth:`close` cleans up.
+        at 0. The log holds the entries behind ``floor``: see :mod:`quorate.machine.latecomers`. Ends with a
+        :meth:`sync`, so what the file holds counts as durable from the start: that blocks for an fsync, and longer
+        after a crash. Whatever this raises, :meth:`close` cleans up.
 
         Raises :class:`ConfigError` for machines that are no machines or not those in ``machines``,
         :class:`StorageError` for what cannot be read.
         """
         self._state_path = Path(state_path)
         if not self._witness:
-            self._open_machines(decode_machines(machines))
+            self._open_machines(decode_machines(machines), floor)
 
-    def _open_machines(self, saved: SavedMachines) -> None:
+    def _open_machines(self, saved: SavedMachines, floor: int) -> None:
         if saved.machines:
             saved.check_names(self._names(StateMachine))
         states = {machine.name: machine for machine in saved.machines}
@@ -94,12 +97,17 @@ class Router:
         self._hosts = {}
         if JOINT in self.machines:
             raise ConfigError(f"no machine can be named {JOINT!r}")
+        on_disk = self._names(DiskStateMachine)
+        if on_disk:
+            self._state = self._open_state(self._state_path)
+        self._latecomers = Latecomers(self._state, on_disk, floor)
         for name, machine in self.machines.items():
             if isinstance(machine, StateMachine):
                 self._hosts[name] = _host_in_memory(name, machine, states.get(name), saved.index)
                 last_times[saved.index] = saved.time_us
             elif isinstance(machine, DiskStateMachine):
-                applied, time_us = self._open_on_disk(name, machine)
+                assert self._state is not None
+                applied, time_us = self._open_on_disk(name, machine, self._state)
                 last_times[applied] = time_us
             else:
                 raise ConfigError(f"machine {name!r} is neither a StateMachine nor a DiskStateMachine")
@@ -112,16 +120,14 @@ class Router:
         self.unflushed = 0
         self.sync()
 
-    def _open_on_disk(self, name: str, machine: DiskStateMachine) -> tuple[int, int]:
-        if self._state is None:
-            self._state = self._open_state(self._state_path)
-        applied, time_us = self._state.applied(name)
+    def _open_on_disk(self, name: str, machine: DiskStateMachine, state: SqliteState) -> Standing:
+        applied, time_us = self._latecomers.standing(name)
         if isinstance(machine, CachedStateMachine):
-            self._hosts[name] = CachedHost(name, machine, CachedSessions(self._state, name), applied)
+            self._hosts[name] = CachedHost(name, machine, CachedSessions(state, name), applied)
         else:
-            self._hosts[name] = DiskHost(name, machine, SqliteSessions(self._state, name), applied)
+            self._hosts[name] = DiskHost(name, machine, SqliteSessions(state, name), applied)
         self._opened.append(machine)
-        machine.open(self._state)
+        machine.open(state)
         return applied, time_us
 
     def _names(self, kind: type) -> set[str]:
@@ -307,14 +313,37 @@ class Router:
                     return None
 
     def _apply_command(self, command: Command, context: ApplyContext) -> object:
+        if self._latecomers.names:
+            self._given_command(command, context.index)
         if command.machine == JOINT:
             return self._joints.apply(command, context)
         host = self._hosts.get(command.machine)
         if host is None:
+            self._latecomers.passed_over(command.machine, context.index, self._last_time_us)
             return CommandFailed(f"this cluster runs no machine named {command.machine!r}")
         if context.index <= host.applied:
             return None  # a replay for another machine's sake; nobody waits for this answer
         return host.apply(command, context)
+
+    def _given_command(self, command: Command, index: int) -> None:
+        names = [part.machine for part in decode_parts(command.body)] if command.machine == JOINT else [command.machine]
+        for name in names:
+            self._latecomers.given_command(name, index)
+
+    @property
+    def unordered(self) -> frozenset[str]:
+        """The names of commands among which small ones may pass large ones; joint commands are waited for, too."""
+        return frozenset({JOINT, *(name for name, machine in self.machines.items() if machine.unordered)})
+
+    @property
+    def latecomers(self) -> Collection[str]:
+        """The machines for which no command came since they began, or were left out: not all nodes need run them."""
+        return self._latecomers.names
+
+    def joins_others(self) -> None:
+        """This node comes to a cluster that has gone on without it, or without its data."""
+        if not self._witness and not self.applied_by_any:
+            self._latecomers.joins_others()
 
     @property
     def is_witness(self) -> bool:
@@ -428,8 +457,8 @@ class Router:
                 raise StorageFailed("the state is not open")
             check_applied({name: at for name, (at, _) in state.examine(path).items()}, on_disk, index)
 
-    def replace_state(self, switch: Callable[[], None], machines: bytes) -> None:
-        """Continue with another node's snapshot, which :meth:`check_copy` has found fit.
+    def replace_state(self, switch: Callable[[], None], machines: bytes, index: int) -> None:
+        """Continue with another node's snapshot of ``index``, which :meth:`check_copy` has found fit.
 
         Closes every machine and the file, calls ``switch``, which puts the snapshot's file into its place, and opens
         everything again. Blocking; a :meth:`sync` in a thread before it spares it the work of one. Captures are
@@ -450,7 +479,7 @@ class Router:
             if state is not None:
                 state.check_released()
             switch()
-            self._open_machines(saved)
+            self._open_machines(saved, index)
             if not self.is_level:
                 raise CorruptLog("the snapshot's state machines stand at different entries")
             self.begin_sqlites_log()

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS quorate_applied (
     machine TEXT PRIMARY KEY,
     entry_index INTEGER NOT NULL,
     time_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quorate_latecomers (
+    machine TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 """
 CACHE_KIB = 64 * 1024
@@ -69,13 +72,16 @@ class SqliteState:
         """A new connection to the file. Raises what SQLite raises."""
         return _connect(self.path)
 
-    def applied(self, machine: str) -> tuple[int, int]:
-        """(index, log time in µs) up to which ``machine`` has applied the log; (0, 0) when it is new."""
+    def applied(self) -> dict[str, tuple[int, int]]:
+        """(index, log time in µs) up to which each machine has applied the log; none for one that is new.
+
+        For one that this program did not run: up to which there was nothing for it.
+        """
         with self._failing("read"):
-            row = self.connection.execute(
-                "SELECT entry_index, time_us FROM quorate_applied WHERE machine = ?", (machine,)
-            ).fetchone()
-        return (row[0], row[1]) if row else (0, 0)
+            rows: list[Any] = self.connection.execute(
+                "SELECT machine, entry_index, time_us FROM quorate_applied"
+            ).fetchall()
+        return {machine: (index, time_us) for machine, index, time_us in rows}
 
     def set_applied(self, machine: str, index: int, time_us: int) -> None:
         """Record the applied index; it becomes visible and durable together with the data."""
@@ -85,6 +91,17 @@ class SqliteState:
                 "DO UPDATE SET entry_index = excluded.entry_index, time_us = excluded.time_us",
                 (machine, index, time_us),
             )
+
+    def latecomers(self) -> set[str]:
+        """The machines that nothing came for behind where they stand: see :mod:`quorate.machine.latecomers`."""
+        with self._failing("read"):
+            return {machine for (machine,) in self.connection.execute("SELECT machine FROM quorate_latecomers")}
+
+    def set_latecomer(self, machine: str, *, is_one: bool) -> None:
+        """Record it; see :meth:`latecomers`."""
+        added, removed = "INSERT OR IGNORE INTO {} VALUES (?)", "DELETE FROM {} WHERE machine = ?"
+        with self._failing("write to"):
+            self.connection.execute((added if is_one else removed).format("quorate_latecomers"), (machine,))
 
     def begin(self) -> None:
         """Open the write transaction unless it is open."""
@@ -171,7 +188,7 @@ class SqliteState:
         return pinned
 
     def examine(self, path: Path) -> Mapping[str, tuple[int, int]]:
-        """What a copy at ``path`` says of each machine in it: (applied index, log time in µs).
+        """What a copy at ``path`` says of each machine in it but latecomers: (applied index, log time in µs).
 
         Blocking, for any thread. Raises :class:`~quorate.errors.CorruptLog` for what is no copy, or a damaged one.
         """

@@ -19,7 +19,7 @@ class AddressBook:
     """Addresses and ids of all members."""
 
     def __init__(self, node_id: int, members: Iterable[Peer]) -> None:
-        self._node_id = node_id
+        self.node_id = node_id
         self._ids: dict[str, int | None] = {peer.address: peer.node_id for peer in members}
         self._announced: dict[int, str] = {}
         self.members: dict[int, str] = {}
@@ -33,7 +33,7 @@ class AddressBook:
     @property
     def peer_addresses(self) -> list[str]:
         """The other members' addresses."""
-        return [address for address, node_id in self._ids.items() if node_id != self._node_id]
+        return [address for address, node_id in self._ids.items() if node_id != self.node_id]
 
     @property
     def unknown(self) -> list[str]:
@@ -43,7 +43,7 @@ class AddressBook:
     def introduce(self, introduction: Introduction) -> Refusal | None:
         """Check, and learn from, a node that presents itself; returns the refusal, if it is to be refused."""
         node_id, dialled = introduction.node_id, introduction.dialled
-        if node_id == self._node_id:
+        if node_id == self.node_id:
             return Refusal(f"two nodes are configured with the id {node_id}")
         if dialled is None or dialled not in self._ids:
             return self._check_caller(introduction)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 
 from quorate.errors import ReadUnavailable, StorageError
 from quorate.machine.capture import Capture
 from quorate.machine.router import EntrySteps, Router
+from quorate.measures import Histogram
 from quorate.raft.entry import Entry
 
 APPLY_SLICE_SECONDS = 0.003
@@ -37,11 +39,12 @@ class Applier:
         on_applied: Callable[[Entry, list[object]], None],
         on_progress: Callable[[bool], None],
         failing_loudly: Callable[[], AbstractContextManager[None]],
+        seconds: Histogram,
     ) -> None:
         """``replay_to`` is the index up to which a log from before this start goes: meanwhile no checkpoint begins.
 
         ``on_applied`` is called for each entry with its outcomes; ``on_progress`` behind each slice, with whether
-        the batch is done; ``failing_loudly`` guards whatever runs on its own.
+        the batch is done; ``failing_loudly`` guards whatever runs on its own; ``seconds`` is told of each slice.
         """
         self.applied_index = applied_index
         self._router = router
@@ -50,6 +53,7 @@ class Applier:
         self._on_applied = on_applied
         self._on_progress = on_progress
         self._failing_loudly = failing_loudly
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._backlog: Sequence[Entry] = ()
         self._steps: EntrySteps | None = None
@@ -75,6 +79,7 @@ class Applier:
             self._apply_slice()
 
     def _apply_slice(self) -> None:
+        began = monotonic()
         slice_ends = self._loop.time() + APPLY_SLICE_SECONDS
         was_replaying = self._is_replaying
         done = 0
@@ -88,6 +93,7 @@ class Applier:
             if self._loop.time() > slice_ends:
                 break
         self._backlog = self._backlog[done:]
+        self._seconds.observe(monotonic() - began)
         if was_replaying and not self._is_replaying:
             self._router.begins_checkpoints = True
         self._plan_slice()

@@ -13,6 +13,7 @@ from quorate.node.abstention import ELECTION_TIMEOUTS, Abstention
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream
+from quorate.node.figures import Figures
 from quorate.node.group import GROUP, Group, ticks
 from quorate.node.membership import Membership
 from quorate.node.peers import Peers
@@ -40,14 +41,17 @@ class Wiring:
     wall_clock_us: Callable[[], int]
     make_writer: WriterFactory
     on_failure: Callable[[BaseException], None]
+    figures: Figures
 
 
 def assemble(wiring: Wiring, beginning: Configuration) -> Running:
     """Make the parts, of a cluster that began with the members in ``beginning``."""
+    if not list(beginning):
+        wiring.router.joins_others()
     writer, group = _make_group(wiring, beginning)
     membership = _make_membership(wiring, group)
     group.on_turn = membership.noticed
-    return Running(writer, group, membership, _make_snapshots(wiring, group))
+    return Running(writer, group, membership, _make_snapshots(wiring, group), wiring.durable.store, wiring.transport)
 
 
 def _make_group(wiring: Wiring, beginning: Configuration) -> tuple[Writer, Group]:
@@ -91,6 +95,7 @@ def _make_group(wiring: Wiring, beginning: Configuration) -> tuple[Writer, Group
         rng=wiring.rng,
         wall_clock_us=wiring.wall_clock_us,
         on_failure=wiring.on_failure,
+        figures=wiring.figures,
     )
     return writer, group
 
@@ -113,6 +118,7 @@ def _make_membership(wiring: Wiring, group: Group) -> Membership:
         wiring.conditions,
         wiring.events,
         on_witness=wiring.router.become_witness,
+        on_lost_data=wiring.router.joins_others,
     )
 
 

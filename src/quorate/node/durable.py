@@ -143,7 +143,7 @@ class DurableState:
         snapshots.clear()
         machines = snapshots.load_machines(recovered.last_index)
         router.log = None if store.settings.fsync_on_append else store  # else it is durable before it is applied
-        router.open(self.state_path, machines[1] if machines else b"")
+        router.open(self.state_path, machines[1] if machines else b"", floor=recovered.floor.index)
         self._check_state(router, recovered)
 
     def _check_state(self, router: Router, recovered: Recovered) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Self, TypeVar
 from weakref import WeakSet
@@ -153,15 +153,22 @@ class Subscription(Generic[E]):
         self._wake.set()
 
 
+def _unnoted(event: NodeEvent) -> None:
+    pass
+
+
 class EventStream:
     """Hands every event to every follower that is still there. Publishing never waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[NodeEvent], None] = _unnoted) -> None:
+        """``note`` is called with each event before anybody else hears of it."""
+        self._note = note
         self._subscriptions: WeakSet[Subscription[NodeEvent]] = WeakSet()
         self._closed = False
 
     def publish(self, event: NodeEvent) -> None:
         """Tell everyone."""
+        self._note(event)
         for subscription in self._subscriptions:
             subscription.put(event)
 

@@ -21,6 +21,7 @@ from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.node.applier import Applier
 from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
+from quorate.node.figures import Figures
 from quorate.node.forwarding import ForwardMessage
 from quorate.node.placement import Placement
 from quorate.node.reads import ReadGate
@@ -83,8 +84,10 @@ class Group:
         rng: Random,
         wall_clock_us: Callable[[], int],
         on_failure: Callable[[BaseException], None],
+        figures: Figures,
     ) -> None:
         self.core = core
+        self.figures = figures
         self.on_turn: Callable[[], None] = _nothing
         """Called behind each turn, and with each tick that brings none."""
         self.on_other_kind: Callable[[], None] = _nothing
@@ -96,13 +99,23 @@ class Group:
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._placement = Placement(
-            core, config=config, send=send, connected=connected, rng=rng, wall_clock_us=wall_clock_us
+            core,
+            config=config,
+            unordered=router.unordered,
+            send=send,
+            connected=connected,
+            rng=rng,
+            wall_clock_us=wall_clock_us,
+            figures=figures,
         )
         self._reads = ReadGate(rng.getrandbits(62), config.max_pending_proposals)
         self._known: tuple[Role, int | None, int] = (core.role, core.leader, core.term)
         self._turn_due = False
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._tick_due_at = self._loop.time()
+        self._received_from: dict[int, int] = {}
+        """The tick in which bits of a peer's long message came last."""
         self._latest_session = (0, 0)
         """The term, and the leader's session with this node in it, of the latest that came."""
         self._durable_awaited: tuple[int, asyncio.Future[None]] | None = None
@@ -121,6 +134,7 @@ class Group:
             on_applied=self._placement.applied,
             on_progress=self._progressed,
             failing_loudly=self.failing_loudly,
+            seconds=figures.apply_seconds,
         )
 
     @property
@@ -142,14 +156,23 @@ class Group:
         """Let time pass. Most ticks bring nothing about, and are spared a turn."""
         self._tick_timer = self._loop.call_later(TICK_MS / 1000, self._tick)
         self._ticks += 1
+        self._note_tick(self._loop.time())
         expires = self._ticks % EXPIRE_TICKS == 0
         with self.failing_loudly():
             if expires:
                 self._expire()
-            if self.core.tick(self._now_ticks()) or expires or self._reads.wants_token:
+            moved = self.core.tick(self._now_ticks())
+            if moved or expires or self._reads.wants_token or self._placement.is_due:
                 self._schedule_turn()
             else:
                 self.on_turn()
+
+    def _note_tick(self, now: float) -> None:
+        """Count how late it is, and where the log is by now."""
+        self.figures.loop_delay_seconds.observe(max(0.0, now - self._tick_due_at))
+        self._tick_due_at = now + TICK_MS / 1000
+        if self.core.is_leader:
+            self.figures.appended.reached(self.core.log.last_index, now)
 
     def failing_loudly(self) -> AbstractContextManager[None]:
         """Whatever goes wrong inside, foreseen or not, stops the node: a half-done step must not be continued."""
@@ -172,6 +195,12 @@ class Group:
             with self.failing_loudly():
                 self._notice_kind(message.term, message.session, is_witness=message.witness)
         self._input(self.core.step, peer, message)
+
+    def receiving(self, peer: int) -> None:
+        """A long message of a peer is arriving. Told for each bit of it; once a tick is enough."""
+        if self._received_from.get(peer) != self._ticks:
+            self._received_from[peer] = self._ticks
+            self._input(self.core.receiving, peer)
 
     def offered_snapshot(self, term: int, session: int, *, for_witness: bool) -> None:
         """The leader of ``term`` offers a snapshot. Raises what :attr:`on_other_kind` does."""
@@ -200,6 +229,16 @@ class Group:
     def pending(self) -> int:
         """Proposals of this node without an outcome."""
         return self._placement.pending
+
+    @property
+    def queued(self) -> int:
+        """Commands, of this node and forwarded to it, that are in no log yet."""
+        return self._placement.queued
+
+    @property
+    def reading(self) -> int:
+        """Strong reads that wait."""
+        return len(self._reads)
 
     def propose(
         self, command: Command, timeout: float, *, may_forward: bool = True, alone: bool = False
@@ -281,6 +320,7 @@ class Group:
             for peer, messages in by_peer.items():
                 self._send(peer, messages)
         self._notice_changes()
+        self._placement.committed(self.core.log.committed)
         for read in output.reads:
             self._reads.confirmed(read, self.applied_index)
         if output.committed:
@@ -299,10 +339,12 @@ class Group:
         if leader != old_leader:
             self._placement.leader_changed(leader)
             if old_leader is not None:
-                log.info("term %d: leader %d is lost", old_term, old_leader)
+                facts = {"event": LeaderLost.name, "term": old_term, "leader": old_leader}
+                log.info("term %d: leader %d is lost", old_term, old_leader, extra=facts)
                 self._events.publish(LeaderLost(old_term, old_leader))
         if leader is not None and (leader, term) != (old_leader, old_term):
-            log.info("term %d: node %d leads", term, leader)
+            facts = {"event": LeaderElected.name, "term": term, "leader": leader}
+            log.info("term %d: node %d leads", term, leader, extra=facts)
             self._events.publish(LeaderElected(term, leader))
 
     # -- reads -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 
 from quorate._version import __version__
@@ -12,8 +13,8 @@ DECLARED = "declared "
 """How a schema begins that is put in force by the log."""
 
 
-def identity_of(config: RaftConfig, rng: Random, *, schema: str = "") -> Identity:
-    """The node's identity for one process start: a new incarnation with each call.
+def identity_of(config: RaftConfig, rng: Random, *, schema: str = "", machines: Iterable[str] = ()) -> Identity:
+    """The node's identity for one process start: a new incarnation with each call. ``machines`` are those it runs.
 
     Nodes of another ``schema`` are refused, for the same log would give them another state; see :func:`are_compatible`.
     """
@@ -24,6 +25,7 @@ def identity_of(config: RaftConfig, rng: Random, *, schema: str = "") -> Identit
         incarnation=rng.getrandbits(63),
         software=f"quorate {__version__}",
         schema=schema,
+        machines=tuple(machines),
     )
 
 

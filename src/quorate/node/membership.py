@@ -39,8 +39,9 @@ class Membership:
         events: EventStream,
         *,
         on_witness: Callable[[], None],
+        on_lost_data: Callable[[], None],
     ) -> None:
-        """``on_witness`` is called when this node turns out to be a witness."""
+        """``on_witness`` is called when this node turns out to be a witness, ``on_lost_data`` when it comes without."""
         self.roster = roster
         self._conditions = conditions
         self._group = group
@@ -48,6 +49,7 @@ class Membership:
         self._transport = transport
         self._events = events
         self._on_witness = on_witness
+        self._on_lost_data = on_lost_data
         group.on_other_kind = self._turn
         self._steward = Steward(group, roster, durable.identity.address)
         self._seen: tuple[Configuration, int, int] | None = None
@@ -84,7 +86,9 @@ class Membership:
                 asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._take_leave, gone)
             self.redial(afresh=comes_back)
             if changed:
-                log.info("the configuration is that of entry %d: %s", seen[1], described(configurations.latest))
+                told = described(configurations.latest)
+                facts = {"event": MembershipChanged.name, "index": seen[1], "members": told}
+                log.info("the configuration is that of entry %d: %s", seen[1], told, extra=facts)
                 self._events.publish(MembershipChanged(configurations.index, configurations.latest))
         if core.repairing:
             self._maybe_repaired()
@@ -121,7 +125,7 @@ class Membership:
         if own is not None and own.store == self._durable.identity.store:
             self._durable.store.repaired()
             core.repaired()
-            log.warning("node %d is repaired, and votes again", core.node_id)
+            log.warning("node %d is repaired, and votes again", core.node_id, extra={"event": "repaired"})
 
     def lost_data(self, reason: str) -> None:
         """The peers know that this node had other data: what it promised is lost."""
@@ -129,6 +133,7 @@ class Membership:
         if not core.repairing:
             log.error("node %d: %s", core.node_id, reason)
             self._durable.store.mark_repairing(reason)
+            self._on_lost_data()
             core.lost_promises()
             self.redial(afresh=True)
 

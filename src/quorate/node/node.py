@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,15 +34,24 @@ from quorate.node.calls import LeaderCall, LeaderCalls
 from quorate.node.conditions import Conditions
 from quorate.node.durable import DurableState
 from quorate.node.events import EventStream, NodeEvent
+from quorate.node.figures import Figures
 from quorate.node.group import GROUP, Group
 from quorate.node.identity import identity_of
 from quorate.node.members import Members, described
 from quorate.node.peers import Peers
-from quorate.node.proposing import LEADER_POLL_SECONDS, checked_command, checked_joint, propose_anywhere
+from quorate.node.proposing import (
+    LEADER_POLL_SECONDS,
+    check_run_everywhere,
+    checked_command,
+    checked_joint,
+    propose_anywhere,
+)
 from quorate.node.reads import Consistency
 from quorate.node.running import Running
 from quorate.node.status import NodeStatus, status_of
+from quorate.node.timeline import Timeline
 from quorate.node.wire import WIRE_CODEC
+from quorate.raft.membership import Configuration
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.real import RealFileSystem
 from quorate.storage.writer import WriterFactory, writer_for
@@ -59,6 +69,8 @@ DRAIN_SECONDS_MAX = 30.0
 """A node that is told to stop takes this long at most to hand over and to end what is pending."""
 HAND_OVER_SECONDS = 2.0
 """... and another node this long to take over the leadership."""
+SNAPSHOT_SECONDS = 30.0
+"""How long is waited for a snapshot that was asked for."""
 
 
 def wall_clock_us() -> int:
@@ -96,17 +108,23 @@ class Node:
         self.config = config
         self._machine = machine
         self._schema = schema
-        self._machines: dict[str, Machine] = dict(machines or {})
+        self.machines: dict[str, Machine] = dict(machines or {})
+        """By their names. To read them, see :meth:`read`."""
         if machine is not None:
-            self._machines[DEFAULT_MACHINE] = machine
+            self.machines[DEFAULT_MACHINE] = machine
         self._rng = rng or Random()
-        self._wall_clock_us = wall_clock_us
+        self.now_us = wall_clock_us
+        """Microseconds since 1970, UTC, by the clock that this node stamps entries with."""
         self._file_system = file_system or RealFileSystem()
         self._state_file_system = state_file_system
         self._make_writer = make_writer
         self._transport = transport
-        self._events = EventStream()
-        self._router = Router(self._machines, open_state=open_state)
+        self.timeline = Timeline(config.node_id, configuration=self._configuration, wall_clock_us=wall_clock_us)
+        """What happened to this node lately, and how often."""
+        self.figures = Figures()
+        """What this node has counted."""
+        self._events = EventStream(self.timeline.note)
+        self._router = Router(self.machines, open_state=open_state)
         self._conditions = Conditions()
         self._calls = LeaderCalls(self._rng.getrandbits(62), self._send_one, self._answer_call)
         self._peers = Peers(
@@ -170,7 +188,7 @@ class Node:
 
     async def _listen(self) -> Transport:
         host, port = split_address(self.config.address)
-        identity = identity_of(self.config, self._rng, schema=self._schema)
+        identity = identity_of(self.config, self._rng, schema=self._schema, machines=self.machines)
         options = TcpOptions(dials=self.config.peer_transport)
         transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=self._rng)
         try:
@@ -206,9 +224,10 @@ class Node:
                 events=self._events,
                 conditions=self._conditions,
                 rng=self._rng,
-                wall_clock_us=self._wall_clock_us,
+                wall_clock_us=self.now_us,
                 make_writer=self._make_writer,
                 on_failure=self._failed,
+                figures=self.figures,
             ),
             beginning,
         )
@@ -216,6 +235,9 @@ class Node:
         self._peers.running = running
         running.start()
         log.info("node %d is a member of %s", self.node_id, described(running.group.core.configuration) or "no cluster")
+
+    def _configuration(self) -> Configuration | None:
+        return None if self._group is None or self._draining else self._group.core.configuration
 
     def _send_one(self, peer: int, message: WireMessage) -> None:
         if self._transport is not None and not self._stopped.is_set():
@@ -373,6 +395,11 @@ class Node:
         return (self._group.entries_received, self._group.entries_sent) if self._group is not None else (0, 0)
 
     @property
+    def running(self) -> Running | None:
+        """Its parts, for those who report on them; ``None`` until it takes part in its group."""
+        return self._running
+
+    @property
     def machine(self) -> Any:
         """The state machine given as ``machine``; see :meth:`read` for how old its state may be."""
         return self._machine
@@ -425,9 +452,10 @@ class Node:
             command,
             request_id,
             origin=self.node_id,
-            machines=self._machines,
+            machines=self.machines,
             bytes_max=self.config.max_command_bytes,
         )
+        self._check_run_everywhere(machine)
         return await self._propose(wrapped, timeout, forward=forward, patient=patient, alone=alone)
 
     async def propose_together(self, parts: Sequence[tuple[str, bytes]], *, timeout: float | None = None) -> Applied:
@@ -441,9 +469,16 @@ class Node:
         Raises what :meth:`propose` raises; a :class:`~quorate.errors.CommandFailed` is that of the part which refused.
         """
         wrapped = checked_joint(
-            parts, origin=self.node_id, machines=self._machines, bytes_max=self.config.max_command_bytes
+            parts, origin=self.node_id, machines=self.machines, bytes_max=self.config.max_command_bytes
         )
+        self._check_run_everywhere(*(machine for machine, _ in parts))
         return await self._propose(wrapped, timeout)
+
+    def _check_run_everywhere(self, *machines: str) -> None:
+        latecomers = self._router.latecomers
+        if latecomers:
+            for machine in machines:
+                check_run_everywhere(machine, latecomers, self._peers.without)
 
     async def _propose(
         self,
@@ -459,16 +494,23 @@ class Node:
             raise NodeStopped("the node is stopping")
         awaited = 0 if alone else 1  # nobody waits at the end of a node for what takes long
         self._proposing += awaited
+        began = monotonic()
         try:
             may_forward = forward and not alone and not self.is_witness
             if may_forward and patient:
-                return await propose_anywhere(self._running_group, wrapped, seconds)
-            group = self._running_group()
-            if not (may_forward or self.is_leader):
-                raise NotLeader(self.leader)
-            return await group.propose(wrapped, seconds, may_forward=may_forward, alone=alone)
+                applied = await propose_anywhere(self._running_group, wrapped, seconds)
+            else:
+                group = self._running_group()
+                if not (may_forward or self.is_leader):
+                    raise NotLeader(self.leader)
+                applied = await group.propose(wrapped, seconds, may_forward=may_forward, alone=alone)
+        except QuorateError as error:
+            self.figures.proposals.failed(error, monotonic() - began)
+            raise
         finally:
             self._proposing -= awaited
+        self.figures.proposals.succeeded(monotonic() - began)
+        return applied
 
     async def read(
         self,
@@ -483,10 +525,10 @@ class Node:
         ``strong``: the state holds everything that was acknowledged anywhere before the call (linearizable), or
         :class:`ReadUnavailable` is raised. ``eventually``: the state as it is here, however old.
         """
-        if machine not in self._machines:
+        if machine not in self.machines:
             raise ConfigError(f"node {self.node_id} runs no machine named {machine!r}")
         await self.read_barrier(consistency=consistency, timeout=timeout)
-        return fn(self._machines[machine])
+        return fn(self.machines[machine])
 
     async def read_barrier(self, *, consistency: Consistency = "strong", timeout: float | None = None) -> None:
         """Return when this node's state is fit for a read of that consistency; read before awaiting anything else.
@@ -520,6 +562,22 @@ class Node:
         Raises :class:`~quorate.errors.TransferFailed` if it did not take over, and what :attr:`members` raises.
         """
         return await self.members.transfer(to, timeout)
+
+    async def take_snapshot(self, *, timeout: float = SNAPSHOT_SECONDS) -> int:
+        """Make this node's state durable and cut its log, as far as no peer that follows needs it.
+
+        Returns the index up to which the log is cut then. Raises :class:`OutcomeUnknown` if that takes longer.
+        """
+        self._running_group()
+        assert self._running is not None
+        try:
+            async with asyncio.timeout(2 * timeout):
+                is_made = await self._running.snapshots.compaction.asked(timeout)
+        except TimeoutError:
+            is_made = False
+        if not is_made:
+            raise OutcomeUnknown(f"the snapshot takes longer than {timeout:g} s; it may still be made")
+        return self._running_group().core.log.floor.index
 
     async def wait_for_leader(self, timeout: float = 10.0) -> int:
         """The leader's id, as soon as this node knows it. Raises :class:`TimeoutError` or :class:`NodeStopped`."""

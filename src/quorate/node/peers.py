@@ -54,6 +54,7 @@ class Peers:
         self.connected_ids: set[int] = set()
         self.schemas: dict[int, str] = {}
         """What each node that presented itself has said of its schema."""
+        self._machines: dict[int, tuple[str, ...]] = {}
         self.running: Running | None = None
         """What arrives is for these, as soon as they are there."""
         self.stopping = False
@@ -66,6 +67,14 @@ class Peers:
     def addresses(self) -> dict[int, str]:
         """Where each known node is reached, this one included."""
         return self.running.membership.roster.addresses if self.running is not None else self.book.members
+
+    def without(self, machine: str) -> list[int]:
+        """The other members that have not said yet that they run ``machine``."""
+        if self.running is None:
+            return []
+        roster = self.running.membership.roster
+        others = {member.node_id for member in (*roster.committed, *roster.configuration)} - {self.book.node_id}
+        return sorted(peer for peer in others if machine not in self._machines.get(peer, ()))
 
     def received(self, peer: int, group: int, message: WireMessage) -> None:
         """A message arrived."""
@@ -82,6 +91,11 @@ class Peers:
             self._told_of_removal(RemovedFromCluster(f"this node was removed by entry {message.configuration_index}"))
         elif isinstance(message, SnapshotMessage):
             running.snapshots.received(peer, message)
+
+    def receiving(self, peer: int) -> None:
+        """A long message is arriving."""
+        if self.running is not None and self.running.membership.roster.admits(peer):
+            self.running.group.receiving(peer)
 
     def connected(self, peer: int) -> None:
         """Messages to ``peer`` can leave."""
@@ -114,6 +128,7 @@ class Peers:
                 self.met[introduction.node_id] = KnownPeer(address=introduction.address, store=introduction.store)
         if refusal is None:
             self.schemas[introduction.node_id] = introduction.schema
+            self._machines[introduction.node_id] = introduction.machines
             self.other_cluster_at.pop(introduction.dialled or "", None)
             self._on_introduced()
         return refusal

@@ -7,13 +7,16 @@ or is forwarded. See :mod:`quorate.node.proposals` and :mod:`quorate.node.forwar
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Container, Sequence
 from random import Random
+from time import monotonic
 
 from quorate.config import RaftConfig
 from quorate.errors import NodeStopped, NotLeader, OutcomeUnknown, ProposalDropped, QuorateError
 from quorate.machine.commands import Batch, Command, encode_batch
 from quorate.machine.outcome import Applied
+from quorate.node.figures import Figures
 from quorate.node.forwarding import (
     Forward,
     ForwardAccepted,
@@ -23,7 +26,16 @@ from quorate.node.forwarding import (
     decode_commands,
     encode_commands,
 )
-from quorate.node.proposals import LocalUnit, Proposal, ProposalQueue, RemoteUnit, Unit, WaitingProposals, batches
+from quorate.node.proposals import (
+    LargeUnderWay,
+    LocalUnit,
+    Proposal,
+    ProposalQueue,
+    RemoteUnit,
+    Unit,
+    WaitingProposals,
+    batches,
+)
 from quorate.raft.core import RaftCore
 from quorate.raft.entry import Entry
 from quorate.raft.output import Floor
@@ -40,11 +52,14 @@ class Placement:
         core: RaftCore,
         *,
         config: RaftConfig,
+        unordered: Container[str],
         send: Callable[[int, Sequence[WireMessage]], None],
         connected: Container[int],
         rng: Random,
         wall_clock_us: Callable[[], int],
+        figures: Figures,
     ) -> None:
+        """``unordered``: see :attr:`~quorate.machine.router.Router.unordered`."""
         self._core = core
         self._pending_max = config.max_pending_proposals
         self._send = send
@@ -52,10 +67,14 @@ class Placement:
         self._rng = rng
         self._wall_clock_us = wall_clock_us
         self._loop = asyncio.get_running_loop()
-        self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max)
+        self._queue = ProposalQueue(config.max_pending_proposals, core.config.uncommitted_bytes_max, unordered)
         self._waiting = WaitingProposals()
         self._waiting.applied_index = core.log.applied
         self._forwards = PendingForwards(rng.getrandbits(62))
+        self._large = LargeUnderWay()
+        self._figures = figures
+        self._uncommitted: deque[tuple[int, float]] = deque()
+        """Index of each entry that was put into the log here and is not known to be committed; and when that was."""
 
     @property
     def pending(self) -> int:
@@ -63,9 +82,17 @@ class Placement:
         return self._queue.count + self._waiting.count + self._forwards.count
 
     @property
+    def queued(self) -> int:
+        """Commands, of this node and forwarded, that are in no log yet."""
+        return self._queue.count
+
+    @property
     def is_due(self) -> bool:
         """Whether something waits for :meth:`place`."""
-        return bool(self._queue)
+        return bool(self._queue) and (not self._core.is_leader or self._queue.is_due(self._has_room_for))
+
+    def _has_room_for(self, size: int) -> bool:
+        return self._large.has_room_for(size, self._core.term, self._loop.time())
 
     def propose(
         self, command: Command, timeout: float, *, may_forward: bool, alone: bool = False
@@ -82,7 +109,7 @@ class Placement:
 
     def place(self) -> None:
         """Put what was proposed into the log, or send it to the node that can."""
-        units = self._queue.take()
+        units = self._queue.take_due(self._has_room_for) if self._core.is_leader else self._queue.take()
         try:
             self._place([unit for unit in units if not (isinstance(unit, LocalUnit) and unit.abandoned)])
         except BaseException:
@@ -110,6 +137,10 @@ class Placement:
             for unit in units:
                 unit.refused(error)
             return
+        self._large.added(index, len(payload), self._core.term, self._loop.time())
+        self._uncommitted.append((index, monotonic()))
+        self._figures.commands_logged += len(commands)
+        self._figures.entry_commands.observe(len(commands))
         position = 0
         for unit in units:
             unit.accepted(index, self._core.term, position)
@@ -159,12 +190,23 @@ class Placement:
 
     # -- outcomes ----------------------------------------------------------------------------------------
 
+    def committed(self, index: int) -> None:
+        """The log is committed up to ``index``."""
+        uncommitted = self._uncommitted
+        if uncommitted and uncommitted[0][0] <= index:
+            now = monotonic()
+            while uncommitted and uncommitted[0][0] <= index:
+                self._figures.commit_seconds.observe(now - uncommitted.popleft()[1])
+
     def applied(self, entry: Entry, outcomes: list[object]) -> None:
         """An entry was applied here, with these outcomes."""
+        self._large.applied(entry.index, self._loop.time())
         self._waiting.applied(entry.index, entry.term, outcomes)
+        self._figures.commands_applied += len(outcomes)
 
     def skipped_to(self, floor: Floor) -> None:
         """The state is now that of a snapshot: what led to its ``floor`` was not seen here."""
+        self._large.applied(floor.index, self._loop.time())
         self._waiting.skipped_to(floor.index, floor.term)
 
     def peer_lost(self, peer: int) -> None:
@@ -174,10 +216,13 @@ class Placement:
     def leader_changed(self, leader: int | None) -> None:
         """Another node leads, or none. What this turn has forwarded to the new one already is not lost."""
         self._forwards.lose_all_but(leader, _LEADER_LOST)
+        self._uncommitted.clear()
 
     def expire(self) -> None:
         """End the proposals whose time is over."""
         now = self._loop.time()
+        for unit in self._queue.take_late(now):
+            unit.refused(ProposalDropped("other large proposals were before it all the time"))
         self._waiting.expire(now)
         self._forwards.expire(now)
 

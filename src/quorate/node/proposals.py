@@ -8,7 +8,8 @@ term, and another leader's entry took the place, so theirs never took effect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -19,6 +20,12 @@ from quorate.machine.outcome import Applied
 ENTRY_BYTES_MAX = 256 * 1024
 ENTRY_COMMANDS_MAX = 256
 """A batch is closed at this size, so that applying one entry never holds the event loop for long."""
+LARGE_BYTES = 1024 * 1024
+"""A unit of more than this is large: it is long on its way, and what is behind it in the log waits for it."""
+LARGE_UNDER_WAY_BYTES_MAX = 4 * 1024 * 1024
+"""So much of large units is under way at a time, or one; the others wait in the queue, and small ones pass them."""
+REST_SECONDS_MAX = 0.25
+"""See :class:`LargeUnderWay`."""
 
 
 class Proposal:
@@ -58,6 +65,10 @@ class Unit(Protocol):
         """The commands, in order."""
         ...
 
+    def is_late(self, now: float) -> bool:
+        """Whether nobody waits for it at that time any more."""
+        ...
+
     def accepted(self, index: int, term: int, position: int) -> None:
         """They are in the log of this node."""
 
@@ -86,6 +97,9 @@ class LocalUnit:
         """Whether nobody waits for it any more."""
         return self.proposal.future.done()
 
+    def is_late(self, now: float) -> bool:
+        return self.abandoned or self.proposal.deadline <= now
+
     def accepted(self, index: int, term: int, position: int) -> None:
         self.waiting.add(index, term, position, (self.proposal,))
 
@@ -105,6 +119,9 @@ class RemoteUnit:
     def alone(self) -> bool:
         return False
 
+    def is_late(self, now: float) -> bool:
+        return False  # that, its follower knows
+
     def accepted(self, index: int, term: int, position: int) -> None:
         self.on_accepted(index, term, position)
 
@@ -113,37 +130,114 @@ class RemoteUnit:
 
 
 class ProposalQueue:
-    """Units that arrived and are not in the log yet; bounded by their commands' count and bytes."""
+    """Units that arrived and are not in the log yet; bounded by their commands, and by the bytes of each kind.
 
-    def __init__(self, count_max: int, bytes_max: int) -> None:
+    Large ones wait for room, and are passed by small ones, if all their commands are ``unordered``.
+    """
+
+    def __init__(self, count_max: int, bytes_max: int, unordered: Container[str]) -> None:
+        self._unordered = unordered
         self._count_max = count_max
         self._bytes_max = bytes_max
-        self._units: list[Unit] = []
-        self._bytes = 0
+        self._small: list[Unit] = []
+        self._large: deque[Unit] = deque()
+        self._small_bytes = self._large_bytes = 0
         self.count = 0
         """Commands in the queue."""
 
     def __len__(self) -> int:
-        return len(self._units)
+        return len(self._small) + len(self._large)
 
     def add(self, unit: Unit) -> None:
         """Enqueue. Raises :class:`ProposalDropped` when a bound is reached; a single unit always fits."""
-        count = self.count + len(unit.commands)
-        size = self._bytes + _size(unit)
-        if self._units and (count > self._count_max or size > self._bytes_max):
+        count, size = self.count + len(unit.commands), _size(unit)
+        is_large = size > LARGE_BYTES and all(command.machine in self._unordered for command in unit.commands)
+        before = self._large_bytes if is_large else self._small_bytes
+        if (count > self._count_max and len(self)) or (before + size > self._bytes_max and before):
             raise ProposalDropped(f"{self.count} proposals are queued already")
-        self._units.append(unit)
         self.count = count
-        self._bytes = size
+        if is_large:
+            self._large.append(unit)
+            self._large_bytes += size
+        else:
+            self._small.append(unit)
+            self._small_bytes += size
+
+    def is_due(self, has_room_for: Callable[[int], bool]) -> bool:
+        """Whether :meth:`take_due` would find something."""
+        return bool(self._small) or (bool(self._large) and has_room_for(_size(self._large[0])))
+
+    def take_due(self, has_room_for: Callable[[int], bool]) -> list[Unit]:
+        """The small units, and the first large one if there is room for its bytes."""
+        if not self._large:
+            return self.take()
+        units, self._small, self._small_bytes = self._small, [], 0
+        if has_room_for(_size(self._large[0])):
+            units.append(self._large.popleft())
+            self._large_bytes -= _size(units[-1])
+        self.count -= sum(len(unit.commands) for unit in units)
+        return units
 
     def take(self) -> list[Unit]:
         """All units, and an empty queue."""
-        units, self._units = self._units, []
-        self._bytes = self.count = 0
+        units = [*self._small, *self._large]
+        self._small, self._large = [], deque()
+        self._small_bytes = self._large_bytes = self.count = 0
         return units
+
+    def take_late(self, now: float) -> list[Unit]:
+        """The units for which nobody waits at that time any more."""
+        late = [unit for unit in self._large if unit.is_late(now)]
+        if late:
+            self._large = deque(unit for unit in self._large if not unit.is_late(now))
+            self._large_bytes -= sum(map(_size, late))
+            self.count -= sum(len(unit.commands) for unit in late)
+        return late
+
+
+class LargeUnderWay:
+    """What a leader has put into its log of large units, and not applied yet; and the rest behind it.
+
+    When they are applied, none follow for as long as they took. So however many wait, half of the time belongs to what
+    is small.
+    """
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[int, int]] = deque()  # (index, bytes)
+        self._term = 0
+        self._bytes = 0
+        self._began = self._rests_until = 0.0
+
+    def has_room_for(self, size: int, term: int, now: float) -> bool:
+        """Whether the leader of ``term`` may add so many bytes; of what an earlier one added nothing is certain."""
+        if not self._entries or term != self._term:
+            return now >= self._rests_until
+        return self._bytes + size <= LARGE_UNDER_WAY_BYTES_MAX
+
+    def added(self, index: int, size: int, term: int, now: float) -> None:
+        """Entry ``index`` of ``term`` has a payload of ``size`` bytes."""
+        if size <= LARGE_BYTES:
+            return
+        if term != self._term:
+            self._entries.clear()
+            self._term, self._bytes = term, 0
+        if not self._entries:
+            self._began = now
+        self._entries.append((index, size))
+        self._bytes += size
+
+    def applied(self, index: int, now: float) -> None:
+        """All entries up to ``index`` are applied."""
+        if not self._entries or self._entries[0][0] > index:
+            return
+        while self._entries and self._entries[0][0] <= index:
+            self._bytes -= self._entries.popleft()[1]
+        if not self._entries:
+            self._rests_until = now + min(now - self._began, REST_SECONDS_MAX)
 
 
 def _size(unit: Unit) -> int:
+    """The bytes of its commands."""
     return sum([len(command.body) for command in unit.commands])
 
 

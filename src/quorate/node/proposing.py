@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 
-from quorate.errors import ConfigError, NotApplied, NotLeader, OutcomeUnknown, ProposalTooLarge
+from quorate.errors import ConfigError, NotApplied, NotLeader, NotRunEverywhere, OutcomeUnknown, ProposalTooLarge
 from quorate.machine.commands import JOINT, Command
 from quorate.machine.contract import Machine
 from quorate.machine.joint import Part, check_parts, encode_parts
@@ -54,6 +54,22 @@ def checked_joint(
     if len(body) > bytes_max:
         raise ProposalTooLarge(f"the parts of the command have {len(body)} bytes together, the most is {bytes_max}")
     return Command(JOINT, body, None, origin)
+
+
+def check_run_everywhere(machine: str, latecomers: Container[str], without: Callable[[str], Sequence[int]]) -> None:
+    """Nobody may pass over a command: it would be gone with the log. See :mod:`quorate.machine.latecomers`.
+
+    ``without`` gives the members that do not run a machine. Raises :class:`NotRunEverywhere`.
+    """
+    if machine not in latecomers:
+        return
+    lacking = without(machine)
+    if lacking:
+        nodes = "node" if len(lacking) == 1 else "nodes"
+        raise NotRunEverywhere(
+            f"{machine!r} is new in this cluster, and {nodes} {', '.join(map(str, lacking))} cannot be seen to run it "
+            "yet: it takes nothing before every member was started with this program"
+        )
 
 
 async def propose_anywhere(group: Callable[[], Group], command: Command, seconds: float) -> Applied:

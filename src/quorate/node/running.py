@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from quorate.node.group import Group
 from quorate.node.membership import Membership
 from quorate.node.snapshots.service import Snapshots
+from quorate.storage.store import GroupStore
 from quorate.storage.writer import Writer
+from quorate.transport.contract import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Running:
     group: Group
     membership: Membership
     snapshots: Snapshots
+    store: GroupStore
+    transport: Transport
 
     def start(self) -> None:
         """Set them going."""

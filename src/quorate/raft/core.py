@@ -79,6 +79,7 @@ class RaftCore:
         self._campaign: Campaign | None = None
         self._leadership: Leadership | None = None
         self._agreed = (0, 0)  # (term, up to here the log was found to be that of its leader)
+        self._session = 0  # the leader's with this node, as of what it said last
         self._follower_reads = FollowerReads()
         self._reads: list[ReadReady] = []
 
@@ -219,6 +220,19 @@ class RaftCore:
         """
         return self.log.compact(index)
 
+    def receiving(self, peer: int) -> None:
+        """A long message from ``peer`` is arriving: it is alive, and its heartbeats may be behind that message.
+
+        Ours may be behind what it sends, too. So its leader is told that this node goes on listening to it.
+        """
+        if self._leadership is not None:
+            self._leadership.replication.receiving(peer)
+        elif self.leader == peer:
+            self._timer.leader_heard()
+            self._outbox.send(
+                peer, HeartbeatReply(term=self.term, session=self._session, sequence=0, repairing=self.repairing)
+            )
+
     def peer_lost(self, peer: int) -> None:
         """The way to ``peer`` broke: what was under way may be lost."""
         if self._leadership is not None:
@@ -240,7 +254,7 @@ class RaftCore:
             return False
         if term > self.term:
             self._become_follower(Event.HIGHER_TERM, term, leader)
-        self._hear_leader(leader)
+        self._hear_leader(leader, session)
         known = floor.index <= self.log.committed
         if not known and self.log.matches(floor.index, floor.term):
             self.log.commit_to(floor.index)
@@ -436,7 +450,7 @@ class RaftCore:
 
     # -- following ---------------------------------------------------------------------------------------
 
-    def _hear_leader(self, peer: int) -> None:
+    def _hear_leader(self, peer: int, session: int) -> None:
         """``peer`` leads the current term."""
         if self.role is Role.LEADER or (self.leader is not None and self.leader != peer):
             raise ProtocolViolation(f"nodes {self.leader} and {peer} both lead term {self.term}")
@@ -445,10 +459,11 @@ class RaftCore:
         if self.voted_for is None:
             # The term has its leader. A node that lost its data, or is here for the second time, may have voted.
             self._persistence.set_hard_state(self.term, peer)
+        self._session = session
         self._timer.leader_heard()
 
     def _handle_append(self, peer: int, append: AppendEntries) -> None:
-        self._hear_leader(peer)
+        self._hear_leader(peer, append.session)
         reply = accept_entries(self.log, append, repairing=self.repairing)
         self._agreed_to(reply.match_index)
         self._outbox.send_durable(peer, reply)
@@ -463,7 +478,7 @@ class RaftCore:
         return index if term == self.term else 0
 
     def _handle_heartbeat(self, peer: int, heartbeat: Heartbeat) -> None:
-        self._hear_leader(peer)
+        self._hear_leader(peer, heartbeat.session)
         if self.repairing or self.node_id not in self.configuration:
             # It may go by what was here before the loss, or by what this node had when it was last a member.
             self.log.commit_to(min(heartbeat.commit, self._agreed_index))

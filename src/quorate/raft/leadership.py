@@ -193,6 +193,8 @@ class Leadership:
         progress = self.replication.heard(peer, reply.session, repairing=reply.repairing)
         if progress is None:
             return
+        if not reply.sequence:
+            return  # it is still receiving what was sent before the round: nothing is lost
         progress.round_acked = max(progress.round_acked, reply.sequence)
         self.replication.nudge(progress)
         self.reads.acknowledged(self.replication.peers)

@@ -83,7 +83,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatReply:
-    """The sender still follows the leader of ``term`` and had received round ``sequence``.
+    """The sender still follows the leader of ``term`` and had received round ``sequence``; with 0, none that is new.
 
     ``repairing`` is that of :class:`AppendEntriesReply`.
     """

@@ -140,6 +140,11 @@ class Replication:
         progress.repairing = repairing
         return progress
 
+    def receiving(self, peer: int) -> None:
+        """``peer`` is alive: a long message of it is arriving."""
+        if (progress := self.peers.get(peer)) is not None:
+            progress.active = True
+
     def _begin_anew(self, peer: int) -> None:
         """``peer`` lost its data: neither what it confirmed before counts, nor such answers still under way."""
         self.peers[peer] = self._new_progress()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic, perf_counter
 
 from quorate.errors import CorruptLog, StorageFailed
+from quorate.measures import COUNTS, Histogram
 from quorate.raft.entry import Entry
 from quorate.raft.output import Floor, HardState, Recovered, Write
 from quorate.raft.terms import TermRuns
@@ -40,7 +41,10 @@ class StorageStats:
     syncs: int = 0
     """Syncs of the log."""
     sync_seconds_last: float = 0.0
-    sync_seconds_total: float = 0.0
+    sync_seconds: Histogram = field(default_factory=Histogram)
+    """How long each sync took."""
+    batch_entries: Histogram = field(default_factory=lambda: Histogram(COUNTS))
+    """How many entries each batch wrote."""
 
 
 class GroupStore:
@@ -211,6 +215,7 @@ class GroupStore:
         stats.writes += len(writes)
         stats.batch_writes_last = len(writes)
         stats.batch_writes_max = max(stats.batch_writes_max, len(writes))
+        stats.batch_entries.observe(sum([len(write.entries) for write in writes]))
 
     def compact(self, floor: Floor) -> None:
         """Let the log begin behind ``floor``, and give back what space that frees; blocks. Durable on return.
@@ -341,7 +346,7 @@ class GroupStore:
         stats = self.stats
         stats.syncs += 1
         stats.sync_seconds_last = perf_counter() - start
-        stats.sync_seconds_total += stats.sync_seconds_last
+        stats.sync_seconds.observe(stats.sync_seconds_last)
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:

@@ -137,8 +137,8 @@ class Wal:
         """How many entries are not durable yet, and how many bytes behind the last that is."""
         with self._lock:
             active, durable = self._segments[-1], self._durable
-            entries = active.last_index - durable
-            return (entries, active.end - active.end_of(durable)) if entries else (0, 0)
+            entries = active.last_index - durable  # below 0 while a suffix is being cut
+            return (entries, active.end - active.end_of(durable)) if entries > 0 else (0, 0)
 
     @property
     def term_starts(self) -> tuple[tuple[int, int], ...]:

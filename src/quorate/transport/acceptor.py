@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from quorate.errors import FrameError, HandshakeRefused, TransportError
-from quorate.transport.codec import Codec
+from quorate.transport.codec import LONG_BYTES, Codec
 from quorate.transport.contract import Announcement, Identity, Lane, Receiver, RefusalCode
 from quorate.transport.delay_line import DelayLine
 from quorate.transport.faults import Direction, LinkFaults
@@ -17,6 +17,7 @@ from quorate.transport.framing import HEADER_BYTES, FrameSplitter
 from quorate.transport.handshake import (
     HANDSHAKE_BYTES_MAX,
     PREFACE,
+    WEBSOCKET_FIRST_BYTE,
     Hello,
     Welcome,
     choose_version,
@@ -32,7 +33,9 @@ from quorate.transport.news import News
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import remote_address, tune
 from quorate.transport.stats import StatsBook
-from quorate.transport.websocket_accepted import FIRST_BYTE, AcceptedWebSocket
+
+if TYPE_CHECKING:
+    from quorate.transport.websocket_accepted import AcceptedWebSocket
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,11 @@ class Acceptor:
         if lane is Lane.PROMPT:
             self._heard_from(hello.node_id, hello.address)
         return welcome_from(self.identity, version, self.receiver.announcement())
+
+    def receiving(self, peer: int) -> None:
+        """A part of a long message is here."""
+        if self.receiver is not None and (self.faults is None or self.faults.quiet):
+            self.receiver.receiving(peer)
 
     def closed(self, connection: Accepted) -> None:
         self._connections.discard(connection)
@@ -172,7 +180,7 @@ class Accepted(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._open:
             return
-        if self._websocket is None and not self._preface and data[:1] == FIRST_BYTE:
+        if self._websocket is None and not self._preface and data[:1] == WEBSOCKET_FIRST_BYTE:
             self._upgrade(data)
             return
         try:
@@ -185,6 +193,8 @@ class Accepted(asyncio.Protocol):
                     self._deliver(self.peer, body)
                 if not self._open:  # what the frame set off may have closed us
                     return
+            if self.peer is not None and self._splitter.partial_bytes > LONG_BYTES:
+                self._acceptor.receiving(self.peer)
         except HandshakeRefused as error:
             self._refuse(str(error), error.code)
         except TransportError as error:
@@ -207,6 +217,8 @@ class Accepted(asyncio.Protocol):
 
     def _upgrade(self, data: bytes) -> None:
         """Have a WebSocket between the socket and us. It is for the peer that dials to choose."""
+        from quorate.transport.websocket_accepted import AcceptedWebSocket
+
         assert self._transport is not None
         self._websocket = AcceptedWebSocket(self, self._acceptor.options.close_seconds)
         self._transport.set_protocol(self._websocket)

@@ -60,10 +60,10 @@ class BulkLane(Outlet):
             self._task.cancel()
         return self._task
 
-    def write(self, frames: Sequence[bytes], stats: PeerStats) -> None:
-        """Send ``frames`` with one write, or drop them; ``stats`` counts which."""
+    def write(self, pieces: Sequence[bytes], frames: int, stats: PeerStats) -> None:
+        """Send all ``pieces`` of so many frames at once, or drop them; ``stats`` counts which."""
         self._used = asyncio.get_running_loop().time()
-        super().write(frames, stats)
+        super().write(pieces, frames, stats)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None

@@ -8,6 +8,7 @@ was not registered, nothing behind the last field. Log entries travel as one bin
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
@@ -50,7 +51,12 @@ RAFT_KINDS: Mapping[int, type[WireMessage]] = MappingProxyType(
 NODE_KINDS_MIN = 64
 """Kinds below are the core's; those from here to 255 are free for messages between nodes."""
 
+LONG_BYTES = 64 * 1024
+"""Entries and binaries beyond this are sent as they are."""
+
 Unsigned = Annotated[int, msgspec.Meta(ge=0)]
+_ARRAY16 = struct.Struct(">BH")
+_BIN32 = struct.Struct(">BI")
 _GROUP = "group_"  # cannot clash: no message calls a field this way, and the codec checks it
 _ENTRIES = tuple[Entry, ...]
 _PLAIN: Mapping[Any, Any] = {int: Unsigned, bool: bool, bytes: bytes, str: str, type(None): None}
@@ -89,6 +95,31 @@ class Codec:
             raise TypeError(f"{type(message).__name__} is not a registered message")
         return self._encoder.encode((form.kind, group, *form.values(message)))
 
+    def encode_in_pieces(self, group: int, message: WireMessage) -> bytes | list[bytes]:
+        """The same body; if something in it is long, in pieces to be sent one behind the other, so as not to copy it.
+
+        :class:`TypeError` if its type is not registered.
+        """
+        form = self._forms.get(type(message))
+        if form is None:
+            return self.encode(group, message)
+        values = form.values(message)
+        for position in form.binaries:
+            value = values[position]
+            if type(value) is bytes and len(value) > LONG_BYTES:
+                return self._pieces((form.kind, group, *values))
+        return self._encoder.encode((form.kind, group, *values))
+
+    def _pieces(self, array: tuple[Any, ...]) -> list[bytes]:
+        pieces = [_array_header(len(array))]
+        for value in array:
+            if type(value) is bytes and len(value) > LONG_BYTES:
+                pieces[-1] += _BIN32.pack(0xC6, len(value))
+                pieces += [value, b""]
+            else:
+                pieces[-1] += self._encoder.encode(value)
+        return [piece for piece in pieces if piece]
+
     def decode(self, body: bytes) -> tuple[int, WireMessage]:
         """The group and the message of a frame's body. Raises :class:`FrameError` if it is not one of ours."""
         try:
@@ -111,6 +142,7 @@ class _Form:
         if _GROUP in names:
             raise ValueError(f"{message_type.__name__} has a field named {_GROUP}")
         self.kind = kind
+        self.binaries = tuple(names.index(name) for name in names if hints[name] in (bytes, _ENTRIES))
         self.values = _reader(names, [name for name in names if hints[name] == _ENTRIES])
         self.wire_type: type[Any] = msgspec.defstruct(
             message_type.__name__,
@@ -129,6 +161,11 @@ class _Form:
         for name in self._entries:
             values[name] = _entries_behind(values.get("previous_index"), values[name])
         return group, self._message_type(**values)
+
+
+def _array_header(count: int) -> bytes:
+    """What msgpack begins an array with."""
+    return bytes([0x90 | count]) if count < 16 else _ARRAY16.pack(0xDC, count)
 
 
 def _reader(names: list[str], entries: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -33,7 +33,8 @@ class Identity:
 
     ``address`` is the ``host:port`` where others reach it. ``incarnation`` is drawn at random by each process
     start (below 2**64), so that a restarted node can be told from the one before it. ``software`` is for people;
-    ``schema`` is a digest of what the node's state machines understand, where they say so.
+    ``schema`` is a digest of what the node's state machines understand, where they say so; ``machines`` are their
+    names.
     """
 
     cluster_id: str
@@ -42,6 +43,7 @@ class Identity:
     incarnation: int
     software: str = ""
     schema: str = ""
+    machines: tuple[str, ...] = ()
 
 
 class Lane(Enum):
@@ -141,6 +143,10 @@ class PeerStats:
     frames_received: int = 0
     bytes_received: int = 0
     dropped: int = 0
+    connections: int = 0
+    """How often a connection to it came up that we send over."""
+    losses: int = 0
+    """How often such a one was lost."""
     last_error: str | None = None
 
 
@@ -153,6 +159,9 @@ class Receiver(Protocol):
 
     def received(self, peer: int, group: int, message: WireMessage) -> None:
         """``peer`` sent ``message`` to our replica of ``group``."""
+
+    def receiving(self, peer: int) -> None:
+        """A long message of ``peer`` is arriving, and may take a while: what it sent behind that comes only then."""
 
     def connected(self, peer: int) -> None:
         """The first link to ``peer`` is up: what is sent from now on may arrive."""

@@ -20,7 +20,6 @@ from quorate.transport.handshake import (
 )
 from quorate.transport.options import TcpOptions
 from quorate.transport.sockets import tune
-from quorate.transport.websocket_dialled import DialledWebSocket
 
 
 @asynccontextmanager
@@ -45,9 +44,15 @@ async def dialled(
 
 async def _connected(host: str, port: int, options: TcpOptions) -> Dialled:
     connection = Dialled(options)
-    of_socket = connection if options.dials == "tcp" else DialledWebSocket(connection, host, port, options)
+    of_socket = connection if options.dials == "tcp" else _in_websocket(connection, host, port, options)
     await asyncio.get_running_loop().create_connection(lambda: of_socket, host, port)
     return connection
+
+
+def _in_websocket(connection: Dialled, host: str, port: int, options: TcpOptions) -> asyncio.Protocol:
+    from quorate.transport.websocket_dialled import DialledWebSocket
+
+    return DialledWebSocket(connection, host, port, options)
 
 
 class Dialled(asyncio.Protocol):

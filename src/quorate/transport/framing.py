@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from quorate.errors import FrameError
@@ -30,6 +31,15 @@ _LENGTH_BYTES = 4
 def encode_frame(body: bytes) -> bytes:
     """The frame that carries ``body``."""
     return _HEADER.pack(HEADER_BYTES - _LENGTH_BYTES + len(body), crc32c(body)) + body
+
+
+def encode_frame_of(pieces: list[bytes]) -> list[bytes]:
+    """The same in pieces, for a body in pieces."""
+    checksum = length = 0
+    for piece in pieces:
+        checksum = extend(checksum, piece)
+        length += len(piece)
+    return [_HEADER.pack(HEADER_BYTES - _LENGTH_BYTES + length, checksum) + pieces[0], *pieces[1:]]
 
 
 class FrameSplitter:

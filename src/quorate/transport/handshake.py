@@ -31,6 +31,12 @@ from quorate.transport.framing import encode_frame
 PREFACE = b"\xf5QUORATE"
 """The first eight bytes of every peer connection."""
 
+WEBSOCKET_PATH = "/raft"
+"""What peers ask for when they open a WebSocket, inside of which the connection then is."""
+
+WEBSOCKET_FIRST_BYTE = b"G"
+"""What that request begins with, for it is a GET; the preface begins otherwise."""
+
 VERSIONS = (1, 1)
 """The lowest and the highest version of the protocol that this code speaks."""
 
@@ -42,6 +48,8 @@ _Unsigned = Annotated[int, msgspec.Meta(ge=0)]
 _NAME_CHARACTERS_MAX = 256
 _REASON_CHARACTERS_MAX = 1024
 _Name = Annotated[str, msgspec.Meta(max_length=_NAME_CHARACTERS_MAX)]
+_MACHINES_MAX = 64
+_Machines = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=_MACHINES_MAX)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
@@ -65,6 +73,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1, kw_only=True):
     configuration_index: _Unsigned = 0
     member: bool = True
     repairing: bool = False
+    machines: _Machines = ()
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True):
@@ -81,6 +90,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2, kw_only=True)
     configuration_index: _Unsigned = 0
     member: bool = True
     repairing: bool = False
+    machines: _Machines = ()
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=3, kw_only=True):
@@ -119,6 +129,7 @@ def hello_from(
         configuration_index=announced.configuration_index,
         member=announced.member,
         repairing=announced.repairing,
+        machines=identity.machines,
     )
 
 
@@ -137,6 +148,7 @@ def welcome_from(identity: Identity, version: int, announcement: Announcement | 
         configuration_index=announced.configuration_index,
         member=announced.member,
         repairing=announced.repairing,
+        machines=identity.machines,
     )
 
 
@@ -217,6 +229,7 @@ def introduce(
             incarnation=peer.incarnation,
             software=peer.software,
             schema=peer.schema,
+            machines=peer.machines,
             dialled=dialled,
             lane=lane,
             store=peer.store,

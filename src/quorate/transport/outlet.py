@@ -44,13 +44,20 @@ class Outlet:
         self._held.clear()
         self._held_bytes = 0
 
-    def write(self, frames: Sequence[bytes], stats: PeerStats) -> None:
-        """Send ``frames`` with one write, or drop them; ``stats`` counts which."""
-        if self._takes_more and self._connection is not None and self._connection.write(b"".join(frames)):
-            stats.frames_sent += len(frames)
-            stats.bytes_sent += sum(map(len, frames))
+    def write(self, pieces: Sequence[bytes], frames: int, stats: PeerStats) -> None:
+        """Send all ``pieces`` of so many frames at once, or drop them; ``stats`` counts which."""
+        if self._takes_more and self._write(pieces, are_frames=len(pieces) == frames):
+            stats.frames_sent += frames
+            stats.bytes_sent += sum(map(len, pieces))
         else:
-            stats.dropped += len(frames)
+            stats.dropped += frames
+
+    def _write(self, pieces: Sequence[bytes], *, are_frames: bool) -> bool:
+        """Where frames are in pieces, that is because they are long: these are not copied once more."""
+        connection = self._connection
+        if connection is None:
+            return False
+        return connection.write(b"".join(pieces)) if are_frames else all(list(map(connection.write, pieces)))
 
     def hold(self, seconds: float, frame: bytes, stats: PeerStats) -> None:
         """Write ``frame`` after a delay, unless the connection goes down before; dropped if too much waits."""
@@ -61,7 +68,7 @@ class Outlet:
 
     def _release(self, frame: bytes, stats: PeerStats) -> None:
         self._held_bytes -= len(frame)
-        self.write((frame,), stats)
+        self.write((frame,), 1, stats)
 
     @property
     def _takes_more(self) -> bool:

@@ -27,13 +27,16 @@ class Routes(Generic[L]):
     def add(self, peer: int, link: L) -> None:
         """``link`` is up."""
         self._links.setdefault(peer, []).append(link)
-        self._stats[peer].connected = True
+        stats = self._stats[peer]
+        stats.connected = True
+        stats.connections += 1
 
     def remove(self, peer: int, link: L) -> None:
         """It is not any more. Harmless when repeated."""
         links = self._links.get(peer, [])
         if link in links:
             links.remove(link)
+            self._stats[peer].losses += 1
         if not links:
             self._links.pop(peer, None)
             self._stats[peer].connected = False

@@ -15,7 +15,7 @@ from quorate.transport.codec import Codec
 from quorate.transport.contract import Identity, Lane, LinkStatus, PeerStats, Receiver, WireMessage
 from quorate.transport.dialler import Dialler
 from quorate.transport.faults import Direction, LinkFaults
-from quorate.transport.framing import encode_frame
+from quorate.transport.framing import encode_frame, encode_frame_of
 from quorate.transport.listener import Listener, bind
 from quorate.transport.options import TcpOptions
 from quorate.transport.stats import StatsBook
@@ -79,7 +79,7 @@ class TcpTransport:
         """The protocol for one accepted connection, to be given its transport and every byte since the first.
 
         A front door that looked at the first bytes and found :data:`~quorate.transport.handshake.PREFACE`, or a
-        request for a WebSocket at :data:`~quorate.transport.websocket.PATH`, hands the connection over with
+        request for a WebSocket at :data:`~quorate.transport.handshake.WEBSOCKET_PATH`, hands the connection over with
         ``transport.set_protocol(protocol)``, ``protocol.connection_made(transport)`` and
         ``protocol.data_received(first_bytes)``.
         """
@@ -106,16 +106,16 @@ class TcpTransport:
             link.wanted(lane)
             stats.dropped += len(messages)
             return
-        frames = self._frames(peer, group, messages)
         if self._faults is None or (self._faults.quiet and not outlet.holds):
-            outlet.write(frames, stats)
+            outlet.write(*self._frames(peer, group, messages), stats)
             return
-        for frame in frames:
-            seconds = self._faults.judge(peer, Direction.OUTGOING)
+        for message in messages:
+            pieces, frames = self._frames(peer, group, [message])
+            seconds = self._faults.judge(peer, Direction.OUTGOING) if frames else None
             if seconds is None:
-                stats.dropped += 1
+                stats.dropped += frames
             else:
-                outlet.hold(seconds, frame, stats)
+                outlet.hold(seconds, b"".join(pieces), stats)
 
     def backlog_bytes(self, peer: int, lane: Lane) -> int:
         """What was sent to ``peer`` and its socket has not taken."""
@@ -140,17 +140,24 @@ class TcpTransport:
         await self._acceptor.stop()
         await self._dialler.stop()
 
-    def _frames(self, peer: int, group: int, messages: Sequence[WireMessage]) -> list[bytes]:
-        """The messages as frames, without those that are too large: these are dropped, counted and logged."""
-        encode, frame_bytes_max = self._codec.encode, self._options.frame_bytes_max
-        frames: list[bytes] = []
+    def _frames(self, peer: int, group: int, messages: Sequence[WireMessage]) -> tuple[list[bytes], int]:
+        """The messages as frames, of which long ones are in pieces; and how many frames it are.
+
+        Without those that are too large: these are dropped, counted and logged.
+        """
+        encode, frame_bytes_max = self._codec.encode_in_pieces, self._options.frame_bytes_max
+        pieces: list[bytes] = []
+        frames = 0
         for message in messages:
-            frame = encode_frame(encode(group, message))
-            if len(frame) <= frame_bytes_max:
-                frames.append(frame)
+            body = encode(group, message)
+            frame = [encode_frame(body)] if isinstance(body, bytes) else encode_frame_of(body)
+            size = sum(map(len, frame))
+            if size <= frame_bytes_max:
+                pieces += frame
+                frames += 1
             else:  # the peer would close the connection over it, and lose more than this
                 stats = self._stats[peer]
                 stats.dropped += 1
-                stats.last_error = f"a {type(message).__name__} of {len(frame)} bytes is over the frame limit"
+                stats.last_error = f"a {type(message).__name__} of {size} bytes is over the frame limit"
                 log.error("not sent to node %d: %s", peer, stats.last_error)
-        return frames
+        return pieces, frames

@@ -8,6 +8,8 @@ A :class:`WebSocket` stands between a socket and the protocol of a peer connecti
 what that writes leaves in binary messages, and what comes in binary messages is given to it. Where a message ends says
 nothing: frames are cut out of the stream that the messages carry, as they are over TCP, and so a message can be small
 however large a frame is.
+
+This is imported when the first WebSocket is dialled or accepted, for most nodes never see one.
 """
 
 from __future__ import annotations
@@ -23,9 +25,6 @@ from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
 from quorate.errors import FrameError
-
-PATH = "/raft"
-"""What peers ask for when they open a WebSocket."""
 
 MESSAGE_BYTES = 64 * 1024
 """What is written is cut into messages of at most this size."""

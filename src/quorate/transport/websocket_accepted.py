@@ -11,10 +11,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from quorate.errors import FrameError
-from quorate.transport.websocket import LIBRARY_LOG, MESSAGE_BYTES_MAX, PATH, WebSocket
-
-FIRST_BYTE = b"G"
-"""What a request for a WebSocket begins with, for it is a GET. The peers' own preface begins otherwise."""
+from quorate.transport.handshake import WEBSOCKET_PATH
+from quorate.transport.websocket import LIBRARY_LOG, MESSAGE_BYTES_MAX, WebSocket
 
 HEAD_BYTES_MAX = 64 * 1024
 """The limit on a request's line and headers."""
@@ -68,10 +66,10 @@ class AcceptedWebSocket(WebSocket):
             self._fail(CloseCode.POLICY_VIOLATION, "too many messages before the handshake is over")
 
     def _asked(self, request: Request) -> None:
-        if request.path == PATH:
+        if request.path == WEBSOCKET_PATH:
             response = self._protocol.accept(request)
         else:
-            response = self._protocol.reject(HTTPStatus.NOT_FOUND, f"peers ask for {PATH}\n")
+            response = self._protocol.reject(HTTPStatus.NOT_FOUND, f"peers ask for {WEBSOCKET_PATH}\n")
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             self._protocol.send_response(response)
         else:

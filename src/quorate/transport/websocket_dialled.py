@@ -10,8 +10,9 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI
 
+from quorate.transport.handshake import WEBSOCKET_PATH
 from quorate.transport.options import TcpOptions
-from quorate.transport.websocket import LIBRARY_LOG, MESSAGE_BYTES_MAX, PATH, WebSocket
+from quorate.transport.websocket import LIBRARY_LOG, MESSAGE_BYTES_MAX, WebSocket
 
 
 class DialledWebSocket(WebSocket):
@@ -24,7 +25,7 @@ class DialledWebSocket(WebSocket):
     _protocol: ClientProtocol
 
     def __init__(self, above: asyncio.Protocol, host: str, port: int, options: TcpOptions) -> None:
-        uri = WebSocketURI(secure=False, host=host, port=port, path=PATH, query="")
+        uri = WebSocketURI(secure=False, host=host, port=port, path=WEBSOCKET_PATH, query="")
         protocol = ClientProtocol(uri, max_size=MESSAGE_BYTES_MAX, logger=LIBRARY_LOG)
         super().__init__(above, protocol, options.close_seconds)
         self._options = options

@@ -327,3 +327,55 @@ def test_a_follower_that_restarts_loses_nothing_it_acknowledged_and_gets_the_res
     assert cluster.leaders == [1]
     assert cluster.core(1).term == 1
     assert cluster[3].applied == cluster[1].applied
+
+
+def test_a_long_message_that_is_arriving_is_a_sign_of_life_in_both_directions() -> None:
+    """On a slow network heartbeats wait behind it for longer than any timeout: nobody is deposed for that."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.settle()
+    for _ in range(40):
+        cluster.tick(times=5)
+        cluster.drop(Heartbeat)  # not lost, but behind what is long
+        for follower in (2, 3):
+            cluster.core(follower).receiving(1)
+            cluster.pump(cluster[follower])
+        cluster.deliver_kind(HeartbeatReply)
+    assert (cluster.leaders, cluster.core(1).term) == ([1], 1)
+    for _ in range(40):  # and of what a follower has to say, such as what was proposed there
+        cluster.tick(times=5)
+        cluster.deliver_kind(Heartbeat)
+        cluster.drop(HeartbeatReply)
+        cluster.core(1).receiving(3)
+        cluster.pump(cluster[1])
+    assert (cluster.leaders, cluster.core(1).term) == ([1], 1)
+
+
+def test_what_is_still_arriving_is_not_sent_again() -> None:
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.settle()
+    cluster.core(1).peer_lost(2)
+    cluster.propose(1)
+    (probe,) = cluster.packets(AppendEntries, target=2)
+    for _ in range(4):
+        cluster.tick(times=5)
+        cluster.core(2).receiving(1)
+        cluster.pump(cluster[2])
+        cluster.deliver_kind(HeartbeatReply, source=2)
+    assert cluster.packets(AppendEntries, target=2) == [probe]
+    cluster.settle()
+    assert cluster.core(2).log.committed == cluster.core(1).log.last_index
+
+
+def test_only_the_leaders_bits_count_as_having_heard_of_it() -> None:
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.settle()
+    cluster.isolate(1)
+    for _ in range(10):
+        cluster.tick(2, 3, times=5)
+        cluster.core(3).receiving(2)
+        cluster.pump(cluster[3])
+        cluster.settle()
+    assert cluster.core(3).term > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from quorate.config import RaftConfig
 from quorate.errors import StorageError, StorageFailed
@@ -43,6 +43,14 @@ class LogNeededFrom(Protocol):
         ...
 
 
+class _Asked(NamedTuple):
+    """Somebody wants all up to entry ``goal`` to be durable, and the log to be cut as far as that allows."""
+
+    goal: int
+    until: float
+    done: asyncio.Future[bool]
+
+
 class Compaction:
     """One node's compaction, and the checkpoints of its SQLite file, which go together."""
 
@@ -69,6 +77,14 @@ class Compaction:
         self._cut_at = self._loop.time()
         self._not_before = 0.0
         self._bytes_left = 0
+        self._asked: _Asked | None = None
+
+    async def asked(self, seconds: float) -> bool:
+        """Do now what time and size would have done later; returns whether that came about in so many seconds."""
+        if self._asked is None:
+            goal, until = self._group.applied_index, self._loop.time() + seconds
+            self._asked = _Asked(goal, until, self._loop.create_future())
+        return await asyncio.shield(self._asked.done)
 
     async def run(self) -> None:
         """Keep the SQLite file durable and the log short. Raises :class:`StorageFailed`: the node must stop."""
@@ -78,7 +94,7 @@ class Compaction:
             until_due = checkpoint_due - self._loop.time()
             await asyncio.sleep(min(POLL_SECONDS, until_due) if until_due > 0 else POLL_SECONDS)
             now = self._loop.time()
-            is_due = now >= self._not_before and self.target() is not None
+            is_due = self._asked is not None or (now >= self._not_before and self.target() is not None)
             if self._group.applier.suspended or (not is_due and now < checkpoint_due):
                 continue
             if is_due or now >= cached_due:
@@ -89,6 +105,16 @@ class Compaction:
             if is_due:
                 self._not_before = self._loop.time() + RETRY_SECONDS
                 await self._save_and_cut()
+                self._answer()
+
+    def _answer(self) -> None:
+        """Tell who asked, unless a checkpoint has still to become durable, for which the next turn is needed."""
+        asked = self._asked
+        if asked is not None:
+            is_done = self._router.durable_index >= asked.goal
+            if is_done or self._loop.time() >= asked.until:
+                asked.done.set_result(is_done)
+                self._asked = None
 
     # -- when and how far --------------------------------------------------------------------------------
 
@@ -97,16 +123,17 @@ class Compaction:
         config, log = self._config, self._group.core.log
         size = self._store.log_bytes
         too_large = size >= config.snapshot_bytes and size >= self._bytes_left + config.snapshot_bytes // 4
-        kept = 0 if too_large else config.snapshot_trailing_entries
+        at_once = too_large or self._asked is not None
+        kept = 0 if at_once else config.snapshot_trailing_entries
         too_long = log.applied - log.floor.index >= config.storage.snapshot_threshold + kept
         too_old = self._loop.time() - self._cut_at >= config.storage.snapshot_interval_ms / 1000
-        if not (too_large or too_long or too_old):
+        if not (at_once or too_long or too_old):
             return None
         limits = [log.applied - kept]
         patiently = size < PATIENCE_TIMES * config.snapshot_bytes
         if (needed := self._log_needed_from(patiently=patiently)) is not None:
             limits.append(needed)
-        if too_large and patiently:
+        if at_once and patiently:
             limits += self._followed_to()
         target = min(limits)
         return target if target > log.floor.index else None
@@ -141,6 +168,7 @@ class Compaction:
             self._router.begin_sqlites_log()
 
     async def _save_and_cut(self) -> None:
+        began = self._loop.time()
         try:
             if self._has_memory and not self._router.is_witness:
                 await self._save_machines()
@@ -149,6 +177,8 @@ class Compaction:
             raise
         except StorageError as error:
             log.warning("the log is not cut: %s", error)
+        else:
+            self._group.figures.compaction_seconds.observe(self._loop.time() - began)
 
     async def _save_machines(self) -> None:
         """Make the state of the machines in memory durable, as it is now."""
@@ -174,4 +204,6 @@ class Compaction:
         await in_thread(self._store.compact, floor)
         self._cut_at = self._loop.time()
         self._bytes_left = self._store.log_bytes
+        log.info("the log now begins behind entry %d", floor.index,
+                 extra={"event": LogCompacted.name, "index": floor.index, "bytes": self._bytes_left})  # fmt: skip
         self._events.publish(LogCompacted(floor.index))

@@ -55,14 +55,16 @@ class Installation:
         await self._group.until_durable(floor.index)
         if manifest.parts:
             self._group.applier.take_away()
-            await self._access.call(self._router.replace_state, self._switch, machines)
+            await self._access.call(self._router.replace_state, self._switch, machines, floor.index)
             if machines:
                 self._router.machines_saved(floor.index)
         else:
             await self._access.call(self._switch)
         self._group.state_replaced(floor)
+        self._group.figures.snapshots.installed(manifest.size_bytes)
         self._events.publish(SnapshotInstalled(floor.index))
-        log.info("the state is now that of entry %d, as node %d had it", floor.index, peer)
+        facts = {"event": SnapshotInstalled.name, "index": floor.index, "peer": peer}
+        log.info("the state is now that of entry %d, as node %d had it", floor.index, peer, extra=facts)
 
     def _switch(self) -> None:
         self._access.directory.switch(self._state_path)

@@ -158,8 +158,10 @@ class Sender:
                     is_connected=lambda: peer in self._connected,
                 )
                 log.info("sending node %d a snapshot of entry %d", peer, outgoing.index)
+                began = self._loop.time()
                 ending = await transfer.run()
                 if ending is Ending.DONE:
+                    self._group.figures.snapshots.sent(outgoing.manifest.size_bytes, self._loop.time() - began)
                     self._brought(peer, outgoing.index)
             finally:
                 self._transfers.pop(peer, None)
@@ -175,9 +177,12 @@ class Sender:
     def _brought(self, peer: int, index: int) -> None:
         deadline = self._loop.time() + CATCH_UP_SECONDS
         self._catching_up[peer] = _CatchingUp(index, self._group.core.log.last_index, deadline)
+        facts = {"event": SnapshotSent.name, "peer": peer, "index": index}
+        log.info("node %d has got its snapshot of entry %d", peer, index, extra=facts)
         self._events.publish(SnapshotSent(peer, index))
 
     async def _back_off(self, peer: int, ending: Ending, is_wanted: Callable[[], bool]) -> None:
+        self._group.figures.snapshots.failed += 1
         failures = self._failures.get(peer, 0)
         self._failures[peer] = failures + 1
         pause = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * 2 ** min(failures, 10))
