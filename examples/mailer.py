@@ -53,8 +53,8 @@ async def morning_report() -> str:
 async def main(cluster: str) -> None:
     async with TasksClient(cluster, app=app) as tasks:
         letters = [await send_mail.send(to=f"{name}@example.org", subject="hi") for name in ("ann", "bob")]
-        digest = await fingerprint.send("some text", depends_on=letters, priority=9)
-        later = await send_mail.send(to="cem@example.org", subject="reminder", delay="2s")
+        digest = await fingerprint.with_options(depends_on=letters, priority=9).send("some text")
+        later = await send_mail.with_options(delay="2s").send(to="cem@example.org", subject="reminder")
         wrong = await send_mail.send(to="nobody", subject="hi")
         await tasks.submit_many([count_click.request(link="home") for _ in range(100)])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import typing
 
 from quorate._version import __version__
 from quorate.app import App
 from quorate.config import RaftConfig
-from quorate.embedded import Node
 from quorate.errors import (
     CommandFailed,
     ConfigError,
@@ -17,6 +18,7 @@ from quorate.errors import (
     NodeStopped,
     NotApplied,
     NotLeader,
+    NotRunEverywhere,
     OutcomeUnknown,
     ProposalDropped,
     ProposalTooLarge,
@@ -28,7 +30,6 @@ from quorate.errors import (
     TransferFailed,
 )
 from quorate.kv.store.errors import KvError, LockLost, TransactionConflict, TransactionRefused, WatchCompacted
-from quorate.kv.store.kv import Kv
 from quorate.machine.contract import ApplyContext, DiskStateMachine, StateMachine
 from quorate.machine.outcome import Applied
 from quorate.machine.sqlite import SqliteState
@@ -56,6 +57,10 @@ from quorate.tasks.errors import InvalidTask, QueueFull, TaskRefusal
 from quorate.tasks.handles import TaskHandle, TaskNotDone
 from quorate.tasks.records import TaskRecord
 from quorate.tasks.submission import TaskRequest
+
+if typing.TYPE_CHECKING:
+    from quorate.embedded import Node
+    from quorate.kv.store.kv import Kv
 
 __all__ = [
     "App",
@@ -88,6 +93,7 @@ __all__ = [
     "NodeStopped",
     "NotApplied",
     "NotLeader",
+    "NotRunEverywhere",
     "OutcomeUnknown",
     "PeerConnected",
     "PeerDisconnected",
@@ -120,5 +126,20 @@ __all__ = [
     "event",
     "field",
 ]
+
+_LATER = {"Kv": "quorate.kv.store.kv", "Node": "quorate.embedded"}
+"""What only programs with a node of their own use, and where it is: imported when it is first asked for."""
+
+if not typing.TYPE_CHECKING:  # a type checker would take it that any name is here
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        thing = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+        return thing
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
+
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that sets up no logging is told nothing

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from types import MappingProxyType
-from typing import Unpack, get_args
+from typing import Any, ParamSpec, TypeVar, Unpack, get_args, overload
 
 from quorate.errors import ConfigError
 from quorate.models.migrations import Migration
@@ -20,9 +20,12 @@ from quorate.models.store.forms import fingerprint_of, form_of, rules_of
 from quorate.models.store.schema import ModelSchema
 from quorate.node.identity import DECLARED
 from quorate.node.reads import Consistency
-from quorate.tasks.declaration import Registry, TaskDecorator, TaskOptions
+from quorate.tasks.declaration import Registry, TaskDecorator, TaskOptions, TaskType
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.submission import check_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class App:
@@ -33,7 +36,7 @@ class App:
     those are strong that return a field which is ``consistent_read``. ``migrations`` are all those that there ever
     were, in order: see :mod:`quorate.models.migrations`.
 
-    ``@app.task()`` declares a function as a type of tasks; ``tasks`` has them by their names. Tasks of other types, or
+    ``@app.task`` declares a function as a type of tasks; ``tasks`` has them by their names. Tasks of other types, or
     in other queues than theirs and ``queues``, are refused. Raises :class:`~quorate.errors.ConfigError` if the set does
     not hold together.
     """
@@ -68,14 +71,23 @@ class App:
         """What a node says of its models to its peers: they may differ, for the log says which are in force."""
         return f"{DECLARED}{len(self.migrations)}.{self.schema_fingerprint}" if self.models else ""
 
-    def task(self, **options: Unpack[TaskOptions]) -> TaskDecorator:
-        """``@app.task(queue="mail", timeout="30s")`` declares a function as a type of tasks.
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskType[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> TaskType[P, R, R]: ...
+
+    @overload
+    def task(self, function: None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+
+    def task(self, function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+        """``@app.task``, or ``@app.task(queue="mail", timeout="30s")``, declares a function as a type of tasks.
 
         What is given are the defaults of its tasks. With ``cron`` the cluster submits one at each turn of the
         expression. ``health`` is asked by workers from time to time; while it says that something is wrong, they take
         no tasks of this type. Raises :class:`~quorate.errors.ConfigError` for what makes no sense.
         """
-        return self.tasks.task(**options)
+        return self.tasks.task(**options) if function is None else self.tasks.task(function)
 
     def transaction(self, *, optimistic: bool = False, request_id: str | None = None) -> Transaction:
         """``async with app.transaction():`` carries out what is awaited of the models in it together, or not at all.

@@ -26,7 +26,7 @@ class Doors:
 
     async def open(self, node: Node) -> int:
         """Serve clients of a node; returns the port."""
-        machine = node._machines[MACHINE]
+        machine = node.machines[MACHINE]
         assert isinstance(machine, KvMachine)
         service = Service(node, machine, **self.service_settings)
         server = await asyncio.get_running_loop().create_server(service.connect, "127.0.0.1", 0)

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from quorate.kv.deadlines import DEADLINE_BYTES
 from quorate.kv.discarded import ELEMENTS_AT_ONCE, LARGE
 from quorate.kv.keyspace import FLUSHED, ITEM_BYTES, Change, Item, Keyspace
+from quorate.kv.slots import NOTHING
 from quorate.kv.values import Hash, List, Set, SortedSet, Value, copy_of, size_of
 from tests.kv.support import START_US, ask, database, run
 
@@ -214,3 +215,14 @@ def test_keys_that_were_all_deleted_are_freed_slot_by_slot() -> None:
     assert (len(table), len(db.discarded), len(db)) == (3000, 3 * 3000, 0)
     assert free(db) >= 20
     assert (len(table), len(db.discarded)) == (0, 0)
+
+
+def test_what_is_in_the_slots_without_keys_takes_none() -> None:
+    db = database()
+    run(db, "SET", "one", "v")
+    (slot,) = filter(None, db.items.slots)
+    run(db, "DEL", "one")
+    assert slot is not NOTHING
+    assert all(each is NOTHING for each in db.items.slots)
+    with pytest.raises(TypeError):
+        NOTHING[b"one"] = Item(b"v")

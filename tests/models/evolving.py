@@ -78,7 +78,7 @@ class EvolvingNode:
         capture = other.router.capture()
         capture.copy_state(copy)
         capture.close()
-        self.router.replace_state(lambda: os.replace(copy, self.path), capture.machines)
+        self.router.replace_state(lambda: os.replace(copy, self.path), capture.machines, capture.index)
 
     def close(self) -> None:
         self.router.close()

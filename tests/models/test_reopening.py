@@ -49,7 +49,7 @@ class Shop:
         capture.copy_state(copy)
         capture.close()
         self.router.check_copy(copy, capture.machines, capture.index)
-        self.router.replace_state(lambda: os.replace(copy, self.path), capture.machines)
+        self.router.replace_state(lambda: os.replace(copy, self.path), capture.machines, capture.index)
 
 
 def create(key: bytes, name: str) -> Create:

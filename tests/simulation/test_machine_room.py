@@ -197,6 +197,9 @@ class Ear:
     def received(self, peer: int, group: int, message: Any) -> None:
         self.heard.append((peer, message))
 
+    def receiving(self, peer: int) -> None:
+        raise AssertionError("nothing long was sent")
+
     def connected(self, peer: int) -> None:
         self.peers.add(peer)
 

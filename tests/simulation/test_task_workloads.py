@@ -17,6 +17,9 @@ from quorate.kv.machine import MACHINE as KEYS
 from quorate.machine.commands import JOINT, Batch, Command, encode_batch
 from quorate.machine.joint import Part, encode_parts
 from quorate.machine.router import Router
+from quorate.models.commands import Change, Check, Create
+from quorate.models.commands import encode_command as encode_change
+from quorate.models.machine import MACHINE as MODELS
 from quorate.raft.entry import Entry, EntryKind
 from quorate.tasks.commands import (
     Cancel,
@@ -47,12 +50,13 @@ from quorate.testing.simulation.disk import DiskPlan, SimulatedDisk
 from quorate.testing.simulation.invariants import Violation
 from quorate.testing.simulation.keys import KeysPlan, SimulatedKv
 from quorate.testing.simulation.loop import Scheduler
+from quorate.testing.simulation.models import ModelsPlan, SimulatedModels
 from quorate.testing.simulation.sqlite_state import SimulatedSqliteState
 from quorate.testing.simulation.tasks import EVENTS, INSTALLED, TOGETHER, UNDONE, SimulatedTasks
 from quorate.testing.simulation.workloads import TaskEffects, TaskLives
-from quorate.testing.simulation.workloads.task_effects import NONSENSE, TOTAL
+from quorate.testing.simulation.workloads.task_effects import NOBODY, NONSENSE, TOTAL, has_counter, has_receipt
+from quorate.testing.simulation.workloads.task_facts import Carried, named
 from quorate.testing.simulation.workloads.task_leases import check_leases
-from quorate.testing.simulation.workloads.task_reference import Carried, named
 from quorate.testing.simulation.workloads.tasks import Glimpse, TasksWorkload, plain
 
 STATE = Path("/simulated/state.sqlite")
@@ -68,12 +72,14 @@ class Log:
         disk.make_directories(STATE.parent)
         self.tasks = SimulatedTasks(lambda: None)
         self.keys = SimulatedKv(KeysPlan(), lambda: None)
+        self.models = SimulatedModels(TaskEffects.apps[0], ModelsPlan(), lambda: None)
         self.entries: list[Entry] = []
         self.workload = kind(Random(0))
         self.numbers = 0
-        machines = {MACHINE: self.tasks, KEYS: self.keys}
+        machines = {MACHINE: self.tasks, KEYS: self.keys, MODELS: self.models}
         self.router = Router(machines, open_state=lambda path: SimulatedSqliteState(path, disk))
         self.router.open(STATE)
+        self.add(Command(MODELS, encode_change(self.models.declarations.wanted), None, 1), 0)
 
     def add(self, command: Command, at: float) -> Any:
         """One more entry, at so many seconds of the log's time; returns its outcome."""
@@ -99,21 +105,29 @@ class Log:
         self.workload.writes.append(operation)
         return operation
 
-    def end(self, task_id: str, token: int, *, in_vain: bool = False) -> Operation:
+    def end(self, task_id: str, token: int, *, in_vain: str = "") -> Operation:
         """A joint command, as :class:`TaskEffects` has them."""
         requests = [[b"INCR", f"effect:{task_id}".encode()], [b"INCR", TOTAL]]
-        if in_vain:
+        if in_vain == "keys":
             requests.append([b"INCRBY", TOTAL, NONSENSE])
         operation = self.operation("end in vain" if in_vain else "end", task_id, token)
         report = named(Report([Completed(task_id, token)], strict=True), operation.name)
-        parts = [Part(MACHINE, report), Part(KEYS, msgspec.msgpack.encode(requests))]
+        parts = [Part(MACHINE, report)]
+        if in_vain or has_receipt(token):
+            parts.append(Part(MODELS, self.change(receipt(task_id), *([NOT_THERE] if in_vain == "models" else []))))
+        if in_vain or has_counter(token):
+            parts.append(Part(KEYS, msgspec.msgpack.encode(requests)))
         outcome = self.add(Command(JOINT, encode_parts(parts), None, 1), self.numbers)
         operation.result = outcome if isinstance(outcome, CommandFailed) else None
         return operation
 
+    def change(self, *operations: Create | Check) -> bytes:
+        """A change of models."""
+        return encode_change(Change(list(operations), None, self.models.declarations.version))
+
     def judge(self) -> None:
         host = SimpleNamespace(node_id=1, invariants=SimpleNamespace(known=SimpleNamespace(committed=self.entries)))
-        self.workload.check(SimpleNamespace(tasks=self.tasks, keys=self.keys, host=host))  # type: ignore[arg-type]
+        self.workload.check(SimpleNamespace(tasks=self.tasks, keys=self.keys, models=self.models, host=host))  # type: ignore[arg-type]
 
 
 # -- the reference ---------------------------------------------------------------------------------------
@@ -331,6 +345,7 @@ def given(at: float, token: int, until: float) -> tuple[float, Any, Any]:
         ([(2.0, Heartbeat("w", [("a", 1)], 4000), [])], 5.5, False),
         ([(2.0, Heartbeat("w", [("a", 1)], 4000), ["a"])], 5.5, True),
         ([(2.0, Heartbeat("w", [("a", 1)], 1000), [])], 3.0, True),
+        ([(2.0, Heartbeat("w", [("a", 0), ("a", 1)], 1000), ["a"])], 2.1, True),
         ([(2.0, Report(released=[Released("a", 1)]), ["ready"])], 2.1, True),
         ([(2.0, Report(released=[Released("a", 1)]), ["stale"])], 2.1, False),
         ([(2.0, Cancel("a", force=True), None), (2.1, Retry("a"), None)], 2.2, True),
@@ -354,37 +369,82 @@ def test_tokens_grow() -> None:
 
 # -- effects ---------------------------------------------------------------------------------------------
 
+NOT_THERE = Check("Receipt", NOBODY.bytes)
+
+
+def receipt(task_id: str) -> Create:
+    return Create("Receipt", ("id", "task"), [(None, task_id)])
+
 
 def effects() -> Log:
+    """Three tasks have succeeded: with a receipt, with a counter, with both."""
     log = Log(TaskEffects)
-    log.write(Submit([MAIL], [New(0, "a", b"1"), New(0, "b", b"1")]))
-    log.write(Claims([Claim("w", 2, lease_ms=60_000)]))
-    assert log.end("a", 1).result is None
+    log.write(Submit([MAIL], [New(0, name, b"1") for name in "abcd"]))
+    log.write(Claims([Claim("w", 4, lease_ms=60_000)]))
+    for token, task_id in enumerate("abc", 1):
+        assert log.end(task_id, token).result is None
     assert isinstance(log.end("a", 1).result, DoneBefore)
-    assert type(log.end("b", 2, in_vain=True).result).__name__ == "KeysRefused"
-    assert isinstance(log.end("b", 9).result, StaleToken)
+    assert type(log.end("d", 4, in_vain="keys").result).__name__ == "KeysRefused"
+    assert type(log.end("d", 4, in_vain="models").result).__name__ == "InTransaction"
+    assert isinstance(log.end("d", 9).result, StaleToken)
     return log
 
 
 def test_effects() -> None:
     log = effects()
     log.judge()
-    assert (log.tasks.fired[TOGETHER], log.tasks.fired[UNDONE]) == (1, 1)
-    log.end("b", 2)
+    assert (log.tasks.fired[TOGETHER], log.tasks.fired[UNDONE]) == (3, 2)
+    log.end("d", 4)
     log.judge()
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("effect:a", "is there b'2' times"), ("effect:b", "is there b'1' times"), ("paid", "2 effects")]
+    ("key", "words"), [("effect:b", "is there b'2' times"), ("effect:a", "is there b'1' times"), ("paid", "3 effects")]
 )
-def test_effects_without_the_end_of_their_task(key: str, words: str) -> None:
+def test_counters_without_the_end_of_their_task(key: str, words: str) -> None:
     log = effects()
     log.add(Command(KEYS, msgspec.msgpack.encode([[b"INCR", key.encode()]]), None, 1), 20)
     with pytest.raises(Violation, match=words):
         log.judge()
 
 
-@pytest.mark.parametrize(("place", "result"), [(2, StaleToken("a", 1)), (5, None), (5, DoneBefore("b", 9))])
+@pytest.mark.parametrize(("task_id", "count"), [("a", 2), ("b", 1), ("d", 1), ("x", 1)])
+def test_receipts_without_the_end_of_their_task(task_id: str, count: int) -> None:
+    log = effects()
+    log.add(Command(MODELS, log.change(receipt(task_id)), None, 1), 20)
+    with pytest.raises(Violation, match=f"there are {count} receipts of {task_id}"):
+        log.judge()
+
+
+def test_numbers_of_what_was_taken_back() -> None:
+    log = effects()
+    log.models.events.last += 1
+    with pytest.raises(Violation, match="at odds with themselves"):
+        log.judge()
+
+
+@pytest.mark.parametrize(
+    ("consistency", "seen", "words"),
+    [
+        ("strong", ["a", "c"], ""),
+        ("eventually", ["a"], ""),
+        ("strong", ["a"], "had to see the receipts of {'c'}"),
+        ("eventually", ["a", "a"], "2 receipts of a were seen"),
+        ("eventually", ["b"], "1 receipts of b were seen"),
+        ("eventually", ["d"], "1 receipts of d were seen"),
+    ],
+)
+def test_looks_at_receipts(consistency: str, seen: list[str], words: str) -> None:
+    log = effects()
+    log.operation("look at receipts", "", consistency, seen)
+    if words:
+        with pytest.raises(Violation, match=words):
+            log.judge()
+    else:
+        log.judge()
+
+
+@pytest.mark.parametrize(("place", "result"), [(2, StaleToken("a", 1)), (8, None), (8, DoneBefore("d", 9))])
 def test_effects_of_which_something_else_was_told(place: int, result: Any) -> None:
     log = effects()
     log.workload.history[place].result = result
@@ -392,10 +452,11 @@ def test_effects_of_which_something_else_was_told(place: int, result: Any) -> No
         log.judge()
 
 
-def test_effects_that_had_to_be_refused() -> None:
+@pytest.mark.parametrize("place", [6, 7])
+def test_effects_that_had_to_be_refused(place: int) -> None:
     log = effects()
-    log.workload.history[4].result = None
-    with pytest.raises(Violation, match="the keys refuse it"):
+    log.workload.history[place].result = None
+    with pytest.raises(Violation, match="one of its effects is refused"):
         log.judge()
 
 

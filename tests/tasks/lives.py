@@ -23,6 +23,7 @@ from quorate.tasks.commands import (
     New,
     Purge,
     Released,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -127,8 +128,20 @@ class Lives:
         self.step(Cancel(task_id, random.random() < 0.5))
 
     def retry(self, random: Random) -> None:
-        ended = [task.new.id for task in self.reference.tasks.values() if task.state > State.SUCCEEDED]
-        self.step(Retry(random.choice(ended) if ended else self.an_id(random)))
+        ended = [task for task in self.reference.tasks.values() if task.state > State.SUCCEEDED]
+        keyed = [task for task in ended if task.new.unique_key is not None and task.state is not State.FAILED]
+        some = keyed if keyed and random.random() < 0.4 else ended
+        self.step(Retry(random.choice(some).new.id if some else self.an_id(random)))
+
+    def remove_queue(self, random: Random) -> None:
+        """What has not ended in it is ended before, sometimes."""
+        queue, limit = random.choice(QUEUES), random.choice((1, 250))
+        tasks = [task for task in self.reference.tasks.values() if task.spec.queue == queue]
+        for task in tasks if random.random() < 0.4 else ():
+            if task.state not in ENDED:
+                self.step(Cancel(task.new.id, force=task.state is State.RUNNING))
+        while self.step(RemoveQueue(queue, limit)) == limit:
+            pass
 
     def keep_up(self, random: Random) -> None:
         self.step(some_upkeep(random))
@@ -281,12 +294,13 @@ class Lives:
     def check_counts(self) -> None:
         tables = self.one.machine.tables
         tasks = self.reference.tasks.values()
-        assert [(lane.queue.name, lane.type, tuple(sorted(lane.capabilities))) for lane in tables.lanes] == (
+        assert [(lane.queue.name, lane.type, tuple(sorted(lane.capabilities))) for lane in tables.lanes.values()] == (
             self.reference.kinds
-        ), "what is refused leaves no lane"
+        ), "there are the lanes of the tasks that there are"
         expected = Counter((task.kind, task.state) for task in tasks)
-        for lane, kind in zip(tables.lanes, self.reference.kinds, strict=True):
+        for lane, kind in zip(tables.lanes.values(), self.reference.kinds, strict=True):
             assert lane.counts == [expected[kind, state] for state in State]
+        assert list(tables.queues) == list(self.reference.paused), "and the queues of those, and of what was set"
         for name, queue in tables.queues.items():
             assert queue.pending == sum(task.spec.queue == name and task.state in PENDING for task in tasks)
             assert (queue.paused, queue.pending_max) == (self.reference.paused[name], self.reference.pending_max[name])
@@ -346,6 +360,7 @@ def some_upkeep(random: Random) -> Command:
         RetryAll(queue, random.choice((1, 2, 250))),
         Waive(random.choice(("gpu", "ssd", "arm")), queue, random.choice((1, 250))),
         Configure(random.choice(QUEUES), random.choice((None, False, False, True)), most),
+        RemoveQueue(random.choice((*QUEUES, "unknown"))),
         Enlist(worker, None, ("x",), (), 2, 1_000),
         Dismiss(worker),
         Schedule(name, random.choice("ab"), "UTC", a_spec(random), b"1", slot_us),
@@ -358,7 +373,7 @@ def some_upkeep(random: Random) -> Command:
 RULES = {
     Lives.submit: 3, Lives.submit_dependent: 2, Lives.submit_anything: 4, Lives.submit_again: 1, Lives.claim: 3,
     Lives.claim_anything: 3, Lives.complete: 2, Lives.fail: 3, Lives.report_several: 2, Lives.report_strictly: 2,
-    Lives.heartbeat: 2, Lives.cancel: 2, Lives.retry: 3, Lives.keep_up: 3, Lives.leap: 1, Lives.time_passes: 2,
-    Lives.flush_one: 1, Lives.reopen_other: 1, Lives.undo_some: 1,
+    Lives.heartbeat: 2, Lives.cancel: 2, Lives.retry: 3, Lives.remove_queue: 1, Lives.keep_up: 3, Lives.leap: 1,
+    Lives.time_passes: 2, Lives.flush_one: 1, Lives.reopen_other: 1, Lives.undo_some: 1,
 }  # fmt: skip
 """What may be done, and how often."""

@@ -23,6 +23,7 @@ from quorate.tasks.commands import (
     New,
     Purge,
     Released,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -37,11 +38,13 @@ from quorate.tasks.errors import (
     DoneBefore,
     IdTaken,
     InvalidTask,
+    NoSuchQueue,
     NoSuchSchedule,
     NoSuchTask,
     NoSuchWorker,
     NotUnique,
     QueueFull,
+    QueueInUse,
     StaleToken,
     UnknownDependency,
     WrongState,
@@ -104,7 +107,7 @@ class Reference:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.kinds: list[Kind] = []
-        """In the order in which they were first seen."""
+        """Of the tasks that there are, in the order in which they came."""
         self.paused: dict[str, bool] = {}
         self.pending_max: dict[str, int] = {}
         self.workers: dict[str, int] = {}
@@ -117,6 +120,17 @@ class Reference:
     def do(self, command: Command, now: int) -> object:
         """Its result. Raises its refusal."""
         self.now = now
+        result = self.result_of(command)
+        there = {task.kind for task in self.tasks.values()}
+        self.kinds = [kind for kind in self.kinds if kind in there]
+        for queue in list(self.paused):
+            settings = (self.paused[queue], self.pending_max[queue])
+            if settings == (False, 1_000_000) and queue not in {each for each, _, _ in there}:
+                del self.paused[queue], self.pending_max[queue]
+        return result
+
+    def result_of(self, command: Command) -> object:
+        now = self.now
         match command:
             case Submit():
                 return self.submit(command)
@@ -138,6 +152,8 @@ class Reference:
                 return self.waive(command)
             case Configure():
                 return self.configure(command)
+            case RemoveQueue():
+                return self.remove_queue(command)
             case Enlist():
                 self.workers[command.worker] = now + 3 * command.lease_ms * 1000
             case Dismiss():
@@ -186,8 +202,9 @@ class Reference:
         for _, new in added.values():
             self.add(new, command.specs[new.spec])
         for _, new in added.values():
-            if any(self.failed(target) for target in new.depends_on):
-                self.end(self.tasks[new.id], State.DEAD, reason="dependency")
+            broken = next((self.tasks[target] for target in new.depends_on if self.failed(target)), None)
+            if broken is not None:
+                self.end(self.tasks[new.id], State.DEAD, reason="dependency", error=why(broken))
         return [(int(known.get(new.id, self.tasks[new.id].state)), new.id in known) for new in command.tasks]
 
     def check_unique(self, command: Submit, added: list[tuple[int, New]]) -> None:
@@ -390,7 +407,7 @@ class Reference:
     def purge(self, command: Purge) -> int:
         if State.RUNNING in command.states:
             raise InvalidTask("state", "running", "")
-        found = self.in_states(command.states, command.queue)[: command.limit]
+        found = [task for task in self.in_states(command.states, command.queue) if task.next_us != 0][: command.limit]
         for task in found:
             if task.state not in ENDED:
                 self.end(task, State.CANCELLED, reason="purged", keep=False)
@@ -417,6 +434,18 @@ class Reference:
         self.paused[queue] = self.paused.get(queue, False) if command.paused is None else command.paused
         before = self.pending_max.get(queue, 1_000_000)
         self.pending_max[queue] = before if command.pending_max is None else command.pending_max
+
+    def remove_queue(self, command: RemoveQueue) -> int:
+        queue = command.queue
+        if queue not in self.paused:
+            raise NoSuchQueue(queue)
+        unfinished = [task for task in self.tasks.values() if task.spec.queue == queue and task.state not in ENDED]
+        if unfinished:
+            raise QueueInUse(queue, len(unfinished))
+        count = self.purge(Purge(ENDED, queue, command.limit))
+        if count < command.limit:
+            self.configure(Configure(queue, False, 1_000_000))
+        return count
 
     def schedule(self, command: Schedule) -> None:
         old = self.schedules.get(command.name)
@@ -457,11 +486,12 @@ class Reference:
                 (task for task in self.tasks.values() if target in task.waits_for), key=lambda task: task.sequence
             )
             some = waiting[: limit - told]
+            ended = next(task for task in self.tasks.values() if task.sequence == target)
             for task in some:
                 task.waits_for.discard(target)
             for task in some:
                 if not succeeded:
-                    self.end(task, State.DEAD, reason="dependency")
+                    self.end(task, State.DEAD, reason="dependency", error=why(ended))
                 elif not task.waits_for:
                     self.ready(task)
             if len(some) < limit - told:
@@ -482,3 +512,8 @@ class Reference:
             self.end(task, State.DEAD, reason="expired")
         else:
             self.ready(task)
+
+
+def why(broken: Task) -> str:
+    end = "is dead" if broken.state is State.DEAD else "was cancelled"
+    return f"it depends on the task {broken.new.id}, which {end}"

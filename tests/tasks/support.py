@@ -160,12 +160,10 @@ class Replica:
         """All that the machine keeps beside the file."""
         tables = self.machine.tables
         queues = [
-            (queue.number, name, queue.name, queue.paused, queue.pending_max, queue.pending, numbers_of(queue.lanes))
+            (queue.number, name, queue.name, queue.paused, queue.pending_max, queue.pending, list(queue.lanes))
             for name, queue in tables.queues.items()
         ]
-        lanes = [(lane.number, lane.queue.name, lane.type, lane.capabilities, lane.counts) for lane in tables.lanes]
+        lanes = [
+            (lane.number, lane.queue.name, lane.type, lane.capabilities, lane.counts) for lane in tables.lanes.values()
+        ]
         return repr((tables.numbers, queues, lanes, sorted(tables._lane_of)))
-
-
-def numbers_of(lanes: Sequence[Any]) -> list[int]:
-    return [lane.number for lane in lanes]

@@ -12,12 +12,22 @@ import pytest
 
 from quorate import Node
 from quorate.errors import NotApplied
+from quorate.tasks import reading
 from quorate.tasks.broker import Broker
 from quorate.tasks.commands import Claim, Completed, Enlist, Failed, Heartbeat, Released, Report
-from quorate.tasks.errors import IdTaken, InvalidTask, NoSuchTask, QueueFull, StaleToken, WrongState
+from quorate.tasks.errors import (
+    IdTaken,
+    InvalidTask,
+    NoSuchQueue,
+    NoSuchTask,
+    QueueFull,
+    QueueInUse,
+    StaleToken,
+    WrongState,
+)
 from quorate.tasks.lifecycle import State
-from quorate.tasks.reading import TaskFilter
-from quorate.tasks.records import LeasedTask
+from quorate.tasks.reading import PAGE_BYTES_MAX, TaskFilter
+from quorate.tasks.records import Dependency, LeasedTask
 from quorate.tasks.submission import TaskRequest
 from quorate.testing import TestCluster
 
@@ -172,10 +182,56 @@ async def test_tasks_wait_for_those_that_they_depend_on(broker: Broker) -> None:
         ("walls", "waiting"),
         ("floor", "ready"),
     ]
+    assert (await broker.task("roof")).waits_for == [Dependency("walls", "waiting")]
+    page = await broker.tasks(TaskFilter(states=(State.WAITING,)))
+    assert [task.waits_for for task in page.tasks] == [[Dependency("walls", "waiting")], [Dependency("floor", "ready")]]
     for expected in ("floor", "walls", "roof"):
         (lease,) = await claim(broker, limit=3)
         assert lease.task_id == expected
         await broker.report(done(lease))
+    assert (await broker.task("roof")).waits_for == []
+
+
+async def test_a_task_that_depended_on_another_in_vain_says_on_which(broker: Broker) -> None:
+    await broker.submit_many([request(id="floor"), request(id="walls", depends_on=["floor"])])
+    await broker.submit(request(id="roof", depends_on=["walls"]))
+    await broker.cancel("floor")
+    walls, roof, late = await broker.wait("walls", SOON), await broker.wait("roof", SOON), "late"
+    await broker.submit(request(id=late, depends_on=["walls"]))
+    assert [(task.status, task.reason, task.error) for task in (walls, roof, await broker.task(late))] == [
+        ("dead", "dependency", "it depends on the task floor, which was cancelled"),
+        ("dead", "dependency", "it depends on the task walls, which is dead"),
+        ("dead", "dependency", "it depends on the task walls, which is dead"),
+    ]
+
+
+async def test_lists_of_workers_and_schedules_are_whole_and_pages_bounded(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        await broker.enlist(Enlist(f"w{number}", None, None, ("gpu",), 1))
+        await broker.schedule(f"s{number}", "0 * * * *", request())
+    assert [worker.worker_id for worker in (await broker.worker_page("w0", 1)).workers] == ["w1"]
+    assert ((await broker.worker_page("", 2)).next, (await broker.schedule_page("", 2)).next) == ("w1", "s1")
+    assert ((await broker.worker_page("", 3)).next, (await broker.schedule_page("", 3)).next) == (None, None)
+    for page_bytes in (PAGE_BYTES_MAX, 7):
+        monkeypatch.setattr(reading, "PAGE_BYTES_MAX", page_bytes)
+        assert [worker.worker_id for worker in await broker.workers()] == ["w0", "w1", "w2"]
+        assert [schedule.name for schedule in await broker.schedules()] == ["s0", "s1", "s2"]
+    assert ((await broker.worker_page()).next, (await broker.schedule_page()).next) == ("w0", "s0")
+
+
+async def test_a_queue_is_removed_however_much_has_ended_in_it(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quorate.tasks.broker.PURGE_TASKS_MAX", 2)
+    await broker.submit_many([request(id=f"t{number}", queue="mail") for number in range(4)])
+    with pytest.raises(QueueInUse):
+        await broker.remove_queue("mail")
+    for number in range(4):
+        await broker.cancel(f"t{number}")
+    assert await broker.remove_queue("mail") == 4
+    with pytest.raises(NoSuchQueue):
+        await broker.queue("mail")
+    assert await broker.queues() == []
 
 
 async def test_what_is_wrong_with_a_task_of_a_batch_is_told_with_its_position(broker: Broker) -> None:

@@ -14,7 +14,9 @@ from quorate.node.ports import Engine
 from quorate.tasks.clockwork import Clockwork
 from quorate.tasks.commands import New, Schedule, Tick, decode_command
 from quorate.tasks.declaration import Registry
+from quorate.tasks.declared_schedules import differences
 from quorate.tasks.lifecycle import State
+from quorate.tasks.reading import Reading
 
 from .support import FIRST_US, SPEC, Replica
 
@@ -55,6 +57,21 @@ async def test_a_declared_schedule_that_is_refused_holds_up_nothing_else(
     running.cancel()
     await asyncio.wait([running])
     assert "report" in caplog.text
+    replica.close()
+
+
+def test_a_schedule_says_whether_the_program_declares_it(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "db")
+    replica.do(Schedule("somebody's", "0 * * * *", "UTC", SPEC, b"{}", FIRST_US * 2))
+    registry = Registry()
+
+    @registry.task(cron="0 7 * * *")
+    async def report() -> None: ...
+
+    for command in differences(registry.types, replica.machine.schedules, FIRST_US):
+        replica.do(command)
+    page = Reading(replica.machine).schedules("", 9)
+    assert {schedule.name: schedule.declared for schedule in page.schedules} == {"report": True, "somebody's": False}
     replica.close()
 
 

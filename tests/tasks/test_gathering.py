@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from quorate.errors import NodeStopped, OutcomeUnknown, QuorateError
+from quorate.machine.outcome import Applied
 from quorate.tasks.commands import New, Spec, Submit
 from quorate.tasks.errors import IdTaken, QueueFull, TaskRefusal
-from quorate.tasks.gathering import BYTES_MAX, TASKS_MAX, States, Submits
+from quorate.tasks.gathering import BYTES_MAX, TASKS_MAX, Submits
 from quorate.tasks.lifecycle import State
 
 READY = (int(State.READY), False)
@@ -25,7 +26,7 @@ class Log:
         self.wrong: dict[str, TaskRefusal] = {}
         self.fails: QuorateError | None = None
 
-    async def propose(self, command: Submit) -> States:
+    async def propose(self, command: Submit) -> Applied:
         self.commands.append(command)
         await self.open.wait()
         if self.fails is not None:
@@ -33,7 +34,7 @@ class Log:
         for task in command.tasks:
             if task.id in self.wrong:
                 raise self.wrong[task.id]
-        return [READY for _ in command.tasks]
+        return Applied(len(self.commands), 1, [READY for _ in command.tasks])
 
     @property
     def sizes(self) -> list[int]:
@@ -52,7 +53,7 @@ async def test_what_comes_in_one_turn_is_one_command() -> None:
     submits = Submits(log.propose)
     specs = [Spec("q", "t"), Spec("q", "t", priority=9)]
     answers = await asyncio.gather(*(submits.submit(one(f"t{n}", specs[n % 2])) for n in range(5)))
-    assert answers == [[READY]] * 5
+    assert answers == [Applied(1, 1, [READY])] * 5
     (command,) = log.commands
     assert command.specs == specs
     assert [(task.id, task.spec) for task in command.tasks] == [("t0", 0), ("t1", 1), ("t2", 0), ("t3", 1), ("t4", 0)]
@@ -92,7 +93,7 @@ async def test_one_that_is_refused_costs_the_others_nothing() -> None:
     log.wrong = {"b": IdTaken("b"), "d": QueueFull("q", 1)}
     submits = Submits(log.propose)
     answers = await asyncio.gather(*(submits.submit(one(name)) for name in "abcd"), return_exceptions=True)
-    assert answers == [[READY], log.wrong["b"], [READY], log.wrong["d"]]
+    assert answers == [Applied(2, 1, [READY]), log.wrong["b"], Applied(4, 1, [READY]), log.wrong["d"]]
     assert log.sizes == [4, 1, 1, 1, 1]
 
 
@@ -100,7 +101,7 @@ async def test_the_same_task_twice_in_one_command_is_a_duplicate() -> None:
     log = Log()
     submits = Submits(log.propose)
     answers = await asyncio.gather(submits.submit(one("a")), submits.submit(one("a")))
-    assert answers == [[READY], [(READY[0], True)]]
+    assert [answer.result for answer in answers] == [[READY], [(READY[0], True)]]
 
 
 async def test_what_is_unknown_is_unknown_for_all_and_they_are_not_submitted_again() -> None:
@@ -135,7 +136,7 @@ async def test_a_caller_who_has_gone_is_not_submitted_for_any_more() -> None:
     stays = asyncio.ensure_future(submits.submit(one("stays")))
     await asyncio.sleep(0)
     gone.cancel()
-    assert await stays == [READY]
+    assert (await stays).result == [READY]
     assert [task.id for command in log.commands for task in command.tasks] == ["stays"]
 
 

@@ -180,7 +180,7 @@ def test_what_was_taken_away_or_lost_is_not_reported_any_more(replica: Replica) 
     replica.add("a")
     replica.add("b", spec=spec(max_retries=0))
     one, two = replica.claim(2)
-    with pytest.raises(WrongState, match="the task a is running: cancel is not possible"):
+    with pytest.raises(WrongState, match="the task a is running: it can only be cancelled with force"):
         replica.do(Cancel("a"))
     replica.do(Cancel("a", force=True))
     replica.later(31)

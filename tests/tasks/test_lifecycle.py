@@ -20,7 +20,7 @@ from quorate.tasks.lifecycle import (
     after,
     is_possible,
 )
-from quorate.tasks.reference import reference, renewed
+from quorate.tasks.reference import lifecycle, renewed
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 ALL_FACTS = [Facts(*values) for values in product((False, True), repeat=3)]
@@ -107,7 +107,7 @@ def test_states_have_the_numbers_and_names_that_files_and_callers_know() -> None
 def test_the_page_shows_the_table() -> None:
     text = PAGE.read_text()
     assert text == renewed(text), "run: make reference"
-    drawn = reference()
+    drawn = lifecycle()
     for row in TRANSITIONS:
         before = "[*]" if row.before is None else row.before.label
         into = "[*]" if row.after is None else row.after.label

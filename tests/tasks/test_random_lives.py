@@ -97,4 +97,5 @@ REFUSALS = {
     "Submit: IdTaken", "Submit: NotUnique", "Submit: UnknownDependency", "Submit: QueueFull", "Cancel: NoSuchTask",
     "Cancel: WrongState", "Retry: NotUnique", "Retry: WrongState", "Report: StaleToken", "Report: DoneBefore",
     "Heartbeat: NoSuchWorker", "Unschedule: NoSuchSchedule", "Purge: InvalidTask",
+    "RemoveQueue: NoSuchQueue", "RemoveQueue: QueueInUse",
 }  # fmt: skip

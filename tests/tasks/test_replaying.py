@@ -78,6 +78,7 @@ REFUSALS = [
     errors.InvalidTask("delay", "range", "is negative", 3),
     errors.InvalidTask("", "batch", "is empty"),
     errors.NoSuchTask("a"),
+    errors.NoSuchQueue("q"),
     errors.NoSuchWorker("w"),
     errors.NoSuchSchedule("s"),
     errors.IdTaken("a", 1),
@@ -86,6 +87,7 @@ REFUSALS = [
     errors.WrongState("a", "running", "cancel"),
     errors.StaleToken("a", 7),
     errors.DoneBefore("a", 7),
+    errors.QueueInUse("q", 3),
     errors.QueueFull("q", 10),
     errors.TooMany("queues", 1000),
 ]

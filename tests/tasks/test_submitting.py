@@ -167,7 +167,7 @@ def test_a_full_queue_refuses_new_tasks_and_knows_the_old_ones(replica: Replica)
     """(D: back-pressure)"""
     replica.add("a", "b")
     replica.do(Configure("mail", pending_max=2))
-    with pytest.raises(QueueFull, match="the queue mail is full: 2 tasks wait in it"):
+    with pytest.raises(QueueFull, match="the queue mail is full: 2 tasks wait in it, the most that may"):
         replica.add("c")
     assert replica.submit(New(0, "a", b"{}")) == [(State.READY, True)]
     replica.do(Configure("mail", pending_max=1))
@@ -180,10 +180,12 @@ def test_a_full_queue_refuses_new_tasks_and_knows_the_old_ones(replica: Replica)
 
 def test_there_are_only_so_many_queues(replica: Replica) -> None:
     for number in range(QUEUES_MAX):
-        replica.do(Configure(f"q{number}"))
+        replica.do(Configure(f"q{number}", paused=True))
     with pytest.raises(TooMany, match="1000 queues"):
         replica.do(Configure("one more"))
     assert isinstance(refused(replica, New(0, "a", b"")), TooMany)
+    replica.do(Configure("q7", paused=False))
+    replica.add("a")
 
 
 def test_a_unique_key_is_held_until_the_task_has_ended(replica: Replica) -> None:

@@ -123,7 +123,7 @@ def test_a_cancelled_task_is_not_done(replica: Replica) -> None:
     replica.add("a")
     replica.do(Cancel("a"))
     assert replica.claim() == []
-    with pytest.raises(WrongState, match="the task a is cancelled: cancel is not possible"):
+    with pytest.raises(WrongState, match="the task a was cancelled, so it cannot be cancelled"):
         replica.do(Cancel("a"))
     with pytest.raises(NoSuchTask, match="there is no task b"):
         replica.do(Cancel("b"))

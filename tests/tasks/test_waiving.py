@@ -51,7 +51,7 @@ def test_all_that_is_pending_is_meant_and_nothing_else(replica: Replica) -> None
     tasks = replica.all()
     assert {task_id: tasks[task_id].state for task_id in states} == states, "they are what they were"
     assert (tasks["running"].state, tasks["running"].token) == (State.RUNNING, running.token)
-    lanes = {lane.key: lane.counts for lane in replica.machine.tables.lanes}
+    lanes = {lane.key: lane.counts for lane in replica.machine.tables.lanes.values()}
     left = lanes["operations", "import", ("gpu", "placed:3")]
     assert (left[State.RUNNING], left[State.CANCELLED], sum(left)) == (1, 1, 2)
     assert replica.complete(running) == "succeeded", "its lease is as good as before"

@@ -17,6 +17,7 @@ import msgspec
 from quorate.errors import OutcomeUnknown, QuorateError
 from quorate.kv.registry import Spec
 from quorate.kv.replies import Reply
+from quorate.measures import Histogram
 
 if TYPE_CHECKING:
     from quorate.kv.keyspace import Keyspace
@@ -47,6 +48,18 @@ Propose = Callable[[bytes, str | None], Coroutine[Any, Any, list[Reply]]]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
+class RequestFigures:
+    """How many were carried out, in what time, and how many were not, or may not have been.
+
+    Time counts from when the first of a batch came, so for the others it is a little more than they waited.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = Histogram()
+        self.failed = 0
+        """Of those that are in :attr:`seconds`."""
+
+
 class Sender(Protocol[P_contra]):
     """Who is told what has become of its writes and reads: a connection, or the callers in a program."""
 
@@ -66,9 +79,10 @@ class Sender(Protocol[P_contra]):
 class Batch:
     """Writes that travel as one command, and where their replies go."""
 
-    __slots__ = ("bytes", "copying", "request_id", "requests", "senders", "timer")
+    __slots__ = ("began", "bytes", "copying", "request_id", "requests", "senders", "timer")
 
     def __init__(self, request_id: str | None = None) -> None:
+        self.began = monotonic()
         self.request_id = request_id
         self.requests: list[bytes] = []
         self.senders: list[tuple[Sender[Any], Any]] = []
@@ -97,6 +111,7 @@ class Writes:
         self._spawn = spawn
         self._bytes_max = min(BATCH_BYTES_MAX, command_bytes_max - HEADER_BYTES)
         self._batch: Batch | None = None
+        self.figures = RequestFigures()
         self._leaving: deque[Batch] = deque()
         """Complete, and waiting until less is under way."""
         self._under_way = 0
@@ -179,9 +194,11 @@ class Writes:
             self._spawn(self._run(batch))
 
     async def _run(self, batch: Batch) -> None:
+        count = len(batch.requests)
         try:
             replies = await self._propose(as_list(batch.requests), batch.request_id)
         except QuorateError as error:
+            self.figures.failed += count
             batch.fail(error)
         except BaseException:
             batch.fail(OutcomeUnknown("the proposal was broken off"))
@@ -190,6 +207,7 @@ class Writes:
             for (sender, place), reply in zip(batch.senders, replies, strict=True):
                 sender.answered(place, reply)
         finally:
+            self.figures.seconds.observe_each(monotonic() - batch.began, count)
             self._under_way -= 1
             self._under_way_bytes -= batch.bytes
             self.bytes -= batch.bytes
@@ -214,6 +232,7 @@ class Reads:
         self._barrier = barrier
         self._keyspace = keyspace
         self._spawn = spawn
+        self.figures = RequestFigures()
         self._waiting: list[Read] = []
         self._late: dict[Sender[Any], deque[Read]] = {}
         """Confirmed, and waiting for a slice."""
@@ -226,14 +245,16 @@ class Reads:
 
     async def _run(self) -> None:
         await asyncio.sleep(0)  # whatever else came in this turn comes along
-        reads, self._waiting = self._waiting, []
+        reads, self._waiting, began = self._waiting, [], monotonic()
         try:
             await self._barrier()
         except QuorateError as error:
+            self.figures.failed += len(reads)
             for sender, place, _, _ in reads:
                 sender.failed(place, error, None)
         else:
             self._answer(reads)
+        self.figures.seconds.observe_each(monotonic() - began, len(reads))
         for sender in {read[0]: None for read in reads}:
             sender.go_on()
 

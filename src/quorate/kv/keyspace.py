@@ -16,7 +16,7 @@ import msgspec
 from quorate.kv.deadlines import DEADLINE_BYTES, Deadlines
 from quorate.kv.discarded import Discarded
 from quorate.kv.replies import WRONG_TYPE, CommandError
-from quorate.kv.slots import SLOT_MASK, Slots
+from quorate.kv.slots import NOTHING, SLOT_MASK, Slots
 from quorate.kv.values import CLAIMS, OBJECT_BYTES, SLOT_BYTES, Data, Lease, Value, size_of
 
 V = TypeVar("V", bound=Value)
@@ -220,8 +220,11 @@ class Keyspace:
         slots, deadlines = self.items.slots, []
         count = memory_bytes = 0
         for key, value, revision, expires_us in rows:
-            slot = slots[crc_hqx(key, 0) & SLOT_MASK]
-            if key in slot:
+            number = crc_hqx(key, 0) & SLOT_MASK
+            slot = slots[number]
+            if slot is NOTHING:
+                slot = slots[number] = {}
+            elif key in slot:
                 continue
             size = len(key) + ITEM_BYTES + (len(value) + OBJECT_BYTES if type(value) is bytes else size_of(value))
             if expires_us:
@@ -252,8 +255,11 @@ class Keyspace:
         if self.before_change is not None:
             self.before_change(checksum, key, item)
         self.revision += 1
-        dirty = self.dirty.slots[checksum & DIRTY_MASK]
+        number = checksum & DIRTY_MASK
+        dirty = self.dirty.slots[number]
         if key not in dirty:
+            if dirty is NOTHING:
+                dirty = self.dirty.slots[number] = {}
             dirty[key] = None
             self.dirty.count += 1
         if item is not None and 0 < item.expires_us <= self.time_us:

@@ -57,7 +57,7 @@ class KvMachine(CachedStateMachine):
 
     def open(self, state: SqliteState) -> None:
         """Load the keys: about a second for a million."""
-        keyspace = Keyspace()
+        keyspace = Keyspace() if self.keyspace.revision else self.keyspace  # where nothing ever was, it is as good
         keyspace.on_change, keyspace.on_publish = self.keyspace.on_change, self.keyspace.on_publish
         self._checkpoints = Checkpoints(state, keyspace, self.rows_per_segment)
         self.keyspace = keyspace

@@ -15,7 +15,7 @@ from binascii import crc_hqx
 from collections.abc import Iterator
 from itertools import chain, islice
 from random import Random
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, Never, TypeVar
 
 SLOTS = 16384
 """Small enough to walk past when nearly all are empty, large enough that ten million keys are some 600 in each."""
@@ -25,6 +25,20 @@ SLOT_MASK = SLOTS - 1
 V = TypeVar("V")
 
 
+class _Nothing(dict[bytes, Any]):
+    __slots__ = ()
+
+    def __setitem__(self, key: bytes, value: Any) -> Never:
+        raise TypeError("this would be in every slot")
+
+
+NOTHING: Final = _Nothing()
+"""What is in each slot where no key is: a megabyte less of dicts on a node whose clients keep no keys.
+
+Who puts a key there puts a dict of the slot's own in its place.
+"""
+
+
 class Slots(Generic[V]):
     """A mapping that can be gone through from a cursor. Its order is the same wherever the same keys are in it."""
 
@@ -32,7 +46,7 @@ class Slots(Generic[V]):
 
     def __init__(self, slots: int = SLOTS) -> None:
         """``slots`` is a power of two; fewer serve for fewer keys."""
-        self.slots: list[dict[bytes, V]] = [{} for _ in range(slots)]
+        self.slots: list[dict[bytes, V]] = [NOTHING] * slots
         """For those who look at millions of keys a second."""
         self.count = 0
         self._mask = slots - 1
@@ -58,7 +72,10 @@ class Slots(Generic[V]):
         return self.slots[crc_hqx(key, 0) & self._mask].get(key)
 
     def __setitem__(self, key: bytes, value: V) -> None:
-        slot = self.slots[crc_hqx(key, 0) & self._mask]
+        number = crc_hqx(key, 0) & self._mask
+        slot = self.slots[number]
+        if slot is NOTHING:
+            slot = self.slots[number] = {}
         before = len(slot)
         slot[key] = value
         self.count += len(slot) - before
@@ -69,7 +86,7 @@ class Slots(Generic[V]):
         del slot[key]
         self.count -= 1
         if not slot:
-            self.slots[number] = {}  # one that was large would stay so
+            self.slots[number] = NOTHING
 
     def take_apart(self) -> Iterator[dict[bytes, V]]:
         """Let go of one slot after the other; the table is not used any more."""

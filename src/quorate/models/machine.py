@@ -60,6 +60,7 @@ class ModelsMachine(DiskStateMachine):
     must stop.
     """
 
+    unordered = True
     local_tables = frozenset({RECORDS_TABLE})  # says in the words of this file what is declared in those of the log
 
     def __init__(

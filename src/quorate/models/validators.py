@@ -27,7 +27,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, get_origin
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from email_validator import EmailNotValidError, validate_email
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema, PydanticCustomError, Url, core_schema
 
@@ -63,6 +62,8 @@ class Form:
 
 
 def _is_email(text: str) -> bool:
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         validate_email(text, check_deliverability=False)
     except EmailNotValidError:

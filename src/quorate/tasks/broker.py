@@ -21,6 +21,7 @@ from quorate.tasks.commands import (
     Enlist,
     Heartbeat,
     Purge,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -31,21 +32,23 @@ from quorate.tasks.commands import (
 )
 from quorate.tasks.dispatching import Dispatching
 from quorate.tasks.effects import Effect
-from quorate.tasks.errors import DoneBefore, TaskRefusal
+from quorate.tasks.errors import DoneBefore, NoSuchQueue, TaskRefusal
 from quorate.tasks.feed import Feed
 from quorate.tasks.gathering import States, Submits
 from quorate.tasks.lifecycle import BY_LABEL, PENDING, State
 from quorate.tasks.limits import PURGE_TASKS_MAX
 from quorate.tasks.machine import MACHINE, TasksMachine
-from quorate.tasks.reading import Reading, TaskFilter
+from quorate.tasks.reading import PAGE_MAX, Reading, TaskFilter, empty_queue
 from quorate.tasks.records import (
     LeasedTask,
     QueueRecord,
+    SchedulePage,
     ScheduleRecord,
     Stats,
     Submitted,
     TaskPage,
     TaskRecord,
+    WorkerPage,
     WorkerRecord,
 )
 from quorate.tasks.submission import Kind, Submissions, TaskRequest
@@ -97,7 +100,7 @@ class Broker:
         self._clockwork = Clockwork(engine, machine, leads, now_us, kinds)
         self._ticking: asyncio.Task[None] | None = None
         self._reading = Reading(machine)
-        self._submits = Submits(self._propose_again)
+        self._submits = Submits(self._applied_again)
 
     @classmethod
     def of(
@@ -130,22 +133,28 @@ class Broker:
         """The changes that are applied here."""
         return self._machine.feed
 
-    async def _propose(self, command: Command, *, timeout: float | None = None) -> Any:
-        return (await self._engine.propose(encode_command(command), machine=MACHINE, timeout=timeout)).result
+    async def _applied(self, command: Command) -> Applied:
+        return await self._engine.propose(encode_command(command), machine=MACHINE)
 
-    async def _propose_again(self, command: Command) -> Any:
+    async def _applied_again(self, command: Command) -> Applied:
         """Of what may be asked for twice, with the same outcome."""
         try:
-            return await self._propose(command)
+            return await self._applied(command)
         except OutcomeUnknown:
-            return await self._propose(command)
+            return await self._applied(command)
+
+    async def _propose(self, command: Command) -> Any:
+        return (await self._applied(command)).result
+
+    async def _propose_again(self, command: Command) -> Any:
+        return (await self._applied_again(command)).result
 
     # -- submitting --------------------------------------------------------------------------------------
 
     async def submit(self, request: TaskRequest) -> Submitted:
         """Add a task. With an id of the caller's it may be submitted again, and is added once."""
         command = self._submissions.of_one(request, self._now_us())
-        return _submitted(command, await self._submits.submit(command))[0]
+        return _submitted(command, cast("States", (await self._submits.submit(command)).result))[0]
 
     async def submit_many(self, requests: Sequence[TaskRequest]) -> list[Submitted]:
         """Add all tasks or none, in one entry of the log. Refusals say the ``position`` of the task."""
@@ -192,14 +201,30 @@ class Broker:
         return self._reading.stats()
 
     async def queues(self, *, consistency: Consistency = "strong") -> list[QueueRecord]:
-        """All queues that ever had a task, or were configured."""
+        """All queues that have tasks, or settings of their own."""
         await self._engine.read_barrier(consistency=consistency)
         return self._reading.queues()
 
+    async def queue(self, name: str, *, consistency: Consistency = "strong") -> QueueRecord:
+        """Raises :class:`~quorate.tasks.errors.NoSuchQueue` for one that has neither."""
+        await self._engine.read_barrier(consistency=consistency)
+        return self._reading.queue(name)
+
     async def workers(self, *, consistency: Consistency = "strong") -> list[WorkerRecord]:
         """The workers that were heard of lately."""
+        page = await self.worker_page(consistency=consistency)
+        found = page.workers
+        while page.next is not None:
+            page = await self.worker_page(page.next, consistency="eventually")
+            found += page.workers
+        return found
+
+    async def worker_page(
+        self, after: str = "", limit: int = PAGE_MAX, *, consistency: Consistency = "strong"
+    ) -> WorkerPage:
+        """Some of them, by their ids; ``after`` is the ``next`` of the page before."""
         await self._engine.read_barrier(consistency=consistency)
-        return self._reading.workers()
+        return self._reading.workers(after, limit)
 
     # -- what operators do -------------------------------------------------------------------------------
 
@@ -226,7 +251,7 @@ class Broker:
     def needs(self, states: Collection[State] = PENDING) -> dict[str, int]:
         """How many tasks in these states need which capability, as far as is known here."""
         found: dict[str, int] = {}
-        for lane in self._machine.tables.lanes:
+        for lane in self._machine.tables.lanes.values():
             if lane.capabilities and (count := sum(lane.counts[state] for state in states)):
                 for capability in lane.capabilities:
                     found[capability] = found.get(capability, 0) + count
@@ -240,7 +265,7 @@ class Broker:
     async def _bit_by_bit(self, command: RetryAll | Purge | Waive) -> int:
         """What is added meanwhile is left alone: it ends when it has done as many as there were."""
         await self._engine.read_barrier(consistency="strong")
-        most = sum(sum(lane.counts) for lane in self._machine.tables.lanes)
+        most = sum(sum(lane.counts) for lane in self._machine.tables.lanes.values())
         done = 0
         while done <= most:
             count = cast("int", await self._propose(command))
@@ -249,9 +274,29 @@ class Broker:
                 break
         return done
 
-    async def configure(self, queue: str, *, paused: bool | None = None, pending_max: int | None = None) -> None:
+    async def configure(self, queue: str, *, paused: bool | None = None, pending_max: int | None = None) -> QueueRecord:
         """Pause or resume a queue, or set how many tasks may wait in it."""
         await self._propose_again(Configure(queue, paused, pending_max))
+        await self._engine.read_barrier(consistency="eventually")
+        try:
+            return self._reading.queue(queue)
+        except NoSuchQueue:  # it is as any queue is of which nothing is known
+            return empty_queue(queue)
+
+    async def remove_queue(self, queue: str) -> int:
+        """Remove a queue, its settings, and its tasks that have ended; returns how many those were.
+
+        Raises :class:`~quorate.tasks.errors.NoSuchQueue`, and :class:`~quorate.tasks.errors.QueueInUse` as long as
+        it has other tasks. Should some come meanwhile, some that have ended may be gone already.
+        """
+        command = RemoveQueue(queue, PURGE_TASKS_MAX)
+        done = count = cast("int", await self._propose(command))
+        while count == command.limit:
+            try:
+                done += (count := cast("int", await self._propose(command)))
+            except NoSuchQueue:  # those were all
+                break
+        return done
 
     # -- schedules ---------------------------------------------------------------------------------------
 
@@ -272,8 +317,19 @@ class Broker:
 
     async def schedules(self, *, consistency: Consistency = "strong") -> list[ScheduleRecord]:
         """All schedules."""
+        page = await self.schedule_page(consistency=consistency)
+        found = page.schedules
+        while page.next is not None:
+            page = await self.schedule_page(page.next, consistency="eventually")
+            found += page.schedules
+        return found
+
+    async def schedule_page(
+        self, after: str = "", limit: int = PAGE_MAX, *, consistency: Consistency = "strong"
+    ) -> SchedulePage:
+        """Some of them, by their names; ``after`` is the ``next`` of the page before."""
         await self._engine.read_barrier(consistency=consistency)
-        return self._reading.schedules()
+        return self._reading.schedules(after, limit)
 
     # -- workers -----------------------------------------------------------------------------------------
 

@@ -178,11 +178,24 @@ class Waive(msgspec.Struct, frozen=True, array_like=True, tag="waive"):
 
 
 class Configure(msgspec.Struct, frozen=True, array_like=True, tag="configure"):
-    """Set what is not ``None`` of a queue, which need not exist. Result: ``None``."""
+    """Set what is not ``None`` of a queue, which need not exist. Result: ``None``.
+
+    A queue is there as long as it has tasks or settings that are not those of every queue.
+    """
 
     queue: str
     paused: bool | None = None
     pending_max: int | None = None
+
+
+class RemoveQueue(msgspec.Struct, frozen=True, array_like=True, tag="remove_queue"):
+    """Remove a queue, and its tasks that have ended. Result: how many they are; ``limit`` means more.
+
+    One that has others is refused with :class:`~quorate.tasks.errors.QueueInUse`.
+    """
+
+    queue: str
+    limit: int = TICK_TASKS_MAX
 
 
 class Enlist(msgspec.Struct, frozen=True, array_like=True, tag="enlist"):
@@ -252,6 +265,7 @@ Command = (
     | Purge
     | Waive
     | Configure
+    | RemoveQueue
     | Enlist
     | Dismiss
     | Schedule

@@ -120,7 +120,7 @@ class Dispatching:
         """Who could be given something, as far as this node knows. In the order of their coming."""
         if not self._machine.is_open:
             return []
-        ready = [lane for lane in self._machine.tables.lanes if lane.counts[State.READY]]
+        ready = [lane for lane in self._machine.tables.lanes.values() if lane.counts[State.READY]]
         left = {lane.number: lane.counts[State.READY] for lane in ready}
         fitting = Fitting(ready)
         batch: list[_Waiting] = []

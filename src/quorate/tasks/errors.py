@@ -1,4 +1,4 @@
-"""Refusals that concern tasks.
+"""Refusals that concern tasks. Over HTTP each has a code, see :mod:`quorate.tasks.codes`.
 
 ::
 
@@ -6,12 +6,14 @@
     └── TaskRefusal
         ├── InvalidTask        the request is wrong by itself (``field``, ``reason``, ``position`` in a batch)
         ├── NoSuchTask         404
+        ├── NoSuchQueue        404
         ├── NoSuchWorker       404: a worker that was silent too long, or never enlisted
         ├── NoSuchSchedule     404
         ├── IdTaken            409: another task has this id
         ├── NotUnique          409: a task with this unique key has not ended
         ├── UnknownDependency  422
         ├── WrongState         409: not in this state
+        ├── QueueInUse         409: it has tasks that have not ended
         ├── StaleToken         409: the lease is over, or another's
         ├── DoneBefore         409: this lease was completed by an earlier request
         ├── QueueFull          429
@@ -21,10 +23,14 @@
 from __future__ import annotations
 
 from quorate.errors import CommandFailed
+from quorate.tasks.lifecycle import BY_LABEL, Event, State
 
 
 class TaskRefusal(CommandFailed):
     """The machine, or the node before it, refused a request about tasks."""
+
+    retry_after: int | None = None
+    """Seconds after which the same request may be taken, where that is so."""
 
 
 class InvalidTask(TaskRefusal):
@@ -51,6 +57,17 @@ class NoSuchTask(TaskRefusal):
 
     def __str__(self) -> str:
         return f"there is no task {self.task_id}"
+
+
+class NoSuchQueue(TaskRefusal):
+    """There is no queue of this name: it has neither tasks nor settings."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+    def __str__(self) -> str:
+        return f"there is no queue {self.queue}: it has neither tasks nor settings"
 
 
 class NoSuchWorker(TaskRefusal):
@@ -113,6 +130,14 @@ class UnknownDependency(TaskRefusal):
         return f"there is no task {self.task_id} to depend on"
 
 
+_DONE: dict[str, str] = {
+    Event.CANCEL: "be cancelled",
+    Event.FORCE: "be cancelled",
+    Event.RETRY: "be tried again",
+}
+"""What callers may ask for, behind "it cannot"."""
+
+
 class WrongState(TaskRefusal):
     """A task is not in a state in which this can be done."""
 
@@ -123,7 +148,11 @@ class WrongState(TaskRefusal):
         self.event = event
 
     def __str__(self) -> str:
-        return f"the task {self.task_id} is {self.state}: {self.event} is not possible"
+        state = BY_LABEL.get(self.state)
+        is_so = f"is {self.state}" if state is None else state.phrase
+        if (state, self.event) == (State.RUNNING, Event.CANCEL):
+            return f"the task {self.task_id} {is_so}: it can only be cancelled with force"
+        return f"the task {self.task_id} {is_so}, so it cannot {_DONE.get(self.event) or self.event}"
 
 
 class StaleToken(TaskRefusal):
@@ -150,8 +179,23 @@ class DoneBefore(TaskRefusal):
         return f"the task {self.task_id} was completed before under the lease {self.token}"
 
 
+class QueueInUse(TaskRefusal):
+    """A queue has tasks that have not ended, so it is not removed."""
+
+    def __init__(self, queue: str, unfinished: int) -> None:
+        super().__init__(queue, unfinished)
+        self.queue = queue
+        self.unfinished = unfinished
+
+    def __str__(self) -> str:
+        have = "has" if self.unfinished == 1 else "have"
+        return f"the queue {self.queue} is in use: {self.unfinished} of its tasks {have} not ended"
+
+
 class QueueFull(TaskRefusal):
     """As many tasks wait in the queue as may: try again later."""
+
+    retry_after = 1
 
     def __init__(self, queue: str, pending_max: int) -> None:
         super().__init__(queue, pending_max)
@@ -159,11 +203,14 @@ class QueueFull(TaskRefusal):
         self.pending_max = pending_max
 
     def __str__(self) -> str:
-        return f"the queue {self.queue} is full: {self.pending_max} tasks wait in it"
+        wait = "task waits" if self.pending_max == 1 else "tasks wait"
+        return f"the queue {self.queue} is full: {self.pending_max} {wait} in it, the most that may"
 
 
 class TooMany(TaskRefusal):
     """A bound of the cluster is reached."""
+
+    retry_after = 1
 
     def __init__(self, what: str, most: int) -> None:
         super().__init__(what, most)

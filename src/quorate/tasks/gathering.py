@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import cast
 
 from quorate.errors import OutcomeUnknown, QuorateError
+from quorate.machine.outcome import Applied
 from quorate.tasks.commands import New, Spec, Submit
 from quorate.tasks.errors import TaskRefusal
 
@@ -21,28 +24,28 @@ BYTES_MAX = 128 * 1024
 """Payloads in one command; a longer one travels alone."""
 
 States = list[tuple[int, bool]]
-"""For each task its state, and whether it had been submitted before."""
+"""The result of a submit: for each task its state, and whether it had been submitted before."""
 
 
 class Submits:
     """Gathers commands of one task each. ``propose`` may be asked again for the same."""
 
-    def __init__(self, propose: Callable[[Submit], Awaitable[States]]) -> None:
+    def __init__(self, propose: Callable[[Submit], Awaitable[Applied]]) -> None:
         self._propose = propose
-        self._waiting: list[tuple[Submit, asyncio.Future[States]]] = []
+        self._waiting: list[tuple[Submit, asyncio.Future[Applied]]] = []
         self._bytes = 0
         self._timer: asyncio.Handle | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def submit(self, command: Submit) -> States:
-        """Its outcome, as if it had travelled alone."""
+    async def submit(self, command: Submit) -> Applied:
+        """Its outcome, as if it had travelled alone; the entry is that of all."""
         (task,) = command.tasks
         if task.depends_on or len(task.payload) > BYTES_MAX:
             return await self._propose(command)
         if len(self._waiting) >= TASKS_MAX or self._bytes + len(task.payload) > BYTES_MAX:
             self._send()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[States] = loop.create_future()
+        future: asyncio.Future[Applied] = loop.create_future()
         self._waiting.append((command, future))
         self._bytes += len(task.payload)
         if self._timer is None:
@@ -72,7 +75,7 @@ class Submits:
         if not self._under_way:
             self._send()
 
-    async def _submit_all(self, gathered: list[tuple[Submit, asyncio.Future[States]]]) -> None:
+    async def _submit_all(self, gathered: list[tuple[Submit, asyncio.Future[Applied]]]) -> None:
         gathered = [(command, future) for command, future in gathered if not future.done()]
         try:
             if len(gathered) > 1:
@@ -90,22 +93,23 @@ class Submits:
             if not isinstance(error, QuorateError):
                 raise
 
-    async def _submit_one(self, command: Submit, future: asyncio.Future[States]) -> None:
+    async def _submit_one(self, command: Submit, future: asyncio.Future[Applied]) -> None:
         try:
-            states = await self._propose(command)
+            applied = await self._propose(command)
         except QuorateError as error:
             if not future.done():
                 future.set_exception(error)
         else:
             if not future.done():
-                future.set_result(states)
+                future.set_result(applied)
 
-    def _answer(self, gathered: list[tuple[Submit, asyncio.Future[States]]], states: States) -> None:
+    def _answer(self, gathered: list[tuple[Submit, asyncio.Future[Applied]]], applied: Applied) -> None:
+        states = cast("States", applied.result)
         seen: set[str] = set()
         for (command, future), (state, is_known) in zip(gathered, states, strict=True):
             task_id = command.tasks[0].id
             if not future.done():
-                future.set_result([(state, is_known or task_id in seen)])
+                future.set_result(replace(applied, result=[(state, is_known or task_id in seen)]))
             seen.add(task_id)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Generic, TypeVar
-
-from pydantic import TypeAdapter
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from quorate.errors import QuorateError
 from quorate.tasks.gateways import Gateway
@@ -19,7 +18,7 @@ WAIT_SECONDS = 20.0
 
 
 class TaskNotDone(QuorateError):
-    """A task ended without a result: it is dead, or was cancelled. ``task`` tells more."""
+    """A task has no result: it is dead, was cancelled, or has not ended. ``task`` tells more."""
 
     def __init__(self, task: TaskRecord) -> None:
         why = f" ({task.reason})" if task.reason else ""
@@ -28,13 +27,20 @@ class TaskNotDone(QuorateError):
         self.task = task
 
 
+def returned(task: TaskRecord, decode: Callable[[bytes], R]) -> R:
+    """What the function of a task has returned. Raises :class:`TaskNotDone` if there is no such thing."""
+    if BY_LABEL[task.status] is not State.SUCCEEDED:
+        raise TaskNotDone(task)
+    return decode(bytes(task.result or b"null"))
+
+
 class TaskHandle(Generic[R]):
     """A task by its id, and where to ask for it."""
 
-    def __init__(self, task_id: str, gateway: Gateway, result: TypeAdapter[Any]) -> None:
+    def __init__(self, task_id: str, gateway: Gateway, decode: Callable[[bytes], R]) -> None:
         self.task_id = task_id
         self._gateway = gateway
-        self._result = result
+        self._decode = decode
 
     def __repr__(self) -> str:
         return f"TaskHandle({self.task_id!r})"
@@ -54,12 +60,8 @@ class TaskHandle(Generic[R]):
         while True:
             left = WAIT_SECONDS if ends is None else min(WAIT_SECONDS, ends - clock())
             task = await self._gateway.wait(self.task_id, max(left, 0))
-            state = BY_LABEL[task.status]
-            if state is State.SUCCEEDED:
-                value: R = self._result.validate_json(bytes(task.result or b"null"))
-                return value
-            if state.is_ended:
-                raise TaskNotDone(task)
+            if BY_LABEL[task.status].is_ended:
+                return returned(task, self._decode)
             if ends is not None and clock() >= ends:
                 raise TimeoutError(f"the task {self.task_id} is {task.status}")
 

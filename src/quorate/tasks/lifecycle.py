@@ -39,6 +39,11 @@ class State(IntEnum):
         return _LABELS[self]
 
     @property
+    def phrase(self) -> str:
+        """What a task in it does, for sentences: "is ready", "has succeeded"."""
+        return _PHRASES.get(self) or f"is {self.label}"
+
+    @property
     def is_pending(self) -> bool:
         """Whether a worker may yet get it: these count against a queue's bound."""
         return self in PENDING
@@ -50,6 +55,7 @@ class State(IntEnum):
 
 
 _LABELS = {state: state.name.lower() for state in State}
+_PHRASES = {State.SUCCEEDED: "has succeeded", State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
 BY_LABEL = {label: state for state, label in _LABELS.items()}
 PENDING = frozenset({State.SCHEDULED, State.WAITING, State.READY, State.FAILED})
 ENDED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})

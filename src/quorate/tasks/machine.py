@@ -20,6 +20,7 @@ from quorate.tasks.commands import (
     Enlist,
     Heartbeat,
     Purge,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -55,6 +56,8 @@ class TasksMachine(DiskStateMachine):
     Refuses with :class:`~quorate.tasks.errors.TaskRefusal`, and undoes what a refused command had begun. A command that
     this version does not know is no refusal: other nodes may know it, so the node must stop.
     """
+
+    unordered = True
 
     def __init__(self) -> None:
         self.feed = Feed()
@@ -139,6 +142,8 @@ class TasksMachine(DiskStateMachine):
                 return self._waiving.waive(command, time_us)
             case Configure():
                 self.tables.configure(command.queue, command.paused, command.pending_max)
+            case RemoveQueue():
+                return self._administration.remove_queue(command)
             case Enlist():
                 self._workers.enlist(command, time_us)
             case Dismiss():

@@ -8,17 +8,21 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from quorate.tasks.errors import NoSuchTask
+from quorate.tasks.declared_schedules import OWNER
+from quorate.tasks.errors import NoSuchQueue, NoSuchTask
 from quorate.tasks.lifecycle import State
 from quorate.tasks.limits import DEPENDENCIES_MAX, MIB
 from quorate.tasks.machine import TasksMachine
 from quorate.tasks.records import (
+    Dependency,
     LeasedTask,
     QueueRecord,
+    SchedulePage,
     ScheduleRecord,
     Stats,
     TaskPage,
     TaskRecord,
+    WorkerPage,
     WorkerRecord,
     known_moment,
     moment,
@@ -27,22 +31,39 @@ from quorate.tasks.store.claiming import Lease
 from quorate.tasks.store.rows import decode_options
 from quorate.tasks.store.schedules import ScheduleRow
 from quorate.tasks.store.submitting import key_of
-from quorate.tasks.store.tables import Tables
+from quorate.tasks.store.tables import Queue, Tables
 
 PAGE_BYTES_MAX = 16 * MIB
-"""Payloads and results in one page, unless the first alone is larger: a page may have less than its limit."""
+"""Payloads and results in one page, or what workers offer, unless the first alone is larger: a page may have less than
+its limit.
+"""
+
+PAGE_MAX = 1000
+"""Workers or schedules in one page."""
 
 _PAYLOAD = "coalesce(payload, (SELECT payload FROM task_payload WHERE sequence = task.sequence))"
 _TASK = (
-    "SELECT sequence, id, lane, state, priority, next_us, run_at_us, expires_us, attempt, attempts_max, worker, "
-    f"submitted_us, started_us, ended_us, unique_key, reason, error, options, result, {_PAYLOAD} FROM task"
+    "SELECT sequence, id, name, type, capabilities, state, priority, next_us, run_at_us, expires_us, attempt, "
+    "attempts_max, worker, submitted_us, started_us, ended_us, unique_key, reason, error, options, result, "
+    f"{_PAYLOAD} FROM task CROSS JOIN task_lane ON task_lane.number = lane "
+    "CROSS JOIN task_queue ON task_queue.number = queue"
+)
+"""All of it from the same moment of the file: where a long query is answered, the machine is further on."""
+_LANES = (
+    "SELECT task_lane.number FROM task_lane JOIN task_queue ON task_queue.number = queue "
+    "WHERE name = coalesce(?1, name) AND type = coalesce(?2, type)"
+)
+_WAITS_FOR = (
+    "SELECT id, state FROM task_dependency CROSS JOIN task ON sequence = target WHERE dependent = ? "
+    "ORDER BY target LIMIT ?"
 )
 _LEASED = (
     f"SELECT lane, attempt, attempts_max, submitted_us, options, {_PAYLOAD} FROM task WHERE sequence = ? AND token = ?"
 )
-_RUNNING = "SELECT worker, count(*) FROM task WHERE next_us IS NOT NULL AND state = 3 GROUP BY worker"
 _WORKERS = (
-    "SELECT id, queues, types, capabilities, concurrency, enlisted_us, seen_us, health FROM task_worker ORDER BY id"
+    "SELECT id, queues, types, capabilities, concurrency, "
+    f"(SELECT count(*) FROM task WHERE worker = task_worker.id AND state = {State.RUNNING:d}), "
+    "enlisted_us, seen_us, health FROM task_worker WHERE id > ? ORDER BY id LIMIT ?"
 )
 
 
@@ -60,7 +81,9 @@ class TaskFilter(NamedTuple):
 class _Stored(NamedTuple):
     sequence: int
     id: str
-    lane: int
+    queue: str
+    type: str
+    capabilities: str
     state: int
     priority: int
     next_us: int | None
@@ -94,23 +117,15 @@ class Reading:
 
     def task(self, task_id: str) -> TaskRecord:
         """Raises :class:`NoSuchTask`."""
-        row = self._tables.connection.execute(f"{_TASK} WHERE id = ?", (task_id,)).fetchone()
+        connection = self._tables.connection
+        row = connection.execute(f"{_TASK} WHERE id = ?", (task_id,)).fetchone()
         if row is None:
             raise NoSuchTask(task_id)
-        return self._record(_Stored._make(row))
-
-    def dependencies(self, task_id: str) -> list[str]:
-        """The ids of what the task still waits for."""
-        found = self._tables.connection.execute(
-            "SELECT target.id FROM task AS waiting JOIN task_dependency ON dependent = waiting.sequence "
-            "JOIN task AS target ON target.sequence = task_dependency.target WHERE waiting.id = ? LIMIT ?",
-            (task_id, DEPENDENCIES_MAX),
-        )
-        return [cast("str", row[0]) for row in found]
+        return _record(connection, _Stored._make(row))
 
     def page(self, connection: apsw.Connection, wanted: TaskFilter) -> TaskPage:
         """Tasks that meet conditions. May take long: to be asked by way of the machine's ``queries``."""
-        condition, bindings = self._condition(wanted)
+        condition, bindings = _condition(connection, wanted)
         sql = f"{_TASK} {condition} ORDER BY sequence DESC LIMIT ?"
         rows: list[_Stored] = []
         size, more = 0, False
@@ -120,61 +135,7 @@ class Reading:
                 more = True
                 break
             rows.append(row)
-        return TaskPage(tasks=[self._record(row) for row in rows], next=str(rows[-1].sequence) if more else None)
-
-    def _condition(self, wanted: TaskFilter) -> tuple[str, tuple[str | int, ...]]:
-        conditions: list[str] = []
-        bindings: list[str | int] = []
-        if wanted.states:
-            numbers = sorted(map(int, wanted.states))
-            # Alone and in the text, it is a condition that the partial indexes know.
-            conditions.append(
-                f"state = {numbers[0]}" if len(numbers) == 1 else f"state IN ({', '.join(map(str, numbers))})"
-            )
-        if wanted.queue is not None or wanted.type is not None:
-            lanes = [
-                str(lane.number)
-                for lane in self._tables.lanes
-                if wanted.queue in (None, lane.queue.name) and wanted.type in (None, lane.type)
-            ]
-            conditions.append(f"lane IN ({', '.join(lanes)})")
-        for column, value in (("worker = ?", wanted.worker), ("sequence < ?", wanted.before)):
-            if value is not None:
-                conditions.append(column)
-                bindings.append(value)
-        return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), tuple(bindings)
-
-    def _record(self, row: _Stored) -> TaskRecord:
-        lane = self._tables.lanes[row.lane]
-        state = State(row.state)
-        options = decode_options(row.options)
-        later = state in (State.SCHEDULED, State.FAILED)
-        return TaskRecord(
-            task_id=row.id,
-            status=state.label,
-            queue=lane.queue.name,
-            type=lane.type,
-            priority=row.priority,
-            payload=msgspec.Raw(row.payload),
-            result=None if row.result is None else msgspec.Raw(row.result),
-            attempt=row.attempt,
-            max_retries=row.attempts_max - 1,
-            reason=row.reason,
-            error=row.error,
-            worker=row.worker,
-            submitted_at=known_moment(row.submitted_us),
-            run_at=moment(row.next_us if later else row.run_at_us),
-            expires_at=moment(row.expires_us),
-            started_at=moment(row.started_us),
-            lease_until=moment(row.next_us) if state is State.RUNNING else None,
-            ended_at=moment(row.ended_us),
-            forgotten_at=moment(row.next_us) if state.is_ended else None,
-            timeout_ms=options.timeout_ms,
-            schema_version=options.schema_version,
-            exactly_once=options.exactly_once,
-            capabilities=sorted(lane.capabilities),
-            unique_key=None if row.unique_key is None else key_of(row.unique_key),
-        )
+        return TaskPage(tasks=[_record(connection, row) for row in rows], next=str(rows[-1].sequence) if more else None)
 
     def leased(self, leases: Iterable[Lease]) -> list[LeasedTask]:
         """What workers are told of their leases, but for those that are over by now."""
@@ -207,25 +168,27 @@ class Reading:
 
     def queues(self) -> list[QueueRecord]:
         """By their names."""
-        return [
-            QueueRecord(
-                name=queue.name,
-                paused=queue.paused,
-                pending=queue.pending,
-                pending_max=queue.pending_max,
-                tasks=_labelled([sum(counts) for counts in zip(*(lane.counts for lane in queue.lanes), strict=True)]),
-            )
-            for _, queue in sorted(self._tables.queues.items())
-        ]
+        return [_queue(queue) for _, queue in sorted(self._tables.queues.items())]
 
-    def workers(self) -> list[WorkerRecord]:
-        """By their ids."""
-        running = dict(cast("Iterable[tuple[str, int]]", self._tables.connection.execute(_RUNNING)))
-        found = []
-        for row in self._tables.connection.execute(_WORKERS):
-            worker, queues, types, capabilities, concurrency, enlisted_us, seen_us, health = cast(
-                "tuple[str, str | None, str | None, str, int, int, int, str]", row
+    def queue(self, name: str) -> QueueRecord:
+        """Raises :class:`~quorate.tasks.errors.NoSuchQueue`."""
+        queue = self._tables.queues.get(name)
+        if queue is None:
+            raise NoSuchQueue(name)
+        return _queue(queue)
+
+    def workers(self, after: str, limit: int) -> WorkerPage:
+        """Those whose ids come behind ``after``; fewer than ``limit`` if what they offer is long."""
+        found: list[WorkerRecord] = []
+        size, more = 0, False
+        for row in self._tables.connection.execute(_WORKERS, (after, limit + 1)):
+            worker, queues, types, capabilities, concurrency, running, enlisted_us, seen_us, health = cast(
+                "tuple[str, str | None, str | None, str, int, int, int, int, str]", row
             )
+            size += len(queues or "") + len(types or "") + len(capabilities)
+            if len(found) == limit or (found and size > PAGE_BYTES_MAX):
+                more = True
+                break
             found.append(
                 WorkerRecord(
                     worker_id=worker,
@@ -233,17 +196,25 @@ class Reading:
                     types=None if types is None else msgspec.json.decode(types),
                     capabilities=msgspec.json.decode(capabilities),
                     concurrency=concurrency,
-                    running=running.get(worker, 0),
+                    running=running,
                     enlisted_at=known_moment(enlisted_us),
                     seen_at=known_moment(seen_us),
                     health=health,
                 )
             )
-        return found
+        return WorkerPage(workers=found, next=found[-1].worker_id if more else None)
 
-    def schedules(self) -> list[ScheduleRecord]:
-        """By their names."""
-        return [_schedule(row) for row in self._machine.schedules.all()]
+    def schedules(self, after: str, limit: int) -> SchedulePage:
+        """Those whose names come behind ``after``; fewer than ``limit`` if their payloads are large."""
+        found: list[ScheduleRecord] = []
+        size, more = 0, False
+        for row in self._machine.schedules.behind(after, limit + 1):
+            size += len(row.payload)
+            if len(found) == limit or (found and size > PAGE_BYTES_MAX):
+                more = True
+                break
+            found.append(_schedule(row))
+        return SchedulePage(schedules=found, next=found[-1].name if more else None)
 
     def schedule(self, name: str) -> ScheduleRecord:
         """Raises :class:`~quorate.tasks.errors.NoSuchSchedule`."""
@@ -253,7 +224,8 @@ class Reading:
         """Counts, which are kept: this looks at no task."""
         queues = self.queues()
         totals = [
-            sum(counts) for counts in zip([0] * len(State), *(lane.counts for lane in self._tables.lanes), strict=True)
+            sum(counts)
+            for counts in zip([0] * len(State), *(lane.counts for lane in self._tables.lanes.values()), strict=True)
         ]
         return Stats(
             tasks=_labelled(totals),
@@ -269,6 +241,79 @@ class Reading:
         return cast("int", row[0]) if row is not None else 0
 
 
+def _condition(connection: apsw.Connection, wanted: TaskFilter) -> tuple[str, tuple[str | int, ...]]:
+    conditions: list[str] = []
+    bindings: list[str | int] = []
+    if wanted.states:
+        numbers = sorted(map(int, wanted.states))
+        # Alone and in the text, it is a condition that the partial indexes know.
+        conditions.append(
+            f"state = {numbers[0]}" if len(numbers) == 1 else f"state IN ({', '.join(map(str, numbers))})"
+        )
+    if wanted.queue is not None or wanted.type is not None:
+        lanes = [str(number) for (number,) in connection.execute(_LANES, (wanted.queue, wanted.type))]
+        conditions.append(f"lane IN ({', '.join(lanes)})")
+    for column, value in (("worker = ?", wanted.worker), ("sequence < ?", wanted.before)):
+        if value is not None:
+            conditions.append(column)
+            bindings.append(value)
+    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), tuple(bindings)
+
+
+def _record(connection: apsw.Connection, row: _Stored) -> TaskRecord:
+    state = State(row.state)
+    options = decode_options(row.options)
+    later = state in (State.SCHEDULED, State.FAILED)
+    return TaskRecord(
+        task_id=row.id,
+        status=state.label,
+        queue=row.queue,
+        type=row.type,
+        priority=row.priority,
+        payload=msgspec.Raw(row.payload),
+        result=None if row.result is None else msgspec.Raw(row.result),
+        attempt=row.attempt,
+        max_retries=row.attempts_max - 1,
+        reason=row.reason,
+        error=row.error,
+        waits_for=_waits_for(connection, row.sequence) if state is State.WAITING else [],
+        worker=row.worker,
+        submitted_at=known_moment(row.submitted_us),
+        run_at=moment(row.next_us if later else row.run_at_us),
+        expires_at=moment(row.expires_us),
+        started_at=moment(row.started_us),
+        lease_until=moment(row.next_us) if state is State.RUNNING else None,
+        ended_at=moment(row.ended_us),
+        forgotten_at=moment(row.next_us) if state.is_ended else None,
+        timeout_ms=options.timeout_ms,
+        schema_version=options.schema_version,
+        exactly_once=options.exactly_once,
+        capabilities=msgspec.json.decode(row.capabilities),
+        unique_key=None if row.unique_key is None else key_of(row.unique_key),
+    )
+
+
+def _waits_for(connection: apsw.Connection, sequence: int) -> list[Dependency]:
+    found = connection.execute(_WAITS_FOR, (sequence, DEPENDENCIES_MAX))
+    return [Dependency(task_id, State(state).label) for task_id, state in found]
+
+
+def empty_queue(name: str) -> QueueRecord:
+    """One of which nothing is known."""
+    return _queue(Queue(-1, name))
+
+
+def _queue(queue: Queue) -> QueueRecord:
+    counts = zip(*(lane.counts for lane in queue.lanes.values()), strict=True)
+    return QueueRecord(
+        name=queue.name,
+        paused=queue.paused,
+        pending=queue.pending,
+        pending_max=queue.pending_max,
+        tasks=_labelled([sum(each) for each in counts]),
+    )
+
+
 def _schedule(row: ScheduleRow) -> ScheduleRecord:
     return ScheduleRecord(
         name=row.name,
@@ -280,6 +325,7 @@ def _schedule(row: ScheduleRow) -> ScheduleRecord:
         next_at=known_moment(row.next_us),
         last_at=moment(row.last_us),
         last_task=row.last_task,
+        declared=row.owner == OWNER,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,13 @@ class Submitted(msgspec.Struct, frozen=True):
     duplicate: bool = False
 
 
+class Dependency(msgspec.Struct, frozen=True):
+    """A task that another depends on, and its state."""
+
+    task_id: str
+    status: str
+
+
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A task. ``status`` is the label of its :class:`~quorate.tasks.lifecycle.State`."""
 
@@ -36,14 +44,18 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     priority: int
     payload: msgspec.Raw
+    """JSON, as it is stored: see :meth:`decoded_payload`."""
     result: msgspec.Raw | None
+    """The same: see :meth:`decoded_result`."""
     attempt: int
     """Attempts that were begun."""
     max_retries: int
     reason: str | None
     """Why it ended, unless it succeeded: failed, rejected, lease lost, expired, dependency, cancelled, purged."""
     error: str | None
-    """What the last attempt that failed has said."""
+    """What the last attempt that failed has said; of one that never began, which task it depended on in vain."""
+    waits_for: list[Dependency] = []
+    """Those of the tasks that it depends on that have not succeeded."""
     worker: str | None
     submitted_at: datetime
     run_at: datetime | None
@@ -60,6 +72,14 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     exactly_once: bool
     capabilities: list[str]
     unique_key: str | None
+
+    def decoded_payload(self) -> Any:
+        """The payload as Python has JSON. Of a declared type, :meth:`TaskType.arguments_of` has it typed."""
+        return msgspec.json.decode(self.payload)
+
+    def decoded_result(self) -> Any:
+        """The result as Python has JSON; ``None`` if there is none. :meth:`TaskType.result_of` has it typed."""
+        return None if self.result is None else msgspec.json.decode(self.result)
 
 
 class LeasedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +138,8 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     next_at: datetime
     last_at: datetime | None
     last_task: str | None
+    declared: bool = False
+    """By the cluster's program, so that it comes back if it is removed while that declares it."""
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +152,20 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     schedules: int
     changes: int
     """Changes of state so far: the number of the last in the stream."""
+
+
+class WorkerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Workers in the order of their ids. ``next`` asks for those behind the last."""
+
+    workers: list[WorkerRecord]
+    next: str | None = None
+
+
+class SchedulePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Schedules in the order of their names. ``next`` asks for those behind the last."""
+
+    schedules: list[ScheduleRecord]
+    next: str | None = None
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):

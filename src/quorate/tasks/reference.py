@@ -1,4 +1,7 @@
-"""The life of a task for people, from the table: ``python -m quorate.tasks.reference docs/tasks.md`` renews it."""
+"""What tables say, for people: the life of a task in docs/tasks.md, the codes of refusals in docs/http.md.
+
+``python -m quorate.tasks.reference docs/tasks.md docs/http.md`` renews them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from quorate.tasks.codes import FOUND, TABLE
 from quorate.tasks.lifecycle import TRANSITIONS, Event, State, Transition
 
-BEGIN, END = "<!-- lifecycle: begin -->", "<!-- lifecycle: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
-def reference() -> str:
+def lifecycle() -> str:
     """A diagram of the states in Mermaid, and the table that it is drawn from."""
     return "\n".join(["```mermaid", *_diagram(), "```", "", *_table(), ""])
 
@@ -44,13 +48,29 @@ def _end(state: State | None) -> str:
     return "[*]" if state is None else state.label
 
 
+def codes() -> str:
+    """What tells refusals apart."""
+    rows = ["| `code` | status | with | when |", "|---|---|---|---|"]
+    for coded in TABLE:
+        members = ", ".join(f"`{name}`" for name in coded.members if name not in FOUND)
+        rows.append(f"| `{coded.code}` | {coded.status} | {members} | {coded.when} |")
+    return "\n".join([*rows, ""])
+
+
+PARTS = {"lifecycle": lifecycle, "codes": codes}
+
+
 def renewed(text: str) -> str:
-    """A page with the diagram and the table between its markers as they should be."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{reference()}\n{END}{tail}"
+    """A page with what is between its markers as it should be."""
+    for name, made in PARTS.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        if begin in text:
+            head, _, rest = text.partition(begin)
+            text = f"{head}{begin}\n\n{made()}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(renewed(page.read_text()))
+    for argument in sys.argv[1:]:
+        page = Path(argument)
+        page.write_text(renewed(page.read_text()))

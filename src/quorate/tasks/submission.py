@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from quorate.tasks.limits import (
     TIMEOUT_MS_MAX,
     UNIQUE_KEY_CHARACTERS_MAX,
 )
+
+T = TypeVar("T")
 
 DEFAULT_QUEUE = "default"
 
@@ -291,9 +293,16 @@ def check_id(task_id: str, field: str, most: int = ID_CHARACTERS_MAX) -> str:
     return task_id
 
 
+def checked_list(values: Collection[T], field: str) -> list[T]:
+    """They, and not a text, which would be taken for its letters. Raises :class:`InvalidTask`."""
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise InvalidTask(field, "type", f"should be a list, not {values!r}"[:200])
+    return list(values)
+
+
 def check_capabilities(names: Collection[str]) -> tuple[str, ...]:
     """Sorted, each once. Raises :class:`InvalidTask`."""
-    capabilities = tuple(sorted({check_name(name, "capabilities") for name in names}))
+    capabilities = tuple(sorted({check_name(name, "capabilities") for name in checked_list(names, "capabilities")}))
     if len(capabilities) > CAPABILITIES_MAX:
         raise InvalidTask("capabilities", "too_many", f"at most {CAPABILITIES_MAX} are possible")
     return capabilities
@@ -331,6 +340,8 @@ def _milliseconds(duration: Duration | None, field: str, default: int, most_ms: 
 
 def _run_at_us(run_at: datetime, now_us: int) -> int:
     """Of a moment that has passed, the task is due at once."""
+    if not isinstance(run_at, datetime):
+        raise InvalidTask("run_at", "type", f"should be a datetime, not {run_at!r}"[:200])
     if run_at.tzinfo is None:
         raise InvalidTask("run_at", "timezone", "should say its time zone, as in 2026-01-31T12:00:00Z")
     found = (run_at - _EPOCH) // timedelta(microseconds=1)

@@ -12,7 +12,7 @@ import inspect
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -23,7 +23,9 @@ from quorate.app import App
 from quorate.config import RaftConfig, build
 from quorate.embedded import Node
 from quorate.errors import ConfigError, ReadUnavailable
+from quorate.kv.machine import MACHINE as KV
 from quorate.machine.contract import DiskStateMachine, Machine
+from quorate.models.machine import MACHINE as MODELS
 from quorate.node.group import GROUP
 from quorate.node.identity import identity_of
 from quorate.node.node import DEFAULT_MACHINE
@@ -31,6 +33,7 @@ from quorate.node.wire import WIRE_CODEC
 from quorate.storage.filesystem import FileSystem
 from quorate.storage.memory import MemoryFileSystem
 from quorate.storage.real import RealFileSystem
+from quorate.tasks.machine import MACHINE as TASKS
 from quorate.transport.contract import Identity, Transport
 from quorate.transport.faults import LinkFaults
 from quorate.transport.memory import MemoryTransport
@@ -249,6 +252,7 @@ class TestCluster:
         if on_disk:
             # SQLite knows nothing of our file system: its file is a real one, whatever the log is written to.
             (config.data_dir / "groups" / str(GROUP)).mkdir(parents=True, exist_ok=True)
+        identity = identity_of(config, rng, schema=schema, machines=[*machines, *self._faces()])
         node = Node(
             config,
             machine=machines[DEFAULT_MACHINE] if self._make_machines is None and machines else None,
@@ -256,7 +260,7 @@ class TestCluster:
             app=self._app,
             kv=self._kv,
             tasks=self._tasks,
-            transport=await self._make_transport(member, config, identity_of(config, rng, schema=schema), rng),
+            transport=await self._make_transport(member, config, identity, rng),
             file_system=member.file_system,
             state_file_system=RealFileSystem() if on_disk else None,
             rng=rng,
@@ -269,6 +273,15 @@ class TestCluster:
         if self._make_machines is not None:
             return self._make_machines()
         return {DEFAULT_MACHINE: self._machine()} if self._machine is not None else {}
+
+    def _faces(self) -> Iterator[str]:
+        """The machines that the node makes by itself."""
+        if self._kv:
+            yield KV
+        if self._app is not None and self._app.models:
+            yield MODELS
+        if self._tasks or (self._app is not None and self._app.tasks.types):
+            yield TASKS
 
     async def _make_transport(self, member: _Member, config: RaftConfig, identity: Identity, rng: Random) -> Transport:
         if not self._tcp:

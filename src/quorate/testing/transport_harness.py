@@ -41,6 +41,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, int, WireMessage]] = []
+        self.alive: list[int] = []
+        """Who was said to be sending something long, each time."""
         self.events: list[tuple[str, int]] = []
         self.introductions: list[Introduction] = []
         self.refusals: list[tuple[str, Refusal]] = []
@@ -52,6 +54,10 @@ class Recorder:
     def received(self, peer: int, group: int, message: WireMessage) -> None:
         self.calls += 1
         self.messages.append((peer, group, message))
+
+    def receiving(self, peer: int) -> None:
+        self.calls += 1
+        self.alive.append(peer)
 
     def connected(self, peer: int) -> None:
         self.calls += 1

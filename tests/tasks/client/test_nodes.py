@@ -14,7 +14,7 @@ from quorate.ops.ports import free_ports
 from quorate.tasks.client.nodes import Kind, Nodes
 from quorate.tasks.errors import NoSuchTask, QueueFull
 
-FULL = '{"detail": "the queue mail is full: 10 tasks wait in it"}'
+FULL = '{"detail": "no", "code": "queue-full", "queue": "mail", "pending_max": 10}'
 
 
 class Node:
@@ -108,13 +108,14 @@ async def test_a_node_that_says_nothing_is_given_up() -> None:
 async def test_when_no_node_answers_in_time(answers: list[int | None], kind: Kind, error: type[Exception]) -> None:
     began = time.monotonic()
     async with cluster(Node(*answers), patience=0.4) as nodes:
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             await nodes.request("POST", "x", kind=kind)
+    assert str(caught.value).count(nodes.address) == 1
     assert time.monotonic() - began < 3
 
 
 async def test_refusals_are_raised_at_once() -> None:
-    first, second = Node((404, '{"detail": "there is no task t"}')), Node(200)
+    first, second = Node((404, '{"code": "task-not-found", "task_id": "t"}')), Node(200)
     async with cluster(first, second) as nodes:
         with pytest.raises(NoSuchTask):
             await nodes.request("GET", "tasks/t", kind=Kind.READ)

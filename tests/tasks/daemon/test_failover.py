@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from quorate.effects import AppEffects
 from quorate.errors import NotApplied, OutcomeUnknown
 from quorate.tasks.daemon import Operation, Placement, RunningOperation, Scope
-from quorate.web.effects import AppEffects
 from tests.tasks.daemon.support import Cluster, Handlers
 
 OPERATIONS = 120

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import product
 from typing import Any
 
@@ -12,6 +13,8 @@ from quorate.tasks.daemon import HIGH_THROUGHPUT, LOW_LATENCY, ConsensusSettings
 from quorate.tasks.daemon.operations import (
     TRANSITIONS,
     OperationEvent,
+    Placement,
+    Scope,
     after,
     as_request,
     checked,
@@ -80,6 +83,15 @@ def test_d23_an_operation_can_be_given_as_a_mapping() -> None:
 def test_what_is_no_operation_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):
         checked(given)
+
+
+@pytest.mark.parametrize(("field", "kind"), [("scope", Scope), ("placement", Placement)])
+@pytest.mark.parametrize("given", ["cosmic", 7, None, []])
+def test_what_is_none_of_a_few_words_is_told_all_of_them(field: str, kind: type[StrEnum], given: object) -> None:
+    with pytest.raises(InvalidTask) as caught:
+        checked({"id": "a", "type": "b", field: given})
+    assert (caught.value.field, caught.value.reason) == (field, "enum")
+    assert caught.value.message == f"should be one of {', '.join(kind)}, not {str(given)!r}"
 
 
 def test_what_json_cannot_have_is_refused() -> None:

@@ -69,6 +69,22 @@ async def test_d28_an_id_stands_for_one_operation_on_any_node_and_behind_a_resta
         await cluster.until(lambda: states(restarted, "once") == [P, R, C, P, R, F])
 
 
+async def test_operations_of_many_callers_travel_together_and_one_that_is_refused_costs_the_others_nothing() -> None:
+    async with Cluster() as cluster:
+        consensus = (await cluster.leader()).consensus
+        many = [operation() for _ in range(20)]
+        results = await asyncio.gather(*(consensus.replicate_operation(each) for each in many))
+        assert [result.operation_id for result in results] == [each.id for each in many]
+        assert len({result.log_index for result in results}) == 1
+        taken = Operation(id=many[0].id, type="echo", payload={"other": True})
+        others = [operation() for _ in range(3)]
+        refused, *results = await asyncio.gather(  # type: ignore[assignment]
+            *(consensus.replicate_operation(each) for each in (taken, *others)), return_exceptions=True
+        )
+        assert isinstance(refused, IdTaken)
+        assert [result.committed for result in results] == [True] * 3
+
+
 async def test_d8_what_failed_may_be_tried_again_and_says_so() -> None:
     async with Cluster() as cluster:
         leader = await cluster.leader()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import Any
 
+import msgspec
 import pytest
 
-from quorate.tasks.rest.payloads import DEPTH_MAX, LARGE_BYTES
+from quorate.rest import json_pieces
+from quorate.tasks.rest import payloads
+from quorate.tasks.rest.payloads import DEPTH_MAX, LARGE_BYTES, checked_json
 from quorate.tasks.rest.resource import TasksResource
 from quorate.testing import TestCluster
 
@@ -102,10 +106,33 @@ async def test_what_is_no_json_never_reaches_the_log(alone: Any) -> None:
 async def test_what_is_large_is_looked_at_as_closely(alone: Any, payload: bytes) -> None:
     api, node = alone
     before = node.status.last_index
-    padded = with_payload(b'["%b",%b]' % (b"x" * LARGE_BYTES, payload))
-    assert (await api("POST", "tasks", padded)).status == 400
+    for padding in (b'"%b",' % (b"x" * LARGE_BYTES), b"1," * LARGE_BYTES):
+        padded = with_payload(b"[%b%b]" % (padding, payload))
+        assert (await api("POST", "tasks", padded)).status == 400
     assert node.status.last_index == before
     assert gc.isenabled()
+
+
+async def test_what_has_very_many_values_is_checked_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "SLICE_SECONDS", 0.0)
+    document = b"[%b1]" % (b"[]," * 100_000)
+    checking = asyncio.create_task(checked_json(msgspec.Raw(document), "payload"))
+    turns = 0
+    while not checking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > len(document) / json_pieces.PIECE_BYTES
+    assert await checking == document
+
+
+async def test_large_requests_wait_for_their_turn_and_small_ones_do_not(alone: Any) -> None:
+    api, _ = alone
+    large = with_payload(b'"%b"' % (b"x" * 2_000_000))
+    async with api.resource._turns.turn(10_000_000):
+        waiting = asyncio.create_task(api("POST", "tasks", large))
+        assert (await api("POST", "tasks", {"type": "small"})).status == 201
+        assert not waiting.done()
+    assert (await waiting).status == 201
 
 
 async def test_what_is_not_valid_is_named_and_never_reaches_the_log(alone: Any) -> None:
@@ -180,7 +207,7 @@ async def test_a_batch_has_1_to_1000_tasks(alone: Any) -> None:
         ("GET", "tasks/a/cancel", 405),
         ("PUT", "tasks/a", 405),
         ("POST", "workers", 405),
-        ("DELETE", "queues/a", 405),
+        ("POST", "queues/a", 405),
         ("POST", "tasks/nobody/retry", 404),
     ],
 )

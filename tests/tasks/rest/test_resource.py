@@ -72,6 +72,7 @@ async def test_a_task_is_submitted_at_any_node_and_read_at_any_other(api: Api, f
         "exactly_once": False,
         "capabilities": [],
         "unique_key": None,
+        "waits_for": [],
     }
     submitted_at = datetime.fromisoformat(read.document["submitted_at"])
     assert abs(datetime.now(UTC) - submitted_at) < timedelta(minutes=1)
@@ -266,7 +267,8 @@ async def test_dead_letters_are_looked_at_tried_again_and_removed(api: Api) -> N
     assert (await api("GET", f"tasks/{two}")).document["status"] == "ready"
     assert (await api("POST", "dead-letters/purge")).document == {"purged": 1}
     assert (await api("GET", f"tasks/{three}")).status == 404
-    assert (await api("POST", "dead-letters/purge", {"queue": "nowhere"})).status == 404
+    assert (await api("POST", "dead-letters/purge", {"queue": "nowhere"})).document == {"purged": 0}
+    assert (await api("POST", "dead-letters/purge", {"queue": "no where"})).status == 422
 
 
 async def test_a_queue_is_paused_resumed_and_purged(api: Api, follower: Api) -> None:
@@ -284,8 +286,33 @@ async def test_a_queue_is_paused_resumed_and_purged(api: Api, follower: Api) -> 
     assert (await api("POST", "queues/other/purge")).document == {"purged": 0}
     assert (await api("POST", "queues/other/purge", {"status": ["dead", "cancelled"]})).document == {"purged": 1}
     assert (await api("GET", f"tasks/{dead}")).status == 404
-    assert (await api("POST", "queues/nowhere/purge")).status == 404
+    assert (await api("POST", "queues/nowhere/purge")).document == {"purged": 0}
     assert (await api("POST", "queues/mail/purge", {"status": ["running"]})).status == 409
+
+
+async def test_a_queue_is_removed_with_its_settings_and_what_has_ended(api: Api, follower: Api) -> None:
+    dead = await kill(api, queue="mail")
+    task_id = await submit(api, queue="mail", delay=60)
+    refused = await follower("DELETE", "queues/mail")
+    assert (refused.status, refused.document["detail"]) == (
+        409,
+        "the queue mail is in use: 1 of its tasks has not ended",
+    )
+    assert (await api("DELETE", f"tasks/{task_id}")).status == 204
+    assert (await api("PATCH", "queues/mail", {"paused": True})).document["tasks"]["cancelled"] == 1
+    assert (await follower("DELETE", "queues/mail")).status == 204
+    assert (await api("GET", "queues")).document == {"queues": []}
+    assert (await api("GET", f"tasks/{dead}")).status == 404
+    for method, path in (("DELETE", "mail"), ("GET", "mail"), ("DELETE", "no%20such")):
+        assert (await api(method, f"queues/{path}")).document["detail"].startswith("there is no queue"), path
+
+
+async def test_a_queue_without_tasks_is_there_while_it_has_settings(api: Api) -> None:
+    assert (await api("POST", "queues/mail/pause")).document["paused"] is True
+    assert [queue["name"] for queue in (await api("GET", "queues")).document["queues"]] == ["mail"]
+    resumed = (await api("POST", "queues/mail/resume")).document
+    assert (resumed["name"], resumed["paused"], resumed["pending"], resumed["tasks"]["ready"]) == ("mail", False, 0, 0)
+    assert (await api("GET", "queues")).document == {"queues": []}
 
 
 # -- schedules -------------------------------------------------------------------------------------------
@@ -303,6 +330,10 @@ async def test_schedules_are_added_replaced_and_removed(api: Api, follower: Api)
     assert again.document["next_at"].endswith("12:30:00Z")
     names = {schedule["name"] for schedule in (await follower("GET", "schedules")).document["schedules"]}
     assert names == {"morning", "daily", "noon"}
+    first = (await follower("GET", "schedules", limit=2)).document
+    assert ([schedule["name"] for schedule in first["schedules"]], first["next"]) == (["daily", "morning"], "morning")
+    last = (await follower("GET", "schedules", limit=2, after="morning")).document
+    assert ([schedule["name"] for schedule in last["schedules"]], last["next"]) == (["noon"], None)
     assert (await follower("GET", "schedules/noon")).document == again.document
     assert (await api("DELETE", "schedules/noon")).status == 204
     assert (await api("DELETE", "schedules/noon")).status == 404

@@ -42,8 +42,16 @@ async def test_a_worker_comes_is_seen_and_goes(api: Api, follower: Api) -> None:
     assert (worker["concurrency"], worker["running"], worker["health"]) == (4, 0, "")
     assert (await api("POST", "workers/w1/heartbeat", {"health": "disk full"})).document == {"lost": []}
     assert (await follower("GET", "workers")).document["workers"][0]["health"] == "disk full"
+    assert (await api("PUT", "workers/w2", ABLE)).status == 204
+    first = (await follower("GET", "workers", limit=1)).document
+    last = (await api("GET", "workers", limit=1, after=first["next"])).document
+    assert [(worker["worker_id"], page["next"]) for page in (first, last) for worker in page["workers"]] == [
+        ("w1", "w1"),
+        ("w2", None),
+    ]
+    assert (await api("DELETE", "workers/w2")).status == 204
     assert (await follower("DELETE", "workers/w1")).status == 204
-    assert (await api("GET", "workers")).document == {"workers": []}
+    assert (await api("GET", "workers")).document == {"workers": [], "next": None}
     assert (await api("POST", "workers/w1/heartbeat")).status == 404
     assert (await api("POST", "workers/%20/heartbeat")).status == 404
 

@@ -14,6 +14,7 @@ from quorate.tasks.commands import Completed, Failed, Released
 from quorate.tasks.declaration import Registry
 from quorate.tasks.errors import InvalidTask, TooMany
 from quorate.tasks.worker import Reject, RetryLater, Worker, current
+from quorate.tasks.worker import worker as worker_module
 from quorate.tasks.worker.job import Effects
 
 from .fake import FakeSource
@@ -237,7 +238,7 @@ async def test_a_job_that_does_not_stop_keeps_its_place_and_its_lease_is_given_u
 ) -> None:
     async with working(tasks.registry, source, concurrency=1, lease="1s") as worker:
         (task_id,) = await source.add("stubborn", timeout_ms=20)
-        await source.until(lambda: bool(source.heartbeats) and source.heartbeats[-1].health == "1 jobs do not stop")
+        await source.until(lambda: bool(source.heartbeats) and source.heartbeats[-1].health == "1 job does not stop")
         assert source.heartbeats[-1].leases == []
         assert worker.running == 1
         tasks.go_on.set()
@@ -443,6 +444,37 @@ async def test_jobs_that_go_on_too_long_are_stopped_and_will_be_tried_again(task
     assert isinstance(ended, Failed)
     assert (ended.may_retry, ended.delay_ms) == (True, 0)
     assert tasks.cancelled == [task_id]
+
+
+async def test_a_slow_cluster_has_the_rest_of_the_time_to_drain_to_hear_how_jobs_ended(
+    tasks: Tasks, source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "LAST_WORDS_SECONDS", 0.01)
+    source.failing["report"] = NotApplied("no leader")
+    worker = Worker(tasks.registry, source, name="w")
+    running = asyncio.create_task(worker.run())
+    (task_id,) = await source.add("add", a=1)
+    await source.until(lambda: "are on their way" in caplog.text)
+    worker.stop()
+    await source.until(lambda: caplog.text.count("are on their way") > 2)
+    del source.failing["report"]
+    async with asyncio.timeout(5):
+        assert await running is True
+    assert source.results[task_id] == 2
+
+
+async def test_outcomes_that_no_cluster_takes_are_given_up_in_the_end(
+    tasks: Tasks, source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "LAST_WORDS_SECONDS", 0.01)
+    source.failing["report"] = NotApplied("no leader")
+    worker = Worker(tasks.registry, source, name="w", drain_seconds=0.1)
+    running = asyncio.create_task(worker.run())
+    await source.add("add", a=1)
+    await source.until(lambda: "are on their way" in caplog.text)
+    worker.stop()
+    async with asyncio.timeout(5):
+        assert await running is False
 
 
 async def test_a_worker_that_is_told_twice_stops_at_once(tasks: Tasks, source: FakeSource) -> None:

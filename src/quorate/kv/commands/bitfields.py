@@ -6,7 +6,8 @@ What Redis says of it: https://redis.io/docs/latest/commands/bitfield/
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, syntax_error
 from quorate.kv.commands.bits import NO_OFFSET
@@ -20,8 +21,7 @@ NO_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 i
 _TYPE = re.compile(rb"([iu])([1-9][0-9]?)")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """An integer of some bits at some bit."""
 
     offset: int
@@ -68,8 +68,7 @@ class Field:
         return -(self.offset + self.bits) & 7
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One of GET, SET and INCRBY, with what was said of overflows before it."""
 
     kind: bytes

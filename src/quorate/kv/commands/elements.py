@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
 from zlib import crc32
+
+import msgspec
 
 from quorate.kv.arguments import checked_pattern, glob, integer, keyword, scan_cursor, syntax_error
 from quorate.kv.registry import Arguments
@@ -22,8 +23,7 @@ STEPS_MAX = 64
 """So many steps, about, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """The arguments of one step."""
 
     cursor: int = 0

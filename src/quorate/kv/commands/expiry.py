@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer
 from quorate.kv.replies import CommandError
@@ -15,8 +15,7 @@ AMOUNT_MAX_US = INTEGER_MAX - (1 << 53)
 """What can be added to the log's time, until the year 2255, so that 64 bits hold the sum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expiry:
+class Expiry(msgspec.Struct, frozen=True):
     """A deadline as it was given: from now on, or, if it is ``absolute``, since 1970."""
 
     amount_us: int

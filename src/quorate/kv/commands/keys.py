@@ -6,7 +6,8 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=generic
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from quorate.kv.arguments import (
     INTEGER_32_MAX,
@@ -128,8 +129,7 @@ def keys(db: Keyspace, arguments: Arguments) -> Reply:
     return [key for key, _ in db.live() if like(key)]
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """From where on ``SCAN`` looks at how many keys, and which of them it returns; ``kind`` of ``None`` is any."""
 
     cursor: int

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, syntax_error
 from quorate.kv.keyspace import Keyspace
@@ -19,8 +20,7 @@ CELLS_MAX = 1 << 20
 TOO_LARGE = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
 
 
-@dataclass(slots=True)
-class _Options:
+class _Options(msgspec.Struct):
     length_only: bool = False
     ranges: bool = False
     with_lengths: bool = False

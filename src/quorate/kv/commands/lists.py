@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from quorate.kv.arguments import INTEGER_MAX, INTEGER_MIN, integer, keyword, out_of_range, syntax_error
 from quorate.kv.commands.options import integer_from, pop_count, pop_many, wrong_arity
@@ -209,8 +210,7 @@ def linsert(db: Keyspace, arguments: Arguments) -> Reply:
     return len(value)
 
 
-@dataclass(slots=True)
-class _Search:
+class _Search(msgspec.Struct):
     """The options of LPOS. A ``count`` of ``None`` asks for one alone."""
 
     rank: int = 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from quorate.kv.arguments import integer, lenient_number
 from quorate.kv.replies import CommandError
@@ -34,8 +35,7 @@ class _Last:
 _LAST = _Last()
 
 
-@dataclass(frozen=True, slots=True)
-class RankRange:
+class RankRange(msgspec.Struct, frozen=True):
     """From one rank to another, both included."""
 
     start: int
@@ -47,8 +47,7 @@ class RankRange:
         return (len(value) - stop, len(value) - start) if backwards else (start, stop)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreRange:
+class ScoreRange(msgspec.Struct, frozen=True):
     """From one score to another, each of them included or not."""
 
     low: float
@@ -64,8 +63,7 @@ class ScoreRange:
         return start, max(start, stop)
 
 
-@dataclass(frozen=True, slots=True)
-class LexRange:
+class LexRange(msgspec.Struct, frozen=True):
     """From one bound to another, as they were written. Of use where all scores are equal, as the documentation says."""
 
     low: bytes
@@ -110,8 +108,7 @@ def lex_range(low: bytes, high: bytes) -> LexRange:
     return LexRange(low, high)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """A range, in which direction, and which part of it: a negative ``count`` is all, a negative ``offset`` nothing."""
 
     range: Range

@@ -7,7 +7,8 @@ finds the revision that was read before knows that nothing has happened since.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, syntax_error
 from quorate.kv.commands.expiry import UNITS, Expiry, expiry
@@ -35,8 +36,7 @@ def revision(db: Keyspace, arguments: Arguments) -> Reply:
     return [revision_of(db, key) for key in arguments[1:]]
 
 
-@dataclass(frozen=True, slots=True)
-class CasOptions:
+class CasOptions(msgspec.Struct, frozen=True):
     """What may follow the value. ``lease`` names the one that the key is to end with."""
 
     keep: bool = False

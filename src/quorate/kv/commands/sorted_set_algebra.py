@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import islice
 from math import isnan
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, number, syntax_error
 from quorate.kv.commands.options import cardinality_limit, store
@@ -29,12 +30,11 @@ def _sum(first: float, second: float) -> float:
 _AGGREGATES: dict[bytes, Aggregate] = {b"SUM": _sum, b"MIN": min, b"MAX": max}
 
 
-@dataclass(slots=True)
-class _Options:
+class _Options(msgspec.Struct):
     """``numkeys key … [WEIGHTS …] [AGGREGATE …] [WITHSCORES]``."""
 
     keys: list[bytes]
-    weights: list[float] = field(default_factory=list)
+    weights: list[float] = []
     aggregate: Aggregate = _sum
     with_scores: bool = False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, syntax_error
 from quorate.kv.commands.options import store
@@ -22,8 +23,7 @@ MakeRange = Callable[[bytes, bytes], Range]
 _KINDS: dict[bytes, MakeRange] = {b"BYSCORE": score_range, b"BYLEX": lex_range}
 
 
-@dataclass(slots=True)
-class _Form:
+class _Form(msgspec.Struct):
     """The options of one ZRANGE or of one of its older forms, which have theirs in their names.
 
     ``kind`` and ``backwards`` are ``None`` where the arguments may still say.

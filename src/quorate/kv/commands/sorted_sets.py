@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import isnan
+
+import msgspec
 
 from quorate.kv.arguments import keyword, number, pairs, syntax_error, written
 from quorate.kv.commands.elements import check_cursor, parse_scan
@@ -39,8 +40,7 @@ def remove(db: Keyspace, key: bytes, members: Collection[bytes], event: str) -> 
 _OPTIONS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Addition:
+class _Addition(msgspec.Struct, frozen=True):
     """What ZADD is to do, and with which scores."""
 
     options: frozenset[bytes]

@@ -7,7 +7,8 @@ What Redis says of them: https://redis.io/docs/latest/commands/sort/
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, lenient_number, syntax_error
 from quorate.kv.commands.options import store
@@ -19,8 +20,7 @@ from quorate.kv.values import List, Set, SortedSet
 NO_NUMBERS = "ERR One or more scores can't be converted into double"
 
 
-@dataclass(slots=True)
-class _Options:
+class _Options(msgspec.Struct):
     """``gets`` is whether each pattern behind GET stands for the element itself, or for nothing."""
 
     backwards: bool = False
@@ -28,7 +28,7 @@ class _Options:
     as_it_is: bool = False
     start: int = 0
     count: int = -1
-    gets: list[bool] = field(default_factory=list)
+    gets: list[bool] = []
     target: bytes | None = None
 
 

@@ -6,8 +6,9 @@ What Redis says of them: https://redis.io/docs/latest/commands/?group=string
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from quorate.kv.arguments import integer, keyword, pairs, syntax_error
 from quorate.kv.commands.expiry import UNITS, Expiry, expiry
@@ -26,8 +27,7 @@ USUAL_WORDS_MAX = 4
 PAIRED = Keys(1, -1, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What may follow a key and its value. ``condition`` is ``NX``, ``XX`` or nothing; ``keep`` keeps the deadline."""
 
     condition: bytes = b""

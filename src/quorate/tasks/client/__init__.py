@@ -8,6 +8,7 @@
     bodies        what requests say
 """
 
+from quorate.tasks.client.problems import OtherRefusal
 from quorate.tasks.client.tasks_client import TasksClient
 
-__all__ = ["TasksClient"]
+__all__ = ["OtherRefusal", "TasksClient"]

@@ -137,11 +137,13 @@ class _Request:
             return pause
         if status < 500:
             raise refusal_of(status, response.body)
-        self._fail(address, detail or f"it answered with the status {status}", unknown=status != 503)
+        said = detail or f"it answered with the status {status}"
+        self._fail(address, f"{address}: {said}", unknown=status != 503)
         return self._pause()
 
     def _fail(self, address: str, said: str, *, unknown: bool) -> None:
-        self._said = f"{address}: {said}"
+        """``said`` names the address, too."""
+        self._said = said
         self._failures += 1
         self._nodes.turn(address)
         if unknown:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from quorate.errors import ConfigError
 from quorate.node.reads import Consistency
+from quorate.rest.params import LIMIT_MAX
 from quorate.tasks.client import bodies
 from quorate.tasks.client.nodes import PATIENCE_SECONDS, Kind, Nodes
 from quorate.tasks.commands import Claim, Completed, Enlist, Heartbeat, Report
@@ -22,15 +23,18 @@ from quorate.tasks.lifecycle import BY_LABEL, State
 from quorate.tasks.records import (
     LeasedTask,
     QueueRecord,
+    SchedulePage,
     ScheduleRecord,
     Stats,
     Submitted,
     TaskPage,
     TaskRecord,
+    WorkerPage,
     WorkerRecord,
 )
 from quorate.tasks.submission import TaskRequest, new_id
-from quorate.tasks.worker.job import Effects
+from quorate.tasks.worker import Effects, Worker, WorkerOptions
+from quorate.tasks.worker.hosting import hosted
 
 T = TypeVar("T")
 
@@ -67,14 +71,6 @@ class _Claimed(msgspec.Struct):
 
 class _Queues(msgspec.Struct):
     queues: list[QueueRecord]
-
-
-class _Workers(msgspec.Struct):
-    workers: list[WorkerRecord]
-
-
-class _Schedules(msgspec.Struct):
-    schedules: list[ScheduleRecord]
 
 
 class _Lost(msgspec.Struct):
@@ -134,6 +130,16 @@ class TasksClient:
             raise ConfigError("this client was made without an app")
         with self._registry.gateways.chosen(self):
             yield
+
+    def worker(self, **options: Unpack[WorkerOptions]) -> AbstractAsyncContextManager[Worker]:
+        """``async with tasks.worker(concurrency=4):`` does tasks of the app, in this process, while the block runs.
+
+        What ``quorate worker`` does, for programs of one's own: see :meth:`quorate.Node.worker`. Raises
+        :class:`~quorate.errors.ConfigError` if the client was made without an app.
+        """
+        if self._registry is None:
+            raise ConfigError("this client was made without an app")
+        return hosted(self._registry, self, self.using, **options)
 
     async def _read(self, path: str, decoded_as: type[T], **parameters: object) -> T:
         given = {name: value for name, value in parameters.items() if value is not None}
@@ -208,12 +214,17 @@ class TasksClient:
         return await self._read("stats", Stats, consistency=consistency)
 
     async def queues(self, *, consistency: Consistency = "strong") -> list[QueueRecord]:
-        """All queues that ever had a task, or were configured."""
+        """All queues that have tasks, or settings of their own."""
         return (await self._read("queues", _Queues, consistency=consistency)).queues
 
     async def workers(self, *, consistency: Consistency = "strong") -> list[WorkerRecord]:
         """The workers that were heard of lately."""
-        return (await self._read("workers", _Workers, consistency=consistency)).workers
+        page = await self._read("workers", WorkerPage, limit=LIMIT_MAX, consistency=consistency)
+        found = page.workers
+        while page.next is not None:
+            page = await self._read("workers", WorkerPage, limit=LIMIT_MAX, after=page.next, consistency=consistency)
+            found += page.workers
+        return found
 
     # -- what operators do -------------------------------------------------------------------------------
 
@@ -248,6 +259,14 @@ class TasksClient:
         answer = await self._nodes.request("PATCH", _path("queues", queue), body, kind=Kind.REPEATABLE)
         return msgspec.json.decode(answer, type=QueueRecord)
 
+    async def remove_queue(self, queue: str) -> None:
+        """Remove a queue, its settings, and its tasks that have ended.
+
+        Raises :class:`~quorate.tasks.errors.NoSuchQueue`, and :class:`~quorate.tasks.errors.QueueInUse` as long as
+        it has other tasks.
+        """
+        await self._nodes.request("DELETE", _path("queues", queue), kind=Kind.ONCE)
+
     # -- schedules ---------------------------------------------------------------------------------------
 
     async def schedule(self, name: str, cron: str, request: TaskRequest, *, timezone: str = "UTC") -> ScheduleRecord:
@@ -262,7 +281,14 @@ class TasksClient:
 
     async def schedules(self, *, consistency: Consistency = "strong") -> list[ScheduleRecord]:
         """All schedules."""
-        return (await self._read("schedules", _Schedules, consistency=consistency)).schedules
+        page = await self._read("schedules", SchedulePage, limit=LIMIT_MAX, consistency=consistency)
+        found = page.schedules
+        while page.next is not None:
+            page = await self._read(
+                "schedules", SchedulePage, limit=LIMIT_MAX, after=page.next, consistency=consistency
+            )
+            found += page.schedules
+        return found
 
     # -- workers -----------------------------------------------------------------------------------------
 

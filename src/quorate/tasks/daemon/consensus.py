@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from quorate.errors import ConfigError, QuorateError
@@ -15,12 +14,14 @@ from quorate.node import events as node_events
 from quorate.tasks.daemon.cluster import ClusterManager
 from quorate.tasks.daemon.daemon import DRAIN, Daemon
 from quorate.tasks.daemon.events import ClusterEvent, E, LeaderElected, LeaderLost, Listener, LogCompacted
-from quorate.tasks.daemon.operations import Operation, OperationResult, OperationState, Placement, Scope, checked
+from quorate.tasks.daemon.operations import Operation, OperationResult, OperationState, checked
 from quorate.tasks.daemon.partitions import PartitionState
-from quorate.tasks.daemon.placement import Placer, candidates, node_capability, node_of, placed_with
+from quorate.tasks.daemon.placement import node_capability, node_of
+from quorate.tasks.daemon.placing import Placing
 from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.daemon.replicating import Replicating
 from quorate.tasks.daemon.settings import ConsensusSettings
+from quorate.tasks.daemon.state import ConsensusState, numbers_of, state_of, warnings_of
 from quorate.tasks.daemon.watching import PartitionWatch
 from quorate.tasks.errors import NoSuchTask
 from quorate.tasks.handles import TaskNotDone
@@ -29,35 +30,7 @@ from quorate.tasks.records import TaskRecord
 
 log = logging.getLogger(__name__)
 
-PLACE_AGAIN_SECONDS = 0.5
-"""How often the leader looks for operations that were placed where nobody is any more."""
 REMOVAL_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsensusState:
-    """A node's view of its cluster at one moment."""
-
-    node_id: int
-    leader_id: int | None
-    is_leader: bool
-    current_term: int
-    partition_state: PartitionState
-    is_read_only: bool
-    """No operation can be replicated from here."""
-    quorum_available: bool
-    """There is a leader, which has a quorum as far as this node can tell."""
-    log_size: int
-    """Entries in this node's log."""
-    log_bytes: int
-    commit_index: int
-    applied_index: int
-    healthy_nodes: int
-    total_nodes: int
-    lost_nodes: tuple[int, ...]
-    """The members that were told to be lost."""
-    warnings: tuple[str, ...]
-    """What is unwise about the cluster as it is."""
 
 
 class ConsensusManager:
@@ -86,8 +59,8 @@ class ConsensusManager:
         self.cluster = cluster_manager
         self._node = node
         self._events = cluster_manager.events
-        self._placer = Placer()
         self._watch = PartitionWatch(node, cluster_manager, self.settings)
+        self._placing = Placing(node, cluster_manager, self._watch, daemon.queue)
         self._replicating = Replicating(
             node,
             daemon,
@@ -111,14 +84,15 @@ class ConsensusManager:
         await self.daemon.attach(self._node)
         follower = self._node.events()
         self._log_begins = self._node.status.log_first_index
-        work = (self._follow(follower), self._watch.run(), self._place_again_for_ever())
+        work = (self._follow(follower), self._watch.run(), self._placing.run())
         self._tasks = [asyncio.create_task(each) for each in work]
-        for warning in self._warnings():
+        for warning in warnings_of(self._node, self.settings):
             log.warning("%s", warning)
 
     async def shutdown(self) -> bool:
         """Drain the daemon, then tell no more. Idempotent; the node goes on. Whether the daemon's work was done."""
         drained = await self.daemon.stop()
+        await self._replicating.end()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -149,68 +123,12 @@ class ConsensusManager:
 
     def get_consensus_state(self) -> ConsensusState:
         """The cluster as this node sees it now. It asks nobody, so it answers also where nobody can be reached."""
-        status = self._node.status
-        is_cut_off = self._watch.state is PartitionState.MINORITY
-        reports = self.cluster.nodes
-        return ConsensusState(
-            node_id=status.node_id,
-            leader_id=status.leader,
-            is_leader=self._node.is_leader,
-            current_term=status.term,
-            partition_state=self._watch.state,
-            is_read_only=is_cut_off,
-            quorum_available=status.leader is not None and not is_cut_off,
-            log_size=status.last_index - status.log_first_index + 1,
-            log_bytes=status.log_bytes,
-            commit_index=status.commit_index,
-            applied_index=status.applied_index,
-            healthy_nodes=len(self.cluster.healthy_nodes()),
-            total_nodes=len(reports),
-            lost_nodes=tuple(sorted(self._watch.lost)),
-            warnings=tuple(self._warnings()),
-        )
-
-    def _warnings(self) -> list[str]:
-        membership = self._node.status.membership
-        if membership is None or not membership.members:
-            return []
-        found = [membership.warning] if membership.warning else []
-        voters = sum(member.role.value == "voter" for member in membership.members)
-        if voters != self.settings.replication_factor and not membership.joint:
-            found.append(f"{voters} voters have a copy of the data, not {self.settings.replication_factor}")
-        detection, election = self.settings.partition_detection_ms, self._node.config.election_timeout_ms
-        if detection <= 2 * election:
-            found.append(f"a failover may take {2 * election} ms, and {detection} ms are taken for a partition")
-        status = self._node.status
-        size = status.last_index - status.log_first_index + 1
-        if size > 2 * self.settings.max_log_size:
-            found.append(
-                f"the log has {size} entries, more than {self.settings.max_log_size}: is the node's configuration made "
-                "with raft_settings() of the manager's settings?"
-            )
-        return found
+        return state_of(self._node, self.cluster, self._watch, self.settings)
 
     def metrics(self) -> dict[str, float]:
         """Numbers for a dashboard, by the names that ``docs/daemon.md`` maps."""
-        state, health = self.get_consensus_state(), self.daemon.get_health()
-        counts = self._replicating.counts
-        return {
-            "consensus_leader_id": state.leader_id or 0,
-            "consensus_is_leader": int(state.is_leader),
-            "consensus_current_term": state.current_term,
-            "consensus_partition_state": list(PartitionState).index(state.partition_state),
-            "consensus_partitions_detected": self._watch.detected,
-            "consensus_log_size": state.log_size,
-            "consensus_operations_replicated": counts[OperationState.REPLICATED],
-            "consensus_operations_committed": counts[OperationState.COMMITTED],
-            "consensus_operations_failed": counts[OperationState.FAILED],
-            "cluster_healthy_nodes": state.healthy_nodes,
-            "cluster_total_nodes": state.total_nodes,
-            "daemon_active_operations": health.active_operations,
-            "daemon_queued_operations": health.queued_operations,
-            "daemon_completed_operations": health.completed_operations,
-            "daemon_failed_operations": health.failed_operations,
-        }
+        health, counts = self.daemon.get_health(), self._replicating.counts
+        return numbers_of(self.get_consensus_state(), health, counts, self._watch.detected)
 
     # -- operations --------------------------------------------------------------------------------------
 
@@ -229,20 +147,7 @@ class ConsensusManager:
         :class:`~quorate.tasks.errors.TaskRefusal` if the cluster does not want it.
         """
         wanted = checked(operation)
-        seconds = self._node.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-        return await self._replicating.replicate(wanted, await self._place(wanted), seconds)
-
-    async def _place(self, operation: Operation) -> str | None:
-        if operation.scope is not Scope.GLOBAL or operation.placement is Placement.FIRST_FREE:
-            return self._placer.place(operation, self._node.node_id, ())
-        try:
-            workers = await self.cluster.workers()
-        except QuorateError:  # then whoever is free takes it
-            return None
-        healthy = {report.node_id for report in self.cluster.healthy_nodes()}
-        pending, begun = self._node.tasks.needs(), self._node.tasks.needs({State.RUNNING})
-        among = candidates(operation, self.daemon.queue, workers, healthy, pending, begun)
-        return self._placer.place(operation, self._node.node_id, among)
+        return await self._replicating.replicate(wanted, await self._placing.place(wanted), timeout)
 
     async def operation_state(self, operation_id: str) -> OperationState | None:
         """How far the handing over of an operation is, as known here; ``None`` if it is not known at all."""
@@ -323,26 +228,3 @@ class ConsensusManager:
                     self._log_begins = max(self._log_begins, index + 1)
                 case _:
                     pass
-
-    async def _place_again_for_ever(self) -> None:
-        """While this node leads. What is placed where nobody is any more can be had by whoever is free."""
-        while True:
-            await asyncio.sleep(PLACE_AGAIN_SECONDS)
-            if not self._node.is_leader:
-                continue
-            try:
-                await self._place_again()
-            except QuorateError as error:
-                log.debug("operations of nodes that are gone have to wait: %s", error)
-
-    async def _place_again(self) -> None:
-        needs = self._node.tasks.needs()
-        placed = {capability: node_id for capability in needs if (node_id := placed_with(capability)) is not None}
-        if not placed:
-            return
-        workers = await self._node.tasks.workers()
-        present = {node_of(worker) for worker in workers} & (self.cluster.nodes.keys() - self._watch.lost)
-        for capability, node_id in placed.items():
-            if node_id not in present:
-                count = await self._node.tasks.waive(capability)
-                log.warning("%d operations placed with node %d, which is gone, are for whoever is free", count, node_id)

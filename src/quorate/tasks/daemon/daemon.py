@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from quorate.errors import ConfigError
-from quorate.tasks.daemon.operations import DEFAULT_QUEUE, RESERVED, version_capability
+from quorate.tasks.daemon.handlers import Handler, OperationType
+from quorate.tasks.daemon.operations import DEFAULT_QUEUE, RESERVED
 from quorate.tasks.daemon.placement import node_capability, placed_capability
 from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.daemon.source import DaemonSource
@@ -22,7 +22,6 @@ from quorate.tasks.effects import PossibleEffects
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.limits import RETRIES
 from quorate.tasks.submission import check_capabilities, check_name
-from quorate.tasks.worker.job import Effects, Job, Reject, current
 from quorate.tasks.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -35,37 +34,6 @@ DRAIN = f"{RESERVED}drain"
 """The type of operations that ask the daemon of a node to make ready for its removal."""
 DRAINED_SECONDS_MAX = 60.0
 """A daemon that was drained for a removal, and is still there after this time, goes on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningOperation:
-    """An operation as its handler gets it: one attempt at it."""
-
-    id: str
-    type: str
-    payload: Any
-    daemon_id: str
-    """Who asked for it."""
-    timestamp: datetime
-    """When."""
-    schema_version: int
-    """Of the payload."""
-    attempt: int
-    job: Job | None = None
-    """What a worker knows of it; ``None`` in :meth:`Daemon.execute`."""
-
-    @property
-    def effects(self) -> Effects:
-        """What comes about together with the end of the operation, once. Raises :class:`ConfigError` unless it is
-        ``exactly_once``.
-        """
-        if self.job is None:
-            raise ConfigError("what is executed here and now has no effects of this kind")
-        return self.job.effects
-
-
-Handler = Callable[[RunningOperation], Any]
-"""Returns what JSON has, or something to await that does. One that is not async runs in a thread."""
 
 
 class DaemonState(StrEnum):
@@ -144,8 +112,7 @@ class Daemon:
         self._drain_seconds = drain_seconds
         self._effects = effects
         self._registry = Registry()
-        self._handlers: dict[str, Handler] = {}
-        self._versions: dict[str, tuple[int, int]] = {}
+        self._operation_types: dict[str, OperationType] = {}
         self._state = DaemonState.STOPPED
         self._started_at = 0.0
         self._executing = 0
@@ -177,39 +144,14 @@ class Daemon:
         """
         if self._worker is not None:
             raise ConfigError("handlers are declared before the daemon has a node")
-        if not 1 <= oldest_version <= schema_version:
-            raise ConfigError(f"{operation_type}: versions go from 1 on, the oldest up to the newest")
+        declared = OperationType(operation_type, handler, oldest_version, schema_version)
         options = TaskOptions(name=operation_type, queue=self.queue, retries=retries, exactly_once=exactly_once)
         if timeout is not None:
             options["timeout"] = timeout
         if health is not None:
             options["health"] = health
-        self._registry.task(**options)(self._adapted(operation_type, handler))
-        self._handlers[operation_type] = handler
-        self._versions[operation_type] = (oldest_version, schema_version)
-
-    def _adapted(self, operation_type: str, handler: Handler) -> Callable[..., Any]:
-        async def run(daemon_id: str, timestamp: datetime, payload: Any = None) -> Any:
-            job = current()
-            oldest, newest = self._versions[operation_type]
-            version = job.schema_version or 1
-            if not oldest <= version <= newest:
-                raise Reject(f"version {version} of {operation_type} is not known here: {oldest} to {newest} are")
-            return await _called(
-                handler,
-                RunningOperation(
-                    id=job.task_id,
-                    type=operation_type,
-                    payload=payload,
-                    daemon_id=daemon_id,
-                    timestamp=timestamp,
-                    schema_version=version,
-                    attempt=job.attempt,
-                    job=job,
-                ),
-            )
-
-        return run
+        self._registry.task(**options)(declared.run)
+        self._operation_types[operation_type] = declared
 
     @property
     def kinds(self) -> dict[str, TaskType[..., Any, Any]]:
@@ -221,25 +163,14 @@ class Daemon:
 
         Raises what the handler raises, and :class:`ConfigError` if there is none or the daemon is not started.
         """
-        handler = self._handlers.get(operation_type)
-        if handler is None:
+        declared = self._operation_types.get(operation_type)
+        if declared is None:
             raise ConfigError(f"daemon {self.daemon_id} has no handler for {operation_type}")
         if self._state not in (DaemonState.STARTED, DaemonState.RUNNING):
             raise ConfigError(f"daemon {self.daemon_id} is {self._state}")
         self._executing += 1
         try:
-            return await _called(
-                handler,
-                RunningOperation(
-                    id=operation_id,
-                    type=operation_type,
-                    payload=payload,
-                    daemon_id=self.daemon_id,
-                    timestamp=datetime.now().astimezone(),
-                    schema_version=self._versions[operation_type][1],
-                    attempt=1,
-                ),
-            )
+            return await declared.execute(operation_id, self.daemon_id, payload)
         finally:
             self._executing -= 1
 
@@ -279,11 +210,7 @@ class Daemon:
         self._tasks = [asyncio.create_task(self._work(worker)), asyncio.create_task(source.watch(events))]
 
     def _offered(self) -> list[str]:
-        versions = [
-            version_capability(name, version)
-            for name, (oldest, newest) in self._versions.items()
-            for version in range(max(oldest, 2), newest + 1)
-        ]
+        versions = [capability for each in self._operation_types.values() for capability in each.capabilities]
         return [*self._capabilities, node_capability(self.node_id), placed_capability(self.node_id), *versions]
 
     async def _work(self, worker: Worker) -> bool:
@@ -376,10 +303,3 @@ class Daemon:
             failed_operations=total("failed", "rejected"),
             complaints=worker.health if worker is not None and is_up else "",
         )
-
-
-async def _called(handler: Handler, operation: RunningOperation) -> Any:
-    if inspect.iscoroutinefunction(handler):
-        return await handler(operation)
-    answer = await asyncio.to_thread(handler, operation)
-    return await answer if inspect.isawaitable(answer) else answer

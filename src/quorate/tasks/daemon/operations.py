@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from quorate.tasks.durations import Duration
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.submission import TaskRequest, check_capabilities, check_id, check_name
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 DEFAULT_QUEUE = "operations"
 RESERVED = "daemon."
@@ -167,9 +169,13 @@ def checked(given: Operation | Mapping[str, Any]) -> Operation:
     """An operation, also of a mapping of its fields. Raises :class:`InvalidTask`."""
     try:
         operation = given if isinstance(given, Operation) else Operation(**given)
-        operation = replace(operation, scope=Scope(operation.scope), placement=Placement(operation.placement))
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise InvalidTask("", "operation", f"no operation can be made of that: {error}") from None
+    operation = replace(
+        operation,
+        scope=_member(Scope, operation.scope, "scope"),
+        placement=_member(Placement, operation.placement, "placement"),
+    )
     _check_types(operation)
     check_id(operation.id, "id")
     check_name(operation.type, "type")
@@ -183,6 +189,14 @@ def checked(given: Operation | Mapping[str, Any]) -> Operation:
     if operation.placement is not Placement.FIRST_FREE and operation.scope is not Scope.GLOBAL:
         raise InvalidTask("placement", "contradiction", f"an operation of scope {operation.scope} has its place")
     return operation
+
+
+def _member(kind: type[Choice], value: str, field: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        message = f"should be one of {', '.join(kind)}, not {str(value)[:64]!r}"
+        raise InvalidTask(field, "enum", message) from None
 
 
 def _check_types(operation: Operation) -> None:

@@ -16,6 +16,7 @@ from quorate.errors import (
     ProposalTooLarge,
     QuorateError,
 )
+from quorate.machine.outcome import Applied
 from quorate.tasks.commands import Submit, encode_command
 from quorate.tasks.daemon.daemon import Daemon
 from quorate.tasks.daemon.events import OperationChanged
@@ -30,6 +31,7 @@ from quorate.tasks.daemon.operations import (
 )
 from quorate.tasks.daemon.ports import TaskNode
 from quorate.tasks.errors import IdTaken, NoSuchTask, QueueFull, TooMany
+from quorate.tasks.gathering import States, Submits
 from quorate.tasks.lifecycle import State
 from quorate.tasks.machine import MACHINE
 from quorate.tasks.submission import Submissions
@@ -62,10 +64,11 @@ class Replicating:
         self._is_cut_off = is_cut_off
         self._retry_seconds = retry_seconds
         self._failed: OrderedDict[str, None] = OrderedDict()
+        self._submits = Submits(self._propose)
         self.counts: Counter[OperationState] = Counter()
         """How often an operation came into each state."""
 
-    async def replicate(self, operation: Operation, place: str | None, seconds: float) -> OperationResult:
+    async def replicate(self, operation: Operation, place: str | None, seconds: float | None) -> OperationResult:
         """See :meth:`ConsensusManager.replicate_operation`."""
         command = self._command(operation, place)  # what is wrong by itself has no states
         before = OperationState.FAILED if operation.id in self._failed else None
@@ -92,6 +95,10 @@ class Replicating:
         if operation_id in self._failed:
             return self._moved(operation_id, OperationState.FAILED, OperationEvent.LEARN)
         return OperationState.COMMITTED
+
+    async def end(self) -> None:
+        """Return when everybody knows what has become of his operation, as far as it is on its way by now."""
+        await self._submits.end()
 
     # -- states ------------------------------------------------------------------------------------------
 
@@ -132,18 +139,18 @@ class Replicating:
         submissions = Submissions({operation.type: kinds[operation.type]} if operation.type in kinds else None)
         return submissions.of_one(request, int(now.timestamp() * 1_000_000))
 
-    async def _replicated(self, operation: Operation, command: Submit, seconds: float) -> OperationResult:
+    async def _replicated(self, operation: Operation, command: Submit, seconds: float | None) -> OperationResult:
         try:
             return await self._proposed(operation, command, seconds)
         except IdTaken:
             # What was handed over before may have been placed elsewhere, or asked for at another time.
             return await self._found(operation)
 
-    async def _proposed(self, operation: Operation, command: Submit, seconds: float) -> OperationResult:
-        """Again and again: with an id, it is there once."""
+    async def _proposed(self, operation: Operation, command: Submit, seconds: float | None) -> OperationResult:
+        """Again and again: with an id, it is there once. Who sets no time of their own travel together at first."""
         clock = asyncio.get_running_loop().time
-        ends = clock() + seconds
-        encoded = encode_command(command)
+        together = seconds is None
+        ends = clock() + (self._node.config.proposal_timeout_ms / 1000 if seconds is None else seconds)
         unknown: OutcomeUnknown | None = None
         while True:
             if self._is_cut_off():
@@ -151,7 +158,11 @@ class Replicating:
                     f"node {self._node.node_id} is cut off from every quorum: the operation was not replicated"
                 )
             try:
-                applied = await self._node.propose(encoded, machine=MACHINE, timeout=max(ends - clock(), 0.001))
+                if together:
+                    together = False
+                    applied = await self._submits.submit(command)
+                else:
+                    applied = await self._propose(command, max(ends - clock(), 0.001))
             except OutcomeUnknown as error:
                 ended: NotApplied | OutcomeUnknown = error
                 unknown = error
@@ -160,7 +171,7 @@ class Replicating:
             except NotApplied as error:
                 ended = unknown or error
             else:
-                ((state, duplicate),) = cast("list[tuple[int, bool]]", applied.result)
+                ((state, duplicate),) = cast("States", applied.result)
                 return OperationResult(
                     operation_id=operation.id,
                     replicated=True,
@@ -173,6 +184,9 @@ class Replicating:
             if clock() + self._retry_seconds >= ends:
                 raise ended
             await asyncio.sleep(self._retry_seconds)
+
+    async def _propose(self, command: Submit, seconds: float | None = None) -> Applied:
+        return await self._node.propose(encode_command(command), machine=MACHINE, timeout=seconds)
 
     async def _found(self, operation: Operation) -> OperationResult:
         """The operation as it was handed over before. Raises :class:`IdTaken` if that was another one."""

@@ -231,5 +231,5 @@ def lease_ms_of(span: Span) -> int:
     """Raises :class:`~quorate.tasks.errors.InvalidTask`."""
     found = round(seconds_of(span, "lease", LEASE_MS_MAX / 1000) * 1000)
     if found < LEASE_MS_MIN:
-        raise InvalidTask("lease", "range", f"should be at least {LEASE_MS_MIN / 1000:g} seconds")
+        raise InvalidTask("lease", "range", f"should be at least {LEASE_MS_MIN / 1000:g} s")
     return found

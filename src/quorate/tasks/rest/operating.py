@@ -8,7 +8,7 @@ from quorate.tasks.broker import Broker
 from quorate.tasks.errors import InvalidTask, NoSuchSchedule, NoSuchTask
 from quorate.tasks.lifecycle import BY_LABEL, PENDING, State
 from quorate.tasks.rest.bodies import CancelBody, DeadBody, PurgeBody, QueueBody, decoder_of
-from quorate.tasks.rest.reading import answered, queue_of
+from quorate.tasks.rest.reading import answered, possible_queue
 from quorate.tasks.submission import check_id, check_name
 
 _read_cancel = decoder_of(CancelBody, optional=True)
@@ -75,35 +75,39 @@ class Operating:
         return await self._configure(name, False, None)
 
     async def _configure(self, name: str, paused: bool | None, pending_max: int | None) -> Response:
-        await self._broker.configure(check_name(name, "queue"), paused=paused, pending_max=pending_max)
-        return answered(queue_of(await self._broker.queues(consistency="eventually"), name))
+        queue = await self._broker.configure(check_name(name, "queue"), paused=paused, pending_max=pending_max)
+        return answered(queue)
+
+    async def delete_queue(self, name: str, query: bytes, headers: Headers, body: bytes) -> Response:
+        """``DELETE /queues/{name}``."""
+        refuse_parameters(query)
+        await self._broker.remove_queue(possible_queue(name))
+        return NO_CONTENT
 
     async def purge_queue(self, name: str, query: bytes, headers: Headers, body: bytes) -> Response:
         """``POST /queues/{name}/purge``."""
         refuse_parameters(query)
         labels = _read_purge(headers, body).status
         states = PENDING if labels is None else _removable(labels)
-        queue_of(await self._broker.queues(), name)
-        return answered({"purged": await self._broker.purge(states, name)})
+        return answered({"purged": await self._broker.purge(states, check_name(name, "queue"))})
 
     # -- dead letters ------------------------------------------------------------------------------------
 
     async def retry_dead(self, query: bytes, headers: Headers, body: bytes) -> Response:
         """``POST /dead-letters/retry``."""
-        queue = await self._queue_of_dead(query, headers, body)
+        queue = self._queue_of_dead(query, headers, body)
         return answered({"retried": await self._broker.retry_dead(queue)})
 
     async def purge_dead(self, query: bytes, headers: Headers, body: bytes) -> Response:
         """``POST /dead-letters/purge``."""
-        queue = await self._queue_of_dead(query, headers, body)
+        queue = self._queue_of_dead(query, headers, body)
         return answered({"purged": await self._broker.purge([State.DEAD], queue)})
 
-    async def _queue_of_dead(self, query: bytes, headers: Headers, body: bytes) -> str | None:
+    @staticmethod
+    def _queue_of_dead(query: bytes, headers: Headers, body: bytes) -> str | None:
         refuse_parameters(query)
         queue = _read_dead(headers, body).queue
-        if queue is not None:
-            queue_of(await self._broker.queues(), queue)
-        return queue
+        return None if queue is None else check_name(queue, "queue")
 
     # -- schedules ---------------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import msgspec
 
-from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response
+from quorate.node.reads import Consistency
+from quorate.rest.http import JSON_TYPE, Headers, Response
 from quorate.rest.params import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -19,10 +21,11 @@ from quorate.rest.params import (
 )
 from quorate.tasks.broker import Broker
 from quorate.tasks.durations import microseconds
+from quorate.tasks.errors import InvalidTask, NoSuchQueue
 from quorate.tasks.lifecycle import BY_LABEL, State
 from quorate.tasks.reading import TaskFilter
-from quorate.tasks.records import QueueRecord
 from quorate.tasks.rest.patience import Patience
+from quorate.tasks.submission import check_name
 
 WAIT_SECONDS_MAX = 60.0
 """So long a request for a task waits for its end at most."""
@@ -88,27 +91,27 @@ class Pages:
 
     async def queue(self, name: str, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /queues/{name}``."""
-        return answered(queue_of(await self._broker.queues(consistency=read_consistency(query)), name))
+        return answered(await self._broker.queue(possible_queue(name), consistency=read_consistency(query)))
 
     async def workers(self, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /workers``."""
-        return answered({"workers": await self._broker.workers(consistency=read_consistency(query))})
+        return answered(await self._broker.worker_page(**_paged(query)))
 
     async def schedules(self, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /schedules``."""
-        return answered({"schedules": await self._broker.schedules(consistency=read_consistency(query))})
+        return answered(await self._broker.schedule_page(**_paged(query)))
 
     async def schedule(self, name: str, query: bytes, headers: Headers, body: bytes) -> Response:
         """``GET /schedules/{name}``."""
         return answered(await self._broker.schedule_named(name, consistency=read_consistency(query)))
 
 
-def queue_of(queues: list[QueueRecord], name: str) -> QueueRecord:
-    """Raises :class:`~quorate.rest.http.RequestError`."""
-    for queue in queues:
-        if queue.name == name:
-            return queue
-    raise RequestError(404, f"there is no queue {name[:200]}: none of its tasks was ever submitted")
+def possible_queue(name: str) -> str:
+    """A name that a queue may have: none has another. Raises :class:`~quorate.tasks.errors.NoSuchQueue`."""
+    try:
+        return check_name(name, "queue")
+    except InvalidTask:
+        raise NoSuchQueue(name[:200]) from None
 
 
 def _wait_seconds(values: Mapping[str, str]) -> float:
@@ -130,3 +133,18 @@ def _states(values: Mapping[str, str]) -> tuple[State, ...]:
     if not all(label in BY_LABEL for label in labels):
         raise invalid("status", "enum", f"Query parameter should be of {', '.join(BY_LABEL)}, by commas")
     return tuple(dict.fromkeys(BY_LABEL[label] for label in labels))
+
+
+class _Paged(TypedDict):
+    after: str
+    limit: int
+    consistency: Consistency
+
+
+def _paged(query: bytes) -> _Paged:
+    values = known_parameters(query, ("limit", "after", "consistency"))
+    return {
+        "after": values.get("after", ""),
+        "limit": number(values, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
+        "consistency": consistency_of(values),
+    }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from quorate.rest.http import RequestError, finding
+from quorate.tasks.codes import BY_KIND
 from quorate.tasks.errors import (
     DoneBefore,
     IdTaken,
     InvalidTask,
-    NoSuchSchedule,
-    NoSuchTask,
-    NoSuchWorker,
     NotUnique,
     QueueFull,
+    QueueInUse,
     StaleToken,
     TaskRefusal,
     TooMany,
@@ -19,39 +18,49 @@ from quorate.tasks.errors import (
     WrongState,
 )
 
-RETRY_AFTER = (b"retry-after", b"1")
-
 
 def from_refusal(refusal: TaskRefusal, *, in_batch: bool = False) -> RequestError:
     """How a refusal is answered. ``in_batch``: it says the position of the task that it is about."""
-    detail = str(refusal)
+    coded = BY_KIND.get(type(refusal))
+    if coded is None:
+        return RequestError(409, str(refusal))
+    members = {"code": coded.code, **coded.values_of(refusal)}
+    headers = []
+    if refusal.retry_after is not None:
+        members["retry_after"] = refusal.retry_after
+        headers.append((b"retry-after", b"%d" % refusal.retry_after))
+    too_large = isinstance(refusal, InvalidTask) and refusal.reason == "too_large"
+    return RequestError(
+        413 if too_large else coded.status,
+        str(refusal),
+        errors=_found(refusal, in_batch),
+        members=members,
+        headers=headers,
+    )
+
+
+def _found(refusal: TaskRefusal, in_batch: bool) -> list[dict[str, object]]:
+    said = str(refusal)
     match refusal:
         case InvalidTask(field=field, reason=reason, message=message):
-            return RequestError(
-                413 if reason == "too_large" else 422,
-                detail,
-                errors=[_found(refusal, field, reason, message, in_batch)],
-            )
-        case NoSuchTask() | NoSuchWorker() | NoSuchSchedule():
-            return RequestError(404, detail)
+            found = finding(field, reason, message)
         case IdTaken():
-            return RequestError(409, detail, errors=[_found(refusal, "id", "taken", detail, in_batch)])
+            found = finding("id", "taken", said)
         case NotUnique():
-            return RequestError(409, detail, errors=[_found(refusal, "unique_key", "unique", detail, in_batch)])
+            found = finding("unique_key", "unique", said)
         case UnknownDependency():
-            return RequestError(422, detail, errors=[_found(refusal, "depends_on", "unknown", detail, in_batch)])
+            found = finding("depends_on", "unknown", said)
         case WrongState(state=state):
-            return RequestError(409, detail, errors=[finding("status", state, detail)])
+            found = finding("status", state, said)
         case StaleToken() | DoneBefore():
-            return RequestError(409, detail, errors=[finding("token", "stale", detail)])
+            found = finding("token", "stale", said)
         case QueueFull():
-            return RequestError(429, detail, errors=[finding("queue", "full", detail)], headers=[RETRY_AFTER])
+            found = finding("queue", "full", said)
+        case QueueInUse():
+            found = finding("queue", "in_use", said)
         case TooMany(what=what):
-            return RequestError(429, detail, errors=[finding(what, "too_many", detail)], headers=[RETRY_AFTER])
-    return RequestError(409, detail)
-
-
-def _found(refusal: TaskRefusal, field: str, reason: str, message: str, in_batch: bool) -> dict[str, object]:
-    found = finding(field, reason, message)
+            found = finding(what, "too_many", said)
+        case _:
+            return []
     position = getattr(refusal, "position", None)
-    return {"position": position, **found} if in_batch and position is not None else found
+    return [{"position": position, **found} if in_batch and position is not None else found]

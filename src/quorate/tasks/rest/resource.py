@@ -15,12 +15,13 @@
 ``GET /stats``                        counts
 ``GET /queues``                       all queues
 ``GET``, ``PATCH /queues/{name}``     one; pause or resume it, bound it
+``DELETE /queues/{name}``             remove it, once its tasks have ended: 204
 ``POST /queues/{name}/…``             ``pause``, ``resume``, ``purge``
 ``GET /dead-letters``                 a page of tasks that will not be tried again
 ``POST /dead-letters/…``              ``retry``, ``purge``
-``GET``, ``POST /schedules``          all; add or replace one
+``GET``, ``POST /schedules``          a page of them; add or replace one
 ``GET|PUT|DELETE /schedules/{name}``  one
-``GET /workers``                      those that were heard of lately
+``GET /workers``                      a page of those that were heard of lately
 ``PUT``, ``DELETE /workers/{id}``     a worker comes, or goes
 ``POST /workers/{id}/…``              ``claim``, ``heartbeat``, ``report``
 ====================================  ==================================================================
@@ -37,6 +38,7 @@ from quorate.errors import StorageFailed
 from quorate.machine.queries import TooExpensive
 from quorate.node.ports import Engine
 from quorate.rest.http import Headers, RequestError, Response, Stream, finding, not_allowed
+from quorate.rest.turns import LARGE_BYTES, Turns
 from quorate.tasks.broker import Broker
 from quorate.tasks.effects import NoEffects, PossibleEffects
 from quorate.tasks.errors import TaskRefusal
@@ -69,6 +71,7 @@ class TasksResource:
         watching: Watching | None = None,
     ) -> None:
         self.path = path = f"{prefix}/{VERSION}"
+        self._turns = Turns()
         self._patience = patience = Patience()
         submitting, pages, operating = Submitting(broker, path), Pages(broker, patience), Operating(broker)
         working = Working(broker, patience, effects or NoEffects())
@@ -91,7 +94,11 @@ class TasksResource:
             ("tasks", "retry"): {"POST": operating.retry},
             ("tasks", "complete"): {"POST": working.complete},
             ("tasks", "fail"): {"POST": working.fail},
-            ("queues", ""): {"GET": pages.queue, "PATCH": operating.change_queue},
+            ("queues", ""): {
+                "GET": pages.queue,
+                "PATCH": operating.change_queue,
+                "DELETE": operating.delete_queue,
+            },
             ("queues", "pause"): {"POST": operating.pause},
             ("queues", "resume"): {"POST": operating.resume},
             ("queues", "purge"): {"POST": operating.purge_queue},
@@ -121,6 +128,12 @@ class TasksResource:
         Raises :class:`RequestError` for every refusal that concerns tasks, and whatever the engine raises for want of
         a leader, a quorum or time.
         """
+        if len(body) <= LARGE_BYTES:
+            return await self._handle(method, tail, query, headers, body)
+        async with self._turns.turn(len(body)):
+            return await self._handle(method, tail, query, headers, body)
+
+    async def _handle(self, method: str, tail: str, query: bytes, headers: Headers, body: bytes) -> Response | Stream:
         verb = "GET" if method == "HEAD" else method
         try:
             routes = self._routes.get(tail)

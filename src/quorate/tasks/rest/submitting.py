@@ -43,7 +43,7 @@ class Submitting:
         check_type(headers)
         key = _key(headers)
         request = decoded(_decode_submit, body)
-        checked_json(request.payload, "payload")
+        await checked_json(request.payload, "payload")
         if request.id is None:
             request.id = key
         if request.cron is not None:
@@ -60,7 +60,7 @@ class Submitting:
         if write_head(headers).request_id is not None:
             raise RequestError(400, "an Idempotency-Key is for one task: give each task of a batch an id instead")
         given = _read_batch(headers, body).tasks
-        requests = [_task(raw, position) for position, raw in enumerate(given)]
+        requests = [await _task(raw, position) for position, raw in enumerate(given)]
         try:
             submitted = await self._broker.submit_many(requests)
         except TaskRefusal as refusal:
@@ -74,7 +74,7 @@ class Submitting:
         refuse_parameters(query)
         key = _key(headers)
         given = _read_schedule(headers, body)
-        checked_json(given.payload, "payload")
+        await checked_json(given.payload, "payload")
         return await self._schedule(201, given.name or key or new_id(), given.cron, given.timezone, given)
 
     async def put_schedule(self, name: str, query: bytes, headers: Headers, body: bytes) -> Response:
@@ -83,7 +83,7 @@ class Submitting:
         given = _read_schedule(headers, body)
         if given.name not in (None, name):
             raise InvalidTask("name", "immutable", "should be the one in the URL")
-        checked_json(given.payload, "payload")
+        await checked_json(given.payload, "payload")
         return await self._schedule(200, name, given.cron, given.timezone, given)
 
     async def _schedule(self, status: int, name: str, cron: str, timezone: str, request: TaskBody) -> Response:
@@ -98,11 +98,11 @@ def _key(headers: Headers) -> str | None:
     return None if key is None else check_id(key, "Idempotency-Key")
 
 
-def _task(raw: msgspec.Raw, position: int) -> TaskBody:
+async def _task(raw: msgspec.Raw, position: int) -> TaskBody:
     try:
         request = decoded(_decode_task, raw)
     except RequestError as error:
         errors = [{"position": position, **each} for each in error.errors]
         raise RequestError(error.status, f"task {position}: {error.detail}", errors=errors) from None
-    checked_json(request.payload, "payload", position)
+    await checked_json(request.payload, "payload", position)
     return request

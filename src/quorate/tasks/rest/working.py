@@ -114,7 +114,7 @@ class Working:
         if not count:
             return answered({"outcomes": []})
         report = Report(
-            [Completed(each.task_id, each.token, _result(each.result)) for each in given.completed],
+            [Completed(each.task_id, each.token, await _result(each.result)) for each in given.completed],
             [_failed(each.task_id, each) for each in given.failed],
             [Released(each.task_id, each.token) for each in given.released],
         )
@@ -124,8 +124,8 @@ class Working:
         """``POST /tasks/{id}/complete``."""
         refuse_parameters(query)
         given = _read_complete(headers, body)
-        completed = Completed(possible_task(task_id), given.token, _result(given.result))
-        effects = [] if given.effects == NULL else self._effects.parts(checked_json(given.effects, "effects"))
+        completed = Completed(possible_task(task_id), given.token, await _result(given.result))
+        effects = [] if given.effects == NULL else self._effects.parts(await checked_json(given.effects, "effects"))
         await self._broker.complete_with(completed, effects)
         return answered({"status": State.SUCCEEDED.label})
 
@@ -144,8 +144,8 @@ def _failed(task_id: str, given: FailedBody | FailBody) -> Failed:
     return Failed(task_id, given.token, given.error[:ERROR_CHARACTERS_MAX], given.retry, delay_ms)
 
 
-def _result(result: msgspec.Raw) -> bytes:
+async def _result(result: msgspec.Raw) -> bytes:
     if len(bytes(result)) > RESULT_BYTES_MAX:
         message = f"has {len(bytes(result))} bytes of JSON, the most is {RESULT_BYTES_MAX}"
         raise RequestError(413, f"result: {message}", errors=[finding("result", "too_large", message)])
-    return checked_json(result, "result")
+    return await checked_json(result, "result")

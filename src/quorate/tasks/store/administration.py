@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import apsw
 import msgspec
 
-from quorate.tasks.commands import Cancel, Enlist, Purge, Retry, RetryAll
-from quorate.tasks.errors import InvalidTask, NotUnique, TooMany
-from quorate.tasks.lifecycle import Event, State
-from quorate.tasks.limits import WORKER_LEASES, WORKERS_MAX
+from quorate.tasks.commands import Cancel, Enlist, Purge, RemoveQueue, Retry, RetryAll
+from quorate.tasks.errors import InvalidTask, NoSuchQueue, NotUnique, QueueInUse, TooMany
+from quorate.tasks.lifecycle import ENDED, Event, State
+from quorate.tasks.limits import PENDING_MAX, WORKER_LEASES, WORKERS_MAX
 from quorate.tasks.store.rows import Row, Rows
 from quorate.tasks.store.submitting import key_of
-from quorate.tasks.store.tables import Lane
+from quorate.tasks.store.tables import ENDED_STATES, RESTING, Lane
 
 _READY = "lane = ? AND state = {state} ORDER BY priority DESC, sequence"
-_RESTING = "lane = ? AND state = {state} AND state NOT IN (2, 3) {condition} ORDER BY sequence"
+_RESTING = f"lane = ? AND state = {{state}} AND {RESTING} {{condition}} ORDER BY sequence"
 _IS_KEPT = "AND next_us IS NOT 0"
 """Those that a tick is about to forget are gone, for all that an operator can say of them."""
 _KEY_IS_FREE = (
     "AND NOT EXISTS (SELECT 1 FROM task AS holder WHERE holder.unique_key = task.unique_key "
-    "AND holder.state NOT IN (4, 6, 7))"
+    f"AND holder.state NOT IN {ENDED_STATES})"
 )
 _OTHER_HOLDER = (
     "SELECT holder.unique_key, holder.id FROM task JOIN task AS holder ON holder.unique_key = task.unique_key "
-    "AND holder.state NOT IN (4, 6, 7) AND holder.sequence != task.sequence WHERE task.sequence = ?"
+    f"AND holder.state NOT IN {ENDED_STATES} AND holder.sequence != task.sequence WHERE task.sequence = ?"
 )
 _as_text = msgspec.json.Encoder().encode
 
@@ -76,11 +78,28 @@ class Administration:
             raise InvalidTask("state", "running", "tasks that are running cannot be purged: cancel them with force")
         states = tuple(map(State, dict.fromkeys(command.states)))
         rows = self._in_states(states, command.queue, command.limit, _IS_KEPT)
-        self._rows.forget([row for row in rows if State(row.state).is_ended and not self._is_news(row)])
+        self._forget([row for row in rows if State(row.state).is_ended])
         for row in rows:
             if not State(row.state).is_ended:
                 self._rows.end(row, Event.CANCEL, time_us, reason="purged", keep=False)
         return len(rows)
+
+    def remove_queue(self, command: RemoveQueue) -> int:
+        """How many tasks that have ended went with it. Raises :class:`NoSuchQueue` and :class:`QueueInUse`."""
+        queue = self._tables.queues.get(command.queue)
+        if queue is None:
+            raise NoSuchQueue(command.queue)
+        unfinished = sum(lane.counts[state] for lane in queue.lanes.values() for state in State if state not in ENDED)
+        if unfinished:
+            raise QueueInUse(command.queue, unfinished)
+        rows = self._in_states(tuple(sorted(ENDED)), command.queue, command.limit, _IS_KEPT)
+        self._forget(rows)
+        if len(rows) < command.limit:  # what is left of it goes with a tick, and the queue with that
+            self._tables.configure(command.queue, False, PENDING_MAX)
+        return len(rows)
+
+    def _forget(self, rows: list[Row]) -> None:
+        self._rows.forget([row for row in rows if not self._is_news(row)])
 
     def _is_news(self, row: Row) -> bool:
         """Whether those who depend on the task have not all learned that it ended: then a tick forgets it."""
@@ -102,11 +121,11 @@ class Administration:
                     rows += self._rows.where(found, (lane.number, limit - len(rows)))
         return rows
 
-    def _lanes(self, queue: str | None) -> list[Lane]:
+    def _lanes(self, queue: str | None) -> Collection[Lane]:
         if queue is None:
-            return self._tables.lanes
+            return self._tables.lanes.values()
         known = self._tables.queues.get(queue)
-        return [] if known is None else known.lanes
+        return () if known is None else known.lanes.values()
 
 
 class Workers:

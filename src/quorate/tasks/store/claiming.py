@@ -15,11 +15,14 @@ from quorate.tasks.store.rows import Rows, decode_options
 from quorate.tasks.store.tables import Lane
 
 _READY = (
-    "SELECT -priority, sequence, lane, id, attempt, payload_bytes FROM task WHERE lane = ? AND state = 2 "
+    "SELECT -priority, sequence, lane, id, attempt, payload_bytes FROM task "
+    f"WHERE lane = ? AND state = {State.READY:d} "
     "AND (expires_us IS NULL OR expires_us > ?) ORDER BY priority DESC, sequence LIMIT ?"
 )
-_LEASE = "UPDATE task SET state = 3, next_us = ?, attempt = ?, token = ?, worker = ?, started_us = ? WHERE sequence = ?"
-
+_LEASE = (
+    f"UPDATE task SET state = {State.RUNNING:d}, next_us = ?, attempt = ?, token = ?, worker = ?, started_us = ? "
+    "WHERE sequence = ?"
+)
 
 Names = frozenset[str] | None
 
@@ -56,7 +59,7 @@ class Claiming:
         """One after the other, each up to its ``limit``: of higher priority first, then those that came first, whatever
         their lanes.
         """
-        ready = [lane for lane in self._tables.lanes if lane.counts[State.READY]]
+        ready = [lane for lane in self._tables.lanes.values() if lane.counts[State.READY]]
         fitting = Fitting(ready)
         return [self._claim(claim, fitting.of(claim), time_us) for claim in claims]
 

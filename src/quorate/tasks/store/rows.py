@@ -71,6 +71,11 @@ class Row(NamedTuple):
 COLUMNS = ", ".join(Row._fields)
 
 
+def broken_by(task_id: str, state: State) -> str:
+    """The error of a task that depends on one that has ended so."""
+    return f"it depends on the task {task_id}, which {state.phrase}"
+
+
 class Rows:
     """Finds tasks, and moves them along the table of :mod:`quorate.tasks.lifecycle`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
@@ -107,7 +108,11 @@ class Schedules:
 
     def all(self) -> list[ScheduleRow]:
         """By their names."""
-        return self._rows("ORDER BY name", ())
+        return list(self._rows("ORDER BY name", ()))
+
+    def behind(self, name: str, limit: int) -> Iterator[ScheduleRow]:
+        """Those whose names come behind this one, by their names."""
+        return self._rows("WHERE name > ? ORDER BY name LIMIT ?", (name, limit))
 
     def get(self, name: str) -> ScheduleRow:
         """Raises :class:`NoSuchSchedule`."""
@@ -115,8 +120,8 @@ class Schedules:
             return row
         raise NoSuchSchedule(name)
 
-    def _rows(self, rest: str, bindings: tuple[str | int, ...]) -> list[ScheduleRow]:
+    def _rows(self, rest: str, bindings: tuple[str | int, ...]) -> Iterator[ScheduleRow]:
         columns = "name, cron, timezone, owner, spec, payload, next_us, last_us, last_task"
         found = self._connection.execute(f"SELECT {columns} FROM task_schedule {rest}", bindings)
         rows = map(ScheduleRow._make, found)
-        return [row._replace(spec=_decode_spec(cast("bytes", row.spec))) for row in rows]
+        return (row._replace(spec=_decode_spec(cast("bytes", row.spec))) for row in rows)

@@ -10,13 +10,13 @@ from quorate.machine.sqlite import SqliteState
 from quorate.tasks.commands import New, Spec, Submit
 from quorate.tasks.errors import IdTaken, NotUnique, QueueFull, UnknownDependency
 from quorate.tasks.lifecycle import Event, Facts, State, after
-from quorate.tasks.store.rows import Options, Rows, encode_options
-from quorate.tasks.store.tables import Lane, Queue
+from quorate.tasks.store.rows import Options, Rows, broken_by, encode_options
+from quorate.tasks.store.tables import ENDED_STATES, Lane, Queue
 
 INLINE_BYTES_MAX = 1024
 """A longer payload has a row of its own: SQLite writes the whole of a row whenever anything of it changes."""
 
-HOLDER = "SELECT id FROM task WHERE unique_key = ? AND state NOT IN (4, 6, 7)"
+HOLDER = f"SELECT id FROM task WHERE unique_key = ? AND state NOT IN {ENDED_STATES}"
 """Who has a unique key, among those that have not ended."""
 _INSERT = (
     "INSERT INTO task (sequence, id, lane, state, priority, next_us, run_at_us, expires_us, attempt, attempts_max, "
@@ -34,10 +34,10 @@ class _Kind(NamedTuple):
 
 
 class _Blockers(NamedTuple):
-    """The tasks that a new one waits for, and whether one of them will not succeed."""
+    """The tasks that a new one waits for. ``error``: one of them will not succeed."""
 
     sequences: tuple[int, ...] = ()
-    is_broken: bool = False
+    error: str | None = None
 
 
 _UNBLOCKED = _Blockers()
@@ -153,7 +153,7 @@ class Submitting:
 
     def _blockers_of(self, task: New, earlier: dict[str, int], position: int) -> _Blockers:
         sequences: dict[int, None] = {}
-        is_broken = False
+        error: str | None = None
         for target in task.depends_on:
             row = self._rows.find(target)
             if row is None:
@@ -161,10 +161,10 @@ class Submitting:
                     raise UnknownDependency(target, position)
                 sequences[earlier[target]] = None
             elif row.state in (State.DEAD, State.CANCELLED):
-                is_broken = True
+                error = error or broken_by(row.id, State(row.state))
             elif row.state != State.SUCCEEDED:
                 sequences[row.sequence] = None
-        return _Blockers(tuple(sequences), is_broken)
+        return _Blockers(tuple(sequences), error)
 
     # -- inserting ---------------------------------------------------------------------------------------
 
@@ -217,9 +217,10 @@ class Submitting:
         if blockers:
             self._block(tasks, blockers, first)
             for position, task in enumerate(tasks):
-                if blockers.get(task.id, _UNBLOCKED).is_broken:
+                error = blockers.get(task.id, _UNBLOCKED).error
+                if error is not None:
                     row = self._rows.get(task.id)
-                    states[position] = self._rows.end(row, Event.BREAK, time_us, reason="dependency")
+                    states[position] = self._rows.end(row, Event.BREAK, time_us, reason="dependency", error=error)
         return states
 
     def _tell(self, tasks: list[New], kinds: list[_Kind], states: list[State], time_us: int) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 from quorate.tasks.commands import New, Slot, Spec, Submit, Tick
 from quorate.tasks.errors import TaskRefusal
 from quorate.tasks.lifecycle import Event, Facts, State
-from quorate.tasks.store.rows import Row, Rows
+from quorate.tasks.store.rows import Row, Rows, broken_by
 from quorate.tasks.store.schedules import Schedules, task_id_of
 from quorate.tasks.store.submitting import Submitting
 
@@ -15,8 +15,6 @@ _FIRST = (
     "SELECT min(next_us) FROM (SELECT min(next_us) AS next_us FROM task WHERE next_us IS NOT NULL "
     "UNION ALL SELECT min(leaves_us) FROM task_worker)"
 )
-
-
 _NEWS = "SELECT sequence, succeeded FROM task_news ORDER BY sequence LIMIT 1"
 
 
@@ -81,7 +79,8 @@ class Upkeep:
         """Go on with the oldest news first."""
         told = 0
         while told < limit and (news := self._connection.execute(_NEWS).fetchone()) is not None:
-            target, succeeded = news
+            target, succeeded = cast("tuple[int, int]", news)
+            error = None if succeeded else self._error_of(target)
             found = self._connection.execute(
                 "SELECT dependent FROM task_dependency WHERE target = ? ORDER BY dependent LIMIT ?",
                 (target, limit - told),
@@ -93,18 +92,23 @@ class Upkeep:
             )
             self._tables.numbers.dependencies -= len(dependents)
             for dependent in dependents:
-                self._tell(dependent, bool(succeeded), time_us)
+                self._tell(dependent, error, time_us)
             if len(dependents) < limit - told:
                 self._connection.execute("DELETE FROM task_news WHERE sequence = ?", (target,))
             told += max(1, len(dependents))
         return told
 
-    def _tell(self, sequence: int, succeeded: bool, time_us: int) -> None:
+    def _error_of(self, target: int) -> str:
+        """No task is forgotten before all have heard of its end who depend on it."""
+        (row,) = self._rows.where("sequence = ?", (target,))
+        return broken_by(row.id, State(row.state))
+
+    def _tell(self, sequence: int, error: str | None, time_us: int) -> None:
         for row in self._rows.where("sequence = ?", (sequence,)):
             if row.state != State.WAITING:
                 continue
-            if not succeeded:
-                self._rows.end(row, Event.BREAK, time_us, reason="dependency")
+            if error is not None:
+                self._rows.end(row, Event.BREAK, time_us, reason="dependency", error=error)
             elif row.blockers > 1:
                 self._connection.execute("UPDATE task SET blockers = blockers - 1 WHERE sequence = ?", (sequence,))
             else:

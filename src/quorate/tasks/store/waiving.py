@@ -7,12 +7,14 @@ from typing import cast
 from quorate.tasks.commands import Waive
 from quorate.tasks.lifecycle import PENDING, State
 from quorate.tasks.store.rows import Rows
-from quorate.tasks.store.tables import NOT_KNOWN, Lane
+from quorate.tasks.store.tables import NOT_KNOWN, RESTING, Lane
 
-_READY = "SELECT sequence, id, attempt FROM task WHERE lane = ? AND state = 2 ORDER BY priority DESC, sequence LIMIT ?"
+_READY = (
+    f"SELECT sequence, id, attempt FROM task WHERE lane = ? AND state = {State.READY:d} "
+    "ORDER BY priority DESC, sequence LIMIT ?"
+)
 _RESTING = (
-    "SELECT sequence, id, attempt FROM task WHERE lane = ? AND state = {state} AND state NOT IN (2, 3) "
-    "ORDER BY sequence LIMIT ?"
+    f"SELECT sequence, id, attempt FROM task WHERE lane = ? AND state = ? AND {RESTING} ORDER BY sequence LIMIT ?"
 )
 
 
@@ -27,7 +29,7 @@ class Waiving:
     def waive(self, command: Waive, time_us: int) -> int:
         """See :class:`Waive`. Raises :class:`~quorate.tasks.errors.TooMany` for lanes."""
         done = 0
-        for lane in [lane for lane in self._tables.lanes if self._is_meant(lane, command)]:
+        for lane in [lane for lane in self._tables.lanes.values() if self._is_meant(lane, command)]:
             for state in sorted(PENDING):
                 if lane.counts[state] and done < command.limit:
                     done += self._move(lane, state, command, command.limit - done, time_us)
@@ -40,8 +42,10 @@ class Waiving:
     def _move(self, lane: Lane, state: State, command: Waive, limit: int, time_us: int) -> int:
         less = tuple(sorted(lane.capabilities - {command.capability}))
         target = self._tables.lane(lane.queue.name, lane.type, less)
-        sql = _READY if state is State.READY else _RESTING.format(state=int(state))
-        found = self._connection.execute(sql, (lane.number, limit))
+        if state is State.READY:
+            found = self._connection.execute(_READY, (lane.number, limit))
+        else:
+            found = self._connection.execute(_RESTING, (lane.number, int(state), limit))
         tasks = cast("list[tuple[int, str, int]]", list(found))
         self._connection.executemany(
             "UPDATE task SET lane = ? WHERE sequence = ?", [(target.number, sequence) for sequence, _, _ in tasks]

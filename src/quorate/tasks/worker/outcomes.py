@@ -7,7 +7,7 @@ from types import TracebackType
 
 import msgspec
 
-from quorate.tasks.declaration import Unstorable
+from quorate.tasks.arguments import Unstorable
 from quorate.tasks.errors import InvalidTask
 from quorate.tasks.limits import ERROR_CHARACTERS_MAX
 from quorate.tasks.worker.job import Effects, Reject, RetryLater

@@ -81,9 +81,9 @@ class Process:
         self.version = host.version
         app = plan.apps[host.version] if plan.apps else None
         schema = app.schema if app is not None else ""
-        identity = identity_of(config, rng, schema=schema)
-        self.transport = SimulatedTransport(host.network, identity, self.loop)
         self.machines = plan.machines(self._spend, app)
+        identity = identity_of(config, rng, schema=schema, machines=self.machines)
+        self.transport = SimulatedTransport(host.network, identity, self.loop)
         self.keys = next((each for each in self.machines.values() if isinstance(each, SimulatedKv)), None)
         if self.keys is not None:
             self.keys.fired = host.fired

@@ -119,8 +119,9 @@ class ModelsFace:
         self.machine = machine
         self._elsewhere = Elsewhere(node, machine, app.schema)
         self._watching = Watching(machine, node, app.schemas)
+        self._transactions = TransactionResource(app.schemas, machine, node)
         self._resources: dict[str, ModelResource | TransactionResource | EventPages] = {
-            TRANSACTION: TransactionResource(app.schemas, machine, node),
+            TRANSACTION: self._transactions,
             EVENT_PAGES: EventPages(machine, node, app.schemas),
         }
         for schema in app.schemas:
@@ -159,6 +160,11 @@ class ModelsFace:
         return Answer(
             response.status, None if tag is None else int(tag.strip(b'"')), json.loads(response.body or b"null")
         )
+
+    def command(self, operations: object) -> bytes:
+        """What carries operations out as a part of a joint command. Raises likewise."""
+        self._check_served(writes=True)
+        return self._transactions.command(json.dumps({"operations": operations}).encode())
 
     async def watch(self, after: int | None) -> Stream:
         """The changes of all models behind number ``after``, or from now on. Raises likewise."""

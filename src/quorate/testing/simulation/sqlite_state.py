@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import apsw
 
 from quorate.errors import CorruptLog, StorageError, StorageFailed
-from quorate.machine.copies import Amend, Pinned
+from quorate.machine.copies import Amend, Pinned, applied_in
 from quorate.machine.sqlite import SqliteState, Synced
 from quorate.storage.filesystem import read_bytes, write_atomically
 from quorate.testing.simulation.disk import COMMITS_REMEMBERED_MAX, SimulatedDisk
@@ -96,18 +95,18 @@ class SimulatedSqliteState(SqliteState):
         return _PinnedImage(self.connect(), self._newest(), self._disk)
 
     def examine(self, path: Path) -> Mapping[str, tuple[int, int]]:
-        """What a copy says of each machine in it."""
+        """What a copy says of each machine in it but latecomers."""
         connection = apsw.Connection(":memory:")
         try:
             connection.deserialize("main", read_bytes(self._disk, path))
-            rows: list[Any] = connection.execute("SELECT machine, entry_index, time_us FROM quorate_applied").fetchall()
+            applied = applied_in(connection)
             if connection.execute("PRAGMA quick_check(1)").get != "ok":
                 raise CorruptLog(f"{path} is no copy of the state: it is damaged")
         except (OSError, apsw.Error) as error:
             raise CorruptLog(f"{path} is no copy of the state: {error}") from error
         finally:
             connection.close()
-        return {machine: (index, time_us) for machine, index, time_us in rows}
+        return applied
 
     def check_released(self) -> None:
         """Nobody else can have it open."""

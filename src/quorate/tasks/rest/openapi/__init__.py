@@ -7,11 +7,13 @@ import msgspec
 from quorate.tasks.records import (
     LeasedTask,
     QueueRecord,
+    SchedulePage,
     ScheduleRecord,
     Stats,
     Submitted,
     TaskPage,
     TaskRecord,
+    WorkerPage,
     WorkerRecord,
 )
 from quorate.tasks.rest.bodies import (
@@ -29,7 +31,7 @@ from quorate.tasks.rest.bodies import (
     SubmitBody,
     TaskBody,
 )
-from quorate.tasks.rest.openapi.parts import PREFIX, REF, Json, Kind
+from quorate.tasks.rest.openapi.parts import PREFIX, PROBLEM, REF, Json, Kind, problem
 from quorate.tasks.rest.openapi.queues import dead_letter_paths, queue_paths
 from quorate.tasks.rest.openapi.schedules import schedule_paths
 from quorate.tasks.rest.openapi.tasks import one_task_paths, task_paths
@@ -41,14 +43,14 @@ _KINDS: tuple[Kind, ...] = (
     *(SubmitBody, TaskBody, ScheduleBody, CancelBody, PurgeBody, DeadBody, QueueBody),
     *(EnlistBody, ClaimBody, HeartbeatBody, ReportBody, CompleteBody, FailBody),
     *(Accepted, Submitted, TaskRecord, TaskPage, Stats, QueueRecord, ScheduleRecord, WorkerRecord, LeasedTask),
-    ChangeRecord,
+    *(SchedulePage, WorkerPage, ChangeRecord),
 )
 
 
 def schemas() -> Json:
     """What requests and answers consist of, by name."""
     _, components = msgspec.json.schema_components(_KINDS, ref_template=REF)
-    return {f"{PREFIX}{name}": schema for name, schema in components.items()}
+    return {f"{PREFIX}{name}": schema for name, schema in (components | {PROBLEM: problem()}).items()}
 
 
 def paths(path: str) -> Json:

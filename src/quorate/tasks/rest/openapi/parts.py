@@ -8,6 +8,7 @@ import msgspec
 
 from quorate.rest.heads import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from quorate.rest.params import LIMIT_DEFAULT, LIMIT_MAX
+from quorate.tasks.codes import FOUND, TABLE
 from quorate.tasks.lifecycle import BY_LABEL
 from quorate.tasks.limits import ID_CHARACTERS_MAX
 from quorate.tasks.submission import ID_PATTERN
@@ -18,6 +19,7 @@ Kind = type[msgspec.Struct]
 PREFIX = "tasks."
 """Of the schemas' names: no model's is like that."""
 REF = f"#/components/schemas/{PREFIX}{{name}}"
+PROBLEM = "Problem"
 READS = {422: "A query parameter is not valid.", 503: "A strong read could not be confirmed."}
 WRITES = {
     422: "The request is well-formed but not valid.",
@@ -54,6 +56,20 @@ def in_query(name: str, schema: Json, description: str) -> Json:
     return {"name": name, "in": "query", "description": f"{description}.", "schema": schema}
 
 
+def problem() -> Json:
+    """What every problem of the node has, and what refusals that concern tasks have beside it."""
+    members = {name: kind for coded in TABLE for name, kind in coded.members.items() if name not in FOUND}
+    told = "; ".join(f"{coded.code} ({coded.status}): {coded.when}" for coded in TABLE)
+    return {
+        "allOf": [{"$ref": "#/components/schemas/Problem"}],
+        "properties": {
+            "code": {"type": "string", "examples": [coded.code for coded in TABLE], "description": f"{told}."},
+            "retry_after": {"type": "integer", "description": "Seconds after which the same may be asked again."},
+            **{name: msgspec.json.schema(kind) for name, kind in sorted(members.items())},
+        },
+    }
+
+
 COUNT: Json = {"type": "integer", "minimum": 0}
 STATUS: Json = object_of({"status": {"enum": [*BY_LABEL]}})
 CONSISTENCY = in_query(
@@ -78,12 +94,16 @@ def list_parameters() -> list[Json]:
     return [
         in_query("status", {"type": "string", "pattern": f"^({states})(,({states}))*$"}, "Of these states, by commas"),
         *(in_query(name, {"type": "string"}, f"Of this {name} alone") for name in ("queue", "type", "worker")),
-        in_query(
-            "limit",
-            {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
-            "How many at most",
-        ),
-        in_query("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "The 'next' of the page before"),
+        *page_parameters({"type": "string", "pattern": "^[0-9]{1,18}$"}),
+    ]
+
+
+def page_parameters(after: Json) -> list[Json]:
+    """Of pages whose ``next`` is like ``after``."""
+    limits: Json = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
+    return [
+        in_query("limit", limits, "How many at most"),
+        in_query("after", after, "The 'next' of the page before"),
         CONSISTENCY,
     ]
 
@@ -99,7 +119,7 @@ def operation(
     parameters: list[Json] | None = None,
 ) -> Json:
     """One operation. ``answer`` is the schema of what a 200 has, or tells of each status; ``None`` stands for 204."""
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    problem = {"application/problem+json": {"schema": {"$ref": REF.format(name=PROBLEM)}}}
     responses: Json = {
         str(status): {"description": text, "content": problem} for status, text in sorted(errors.items())
     }

@@ -22,14 +22,14 @@ from quorate.tasks.rest.openapi.parts import (
 )
 from quorate.tasks.submission import NAME_PATTERN
 
-MISSING = {404: "There is no such queue: no task of it was ever submitted."}
+MISSING = {404: "There is no such queue: it has neither tasks nor settings."}
 
 
 def queue_paths() -> Json:
     """Counts and queues."""
     named = [in_path("name", NAME_CHARACTERS_MAX, NAME_PATTERN)]
     purged = object_of({"purged": COUNT})
-    errors = {**BODY, **WRITES, **MISSING}
+    errors = {**BODY, **WRITES}
     return {
         "stats": {
             "get": operation("How many tasks are in which state", "stats", ref(Stats), READS, parameters=[CONSISTENCY])
@@ -52,6 +52,12 @@ def queue_paths() -> Json:
                 ref(QueueRecord),
                 {**BODY, **WRITES, **FULL},
                 body=ref(QueueBody),
+            ),
+            "delete": operation(
+                "Remove a queue, and its tasks that have ended",
+                "delete_queue",
+                None,
+                {**WRITES, **MISSING, 409: "The queue has tasks that have not ended."},
             ),
         },
         **{
@@ -77,7 +83,7 @@ def queue_paths() -> Json:
 
 def dead_letter_paths() -> Json:
     """Dead letters."""
-    errors = {**BODY, **WRITES, **MISSING}
+    errors = {**BODY, **WRITES}
     of_dead: Json = {"body": ref(DeadBody), "optional": True}
     purged, retried = object_of({"purged": COUNT}), object_of({"retried": COUNT})
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quorate.tasks.limits import ID_CHARACTERS_MAX
-from quorate.tasks.records import ScheduleRecord
+from quorate.tasks.records import SchedulePage, ScheduleRecord
 from quorate.tasks.rest.bodies import ScheduleBody
 from quorate.tasks.rest.openapi.parts import (
     BODY,
@@ -13,10 +13,9 @@ from quorate.tasks.rest.openapi.parts import (
     READS,
     WRITES,
     Json,
-    array,
     in_path,
-    object_of,
     operation,
+    page_parameters,
     ref,
 )
 from quorate.tasks.submission import ID_PATTERN
@@ -29,11 +28,11 @@ def schedule_paths() -> Json:
     return {
         "schedules": {
             "get": operation(
-                "All schedules",
+                "A page of the schedules",
                 "list_schedules",
-                object_of({"schedules": array(ref(ScheduleRecord))}),
+                ref(SchedulePage),
                 READS,
-                parameters=[CONSISTENCY],
+                parameters=page_parameters({"type": "string"}),
             ),
             "post": operation(
                 "Submit a task at each turn of a cron expression",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from quorate.tasks.lifecycle import BY_LABEL
 from quorate.tasks.limits import NAME_CHARACTERS_MAX
-from quorate.tasks.records import LeasedTask, WorkerRecord
+from quorate.tasks.records import LeasedTask, WorkerPage
 from quorate.tasks.rest.bodies import ClaimBody, EnlistBody, HeartbeatBody, ReportBody
 from quorate.tasks.rest.openapi.parts import (
     BODY,
-    CONSISTENCY,
     FULL,
     READS,
     WRITES,
@@ -17,6 +16,7 @@ from quorate.tasks.rest.openapi.parts import (
     in_path,
     object_of,
     operation,
+    page_parameters,
     ref,
 )
 from quorate.tasks.store.reporting import STALE
@@ -31,11 +31,11 @@ def worker_paths() -> Json:
     return {
         "workers": {
             "get": operation(
-                "The workers that were heard of lately",
+                "A page of the workers that were heard of lately",
                 "list_workers",
-                object_of({"workers": array(ref(WorkerRecord))}),
+                ref(WorkerPage),
                 READS,
-                parameters=[CONSISTENCY],
+                parameters=page_parameters({"type": "string"}),
             )
         },
         "workers/{id}": {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from quorate.tasks.commands import Cancel, Claims, Heartbeat, Report, Submit
-from quorate.testing.simulation.workloads.task_reference import MILLISECOND_US, Carried, Ended
+from quorate.testing.simulation.workloads.task_facts import MILLISECOND_US, Carried, Ended
 
 
 @dataclass(slots=True)
@@ -45,10 +45,11 @@ def check_leases(carried: Mapping[str, Carried], fail: Callable[[str], NoReturn]
             case Heartbeat() as heartbeat:
                 for task_id, token in heartbeat.leases:
                     held = given.get(task_id)
-                    if held is None or held.token != token or task_id in each.result:
+                    if held is None or held.token != token:
                         continue
+                    is_kept = task_id in unlimited and task_id not in each.result  # what is lost its worker gives up
                     prolonged_us = each.time_us + heartbeat.lease_ms * MILLISECOND_US
-                    held.until_us = prolonged_us if task_id in unlimited else min(held.until_us, each.time_us)
+                    held.until_us = prolonged_us if is_kept else min(held.until_us, each.time_us)
             case Report() as report:
                 ended: list[Ended] = [*report.completed, *report.failed, *report.released]
                 for lease, answer in zip(ended, each.result, strict=True):

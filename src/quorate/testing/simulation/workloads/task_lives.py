@@ -21,6 +21,7 @@ from quorate.tasks.commands import (
     New,
     Purge,
     Released,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -188,7 +189,7 @@ class TaskLives(TasksWorkload):
         task_id = self._any_id(rng)
         queue = rng.choice((None, *QUEUES))
         command: Command
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0 | 1:
                 command = Cancel(task_id, force=rng.random() < 0.5)
             case 2:
@@ -205,6 +206,8 @@ class TaskLives(TasksWorkload):
                 )  # fmt: skip
             case 6:
                 command = Waive("gpu", queue, rng.choice((1, 10)))
+            case 7:
+                command = RemoveQueue(rng.choice(QUEUES), rng.choice((1, 10)))
             case _:
                 command = Tick(rng.choice((1, 2, 5)))
         return await self.write(client, client.begin("operate", "", command), command)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -32,6 +32,7 @@ from quorate.tasks.commands import (
     New,
     Purge,
     Released,
+    RemoveQueue,
     Report,
     Retry,
     RetryAll,
@@ -43,111 +44,28 @@ from quorate.tasks.commands import (
     Unschedule,
     Waive,
     decode_command,
-    encode_command,
 )
 from quorate.tasks.lifecycle import State
-from quorate.tasks.limits import DEAD_RETENTION_US, PENDING_MAX, WORKER_LEASES
+from quorate.tasks.limits import DEAD_RETENTION_US, WORKER_LEASES
 from quorate.tasks.machine import MACHINE
 from quorate.testing.simulation.workloads.replaying import commands_for
-
-Lane = tuple[str, str, tuple[str, ...]]
-"""What a worker has to offer: a queue, a type, capabilities."""
-Ended = Completed | Failed | Released
-"""How a lease ended."""
-S = State
-OPEN = (S.SCHEDULED, S.WAITING, S.READY, S.FAILED)
-FAILURES = (S.DEAD, S.CANCELLED)
-ENDED = (S.SUCCEEDED, *FAILURES)
-BY_REPORT = ("failed", "rejected")
-"""Why tasks are dead that their own workers gave up."""
-MILLISECOND_US = 1000
-
-
-def named(command: Command, name: str) -> bytes:
-    """A command that says whose operation it is, behind all that a machine reads of it."""
-    return msgspec.msgpack.encode([*msgspec.msgpack.decode(encode_command(command)), name])
-
-
-def _name_in(body: bytes, command: Command) -> str | None:
-    behind = msgspec.msgpack.decode(body)[1 + len(command.__struct_fields__) :]
-    return behind[0] if behind else None
-
-
-class Refused(Exception):
-    """A command changes nothing; ``args`` are the name of the refusal."""
-
-
-@dataclass(slots=True)
-class Task:
-    """A task as it is now; ``number`` is its place among all that ever were."""
-
-    number: int
-    id: str
-    spec: Spec
-    payload: bytes
-    state: State
-    next_us: int | None
-    """When time does something to it, whatever that is in its state."""
-    run_at_us: int | None
-    expires_us: int | None
-    unique_key: str | None
-    blockers: int
-    attempt: int = 0
-    token: int | None = None
-    worker: str | None = None
-    started_us: int = 0
-    reason: str | None = None
-    error: str | None = None
-    result: bytes | None = None
-
-    @property
-    def lane(self) -> Lane:
-        """What a worker has to offer for it."""
-        return _lane(self.spec)
-
-    @property
-    def has_attempts(self) -> bool:
-        """Whether it may be tried once more."""
-        return self.attempt <= self.spec.max_retries
-
-
-def _lane(spec: Spec) -> Lane:
-    return spec.queue, spec.type, spec.capabilities
-
-
-@dataclass(slots=True)
-class Queue:
-    """What was said of a queue."""
-
-    paused: bool = False
-    pending_max: int = PENDING_MAX
-
-
-class Told(NamedTuple):
-    """A change as watchers are told of it."""
-
-    number: int
-    time_us: int
-    id: str
-    queue: str
-    type: str
-    state: State
-    attempt: int
-    worker: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """How a command was carried out."""
-
-    time_us: int
-    command: Command
-    refusal: str
-    """The name of the refusal; empty if there is none."""
-    result: Any
-    change: int
-    """The number of the last change, behind it."""
+from quorate.testing.simulation.workloads.task_facts import (
+    BY_REPORT,
+    ENDED,
+    FAILURES,
+    MILLISECOND_US,
+    OPEN,
+    Carried,
+    Ended,
+    Lane,
+    Queue,
+    Refused,
+    S,
+    Task,
+    Told,
+    lane_of,
+    name_in,
+)
 
 
 @dataclass(slots=True)
@@ -159,7 +77,7 @@ class Reference:
     """In the order of their numbers."""
     queues: dict[str, Queue] = field(default_factory=dict)
     lanes: dict[Lane, None] = field(default_factory=dict)
-    """All that tasks were ever in, in the order of their first tasks."""
+    """Those of the tasks that there are, in the order of their first tasks."""
     workers: dict[str, int] = field(default_factory=dict)
     """When each is taken for gone."""
     schedules: dict[str, tuple[Schedule, int, int | None, str | None]] = field(default_factory=dict)
@@ -190,9 +108,10 @@ class Reference:
             refusal, result = "", None
             try:
                 result = self._do(command, context)
+                self._clear()
             except Refused as refused:
                 refusal = str(refused)
-            name = _name_in(body, command)
+            name = name_in(body, command)
             if name is not None:
                 self.carried.setdefault(name, Carried(context.time_us, command, refusal, result, len(self.told)))
                 self.times[name] += not refusal
@@ -230,6 +149,8 @@ class Reference:
                 return self._waive(command, now)
             case Configure():
                 self._configure(command)
+            case RemoveQueue():
+                return self._remove_queue(command)
             case Enlist():
                 self.workers[command.worker] = now + WORKER_LEASES * command.lease_ms * MILLISECOND_US
             case Dismiss():
@@ -299,13 +220,15 @@ class Reference:
         tasks = [self._add(command.specs[new.spec], new, blockers[new.id], now) for new in added.values()]
         for task in tasks:
             if None in blockers[task.id]:
-                self._end(task, S.DEAD, now, "dependency")
+                targets = (self.tasks[target] for target in added[task.id].depends_on if target not in added)
+                broken = next(each for each in targets if each.state in FAILURES)
+                self._end(task, S.DEAD, now, "dependency", error=_why(broken))
         return [(known.get(new.id, self.tasks[new.id].state), new.id in known) for new in command.tasks]
 
     def _open(self, specs: Iterable[Spec]) -> None:
         for spec in specs:
             self.queues.setdefault(spec.queue, Queue())
-            self.lanes.setdefault(_lane(spec))
+            self.lanes.setdefault(lane_of(spec))
 
     def _check_unique(self, specs: Sequence[Spec], added: dict[str, New]) -> None:
         taken = {(task.spec.queue, task.unique_key) for task in self.tasks.values() if task.state not in ENDED}
@@ -504,6 +427,24 @@ class Reference:
         if command.pending_max is not None:
             queue.pending_max = command.pending_max
 
+    def _remove_queue(self, command: RemoveQueue) -> int:
+        name = command.queue
+        if name not in self.queues:
+            raise Refused("NoSuchQueue")
+        if any(task.spec.queue == name and task.state not in ENDED for task in self.tasks.values()):
+            raise Refused("QueueInUse")
+        count = self._purge(Purge(tuple(map(int, ENDED)), name, command.limit), 0)
+        if count < command.limit:
+            self.queues[name] = Queue()
+        return count
+
+    def _clear(self) -> None:
+        """What nothing is left of goes: lanes without tasks, queues without tasks or settings."""
+        lanes = {task.lane for task in self.tasks.values()}
+        self.lanes = {lane: None for lane in self.lanes if lane in lanes}
+        names = {lane[0] for lane in lanes}
+        self.queues = {name: queue for name, queue in self.queues.items() if name in names or queue != Queue()}
+
     def _schedule(self, command: Schedule) -> None:
         before = self.schedules.get(command.name)
         next_us, last_us, last_task = command.next_us, None, None
@@ -546,18 +487,18 @@ class Reference:
             waiting = sorted(number for each, number in self.waits if each == target)[: limit - done]
             for number in waiting:
                 self.waits.remove((target, number))
-                self._learn(number, self.news[target], now)
+                self._learn(number, next(each for each in self.tasks.values() if each.number == target), now)
             if len(waiting) < limit - done:
                 del self.news[target]
             done += max(1, len(waiting))
         return done
 
-    def _learn(self, number: int, succeeded: bool, now: int) -> None:
+    def _learn(self, number: int, target: Task, now: int) -> None:
         task = next((each for each in self.tasks.values() if each.number == number), None)
         if task is None or task.state is not S.WAITING:
             return
-        if not succeeded:
-            self._end(task, S.DEAD, now, "dependency")
+        if target.state is not S.SUCCEEDED:
+            self._end(task, S.DEAD, now, "dependency", error=_why(target))
             return
         task.blockers -= 1
         if not task.blockers:
@@ -581,3 +522,8 @@ class Reference:
 def turn_id(name: str, slot_us: int) -> str:
     """The id of a turn's task: the second of its slot."""
     return f"{name}@{datetime.fromtimestamp(slot_us // 1_000_000, UTC).isoformat().removesuffix('+00:00')}Z"
+
+
+def _why(broken: Task) -> str:
+    end = "is dead" if broken.state is S.DEAD else "was cancelled"
+    return f"it depends on the task {broken.id}, which {end}"

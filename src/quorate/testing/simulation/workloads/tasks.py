@@ -23,8 +23,9 @@ from quorate.testing.simulation.clients import Client, Ended, Operation
 from quorate.testing.simulation.host import Process
 from quorate.testing.simulation.tasks import SimulatedTasks
 from quorate.testing.simulation.workloads.contract import Workload, text_of
+from quorate.testing.simulation.workloads.task_facts import Told, named
 from quorate.testing.simulation.workloads.task_leases import check_leases
-from quorate.testing.simulation.workloads.task_reference import Reference, Told, named
+from quorate.testing.simulation.workloads.task_reference import Reference
 
 SOON_US = 5_000_000
 """What time does to tasks so soon, by the leader's clock, is waited for."""
@@ -38,11 +39,12 @@ _TASKS = (
     "coalesce(payload, (SELECT payload FROM task_payload WHERE sequence = task.sequence)) FROM task ORDER BY sequence"
 )
 _SEEN = "SELECT id, state, attempt, token, result FROM task WHERE id = ?"
+_TIMED = f"({State.SCHEDULED:d}, {State.RUNNING:d}, {State.FAILED:d})"
 _LEFT = (
-    "SELECT (SELECT count(*) FROM task WHERE state = 2 AND coalesce(expires_us, 0) <= :soon), "
-    "(SELECT count(*) FROM task WHERE state IN (0, 3, 5) AND next_us <= :soon), "
-    "(SELECT count(*) FROM task WHERE state IN (0, 2, 3, 5) AND next_us > :soon), "
-    "(SELECT count(*) FROM task WHERE state = 1)"
+    f"SELECT (SELECT count(*) FROM task WHERE state = {State.READY:d} AND coalesce(expires_us, 0) <= :soon), "
+    f"(SELECT count(*) FROM task WHERE state IN {_TIMED} AND next_us <= :soon), "
+    f"(SELECT count(*) FROM task WHERE (state = {State.READY:d} OR state IN {_TIMED}) AND next_us > :soon), "
+    f"(SELECT count(*) FROM task WHERE state = {State.WAITING:d})"
 )
 
 
@@ -314,7 +316,7 @@ def _counted(machine: SimulatedTasks) -> dict[Any, Any]:
     stored = machine.tables.connection.execute("SELECT lane, state, tasks FROM task_count WHERE tasks != 0")
     return {
         **{("there", lane.queue.name, lane.type, tuple(sorted(lane.capabilities)), state): lane.counts[state]
-           for lane in lanes for state in State if lane.counts[state]},
+           for lane in lanes.values() for state in State if lane.counts[state]},
         **{("stored", lanes[lane].queue.name, lanes[lane].type, tuple(sorted(lanes[lane].capabilities)), state): tasks
            for lane, state, tasks in stored},
     }  # fmt: skip

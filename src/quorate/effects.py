@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from quorate.kv.machine import MACHINE as KV
@@ -17,10 +19,12 @@ from quorate.kv.registry import COMMANDS
 from quorate.kv.store.encoding import encoded
 from quorate.kv.trial import KeysRefused, check_alone
 from quorate.models.machine import MACHINE as MODELS
-from quorate.models.rest.transactions import TransactionResource
 from quorate.rest.http import RequestError, finding
 from quorate.rest.json import malformed
 from quorate.tasks.effects import Effect
+
+if TYPE_CHECKING:
+    from quorate.models.rest.transactions import TransactionResource
 
 
 class _Given(msgspec.Struct, forbid_unknown_fields=True):
