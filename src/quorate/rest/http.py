@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
@@ -44,7 +44,7 @@ class RequestError(QuorateError):
     """The request is refused: the parts of an RFC 9457 problem.
 
     ``errors`` lists single findings as ``{"field", "reason", "message"}``, and ``"row"`` in a bulk request;
-    ``headers`` go into the answer.
+    ``members`` are further extension members (RFC 9457 §3.2), such as ``code``; ``headers`` go into the answer.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class RequestError(QuorateError):
         detail: str,
         *,
         errors: Sequence[dict[str, object]] = (),
+        members: Mapping[str, object] | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(detail)
@@ -60,6 +61,7 @@ class RequestError(QuorateError):
         self.title = HTTPStatus(status).phrase
         self.detail = detail
         self.errors = list(errors)
+        self.members = dict(members or {})
         self.headers = list(headers)
 
 

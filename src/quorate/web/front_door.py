@@ -2,7 +2,7 @@
 
 A peer opens with :data:`~quorate.transport.handshake.PREFACE`, whose first byte starts no HTTP request, and a client
 of the Redis protocol with an array or a command's name. Everything else is HTTP, even a peer that asks for a
-WebSocket at :data:`~quorate.transport.websocket.PATH`.
+WebSocket at :data:`~quorate.transport.handshake.WEBSOCKET_PATH`.
 
 As clients and peers share the node's port and its open files, clients must not use either up. So a message that is
 not complete is bounded in time, what the parser holds of it is bounded in bytes, and where connections are too
@@ -22,9 +22,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from quorate.rest.http import Response, Stream
-from quorate.transport.handshake import PREFACE
+from quorate.transport.handshake import PREFACE, WEBSOCKET_PATH
 from quorate.transport.sockets import tune
-from quorate.transport.websocket import PATH
 from quorate.web.direct import Exchange, Resources
 from quorate.web.held import Held
 from quorate.web.problems import NOT_APPLIED, Problem
@@ -51,7 +50,7 @@ _TOO_MUCH = Problem(
 )
 _TOO_MANY = Problem(503, "the node has too many connections", members=NOT_APPLIED)
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
-_PEERS_URL = PATH.encode()
+_PEERS_URL = WEBSOCKET_PATH.encode()
 _PEERS_REQUEST = b"GET %s " % _PEERS_URL
 
 

@@ -79,6 +79,7 @@ class MembersPages:
             _route(f"{one}/promote", POST=self._promote),
             _route(f"{one}/demote", POST=self._demote),
             _route("/cluster/leader", GET=self._leader, POST=self._transfer),
+            _route("/cluster/snapshot", POST=self._snapshot),
         ]
 
     # -- looking -----------------------------------------------------------------------------------------
@@ -142,6 +143,13 @@ class MembersPages:
         leader = await self._node.members.transfer(body.node_id)
         address = next((member.address for member in self._node.members if member.node_id == leader), None)
         return JSONLine({"leader": leader, "leader_address": address})
+
+    async def _snapshot(self, request: Request) -> Response:
+        """``POST /cluster/snapshot``: of this node alone, unlike all others here."""
+        await self._node.take_snapshot()
+        status = self._node.status
+        names = ("node_id", "snapshot_index", "log_first_index", "last_index", "log_bytes")
+        return JSONLine({name: getattr(status, name) for name in names})
 
     async def _change(
         self, request: Request, change: Callable[..., Awaitable[int]], *arguments: Any, **named: Any

@@ -101,6 +101,9 @@ OPERATIONS: dict[str, Any] = {
             requestBody={"content": {"application/json": {"schema": NewLeader.model_json_schema()}}},
         ),
     },
+    "/cluster/snapshot": {
+        "post": _operation("Make this node's state durable and cut its log", "take_snapshot", _UNCERTAIN),
+    },
 }
 SQL_OPERATION: dict[str, Any] = {
     "/admin/sql": {

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import Response
 
 from quorate.errors import (
     CommandFailed,
@@ -33,6 +32,9 @@ from quorate.rest.http import Response as Answer
 from quorate.tasks.errors import TaskRefusal
 from quorate.tasks.rest.refusals import from_refusal as from_task_refusal
 from quorate.web.asgi import Send, send_response
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 PROBLEM_JSON = b"application/problem+json"
 RETRY_AFTER_SECONDS = b"1"
@@ -74,6 +76,8 @@ class Problem:
 
     def as_response(self) -> Response:
         """It as Starlette's kind of response."""
+        from starlette.responses import Response
+
         headers = {name.decode(): value.decode() for name, value in self._all_headers()}
         return Response(self.body(), self.status, headers)
 
@@ -88,7 +92,7 @@ def problem_of(error: QuorateError) -> Problem:
     """The problem that tells a client of ``error``."""
     match error:
         case RequestError():
-            members = {"errors": error.errors} if error.errors else {}
+            members = error.members | ({"errors": error.errors} if error.errors else {})
             return Problem(error.status, error.detail, error.title, members, error.headers)
         case ModelRefusal():
             return problem_of(from_refusal(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from quorate.config import NodeConfig
 from quorate.kv.machine import KvMachine
@@ -33,8 +34,8 @@ def is_redis(data: bytes) -> bool:
 class RedisDoor:
     """Clients of the Redis protocol. :meth:`bind`, then :meth:`open`; :meth:`close` may come at any time."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        self.machine = KvMachine()
+    def __init__(self, config: NodeConfig, wall_clock_us: Callable[[], int]) -> None:
+        self.machine = KvMachine(wall_clock_us)
         self._config = config
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -62,10 +63,15 @@ class RedisDoor:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(self._service.connect, sock=self._listener)
 
+    @property
+    def service(self) -> Service:
+        """What serves them, once it is open."""
+        assert self._service is not None, "not open"
+        return self._service
+
     def accept(self) -> asyncio.Protocol:
         """The protocol for a connection that turned out to be a Redis client's."""
-        assert self._service is not None, "not open"
-        return self._service.connect()
+        return self.service.connect()
 
     def send_away(self) -> None:
         """Take no more clients, and close each connection behind the replies that it waits for."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -37,6 +37,9 @@ from quorate.web.open_files import client_connections_max, raise_open_files_max
 from quorate.web.redis_door import RedisDoor
 from quorate.web.site import Site
 
+if TYPE_CHECKING:
+    from quorate.web.injected import InjectedFaults
+
 log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.25
@@ -48,6 +51,14 @@ BODIES_MAX = 16
 """Bodies on their way to the node, all together, may take as much memory as so many of the largest."""
 UNTAKEN_BYTES_MAX = 256 * MIB
 """So much of answers that clients do not take is held for them before long ones are refused."""
+
+
+def injected_faults() -> InjectedFaults:
+    """What a node that may be broken is made with."""
+    from quorate.web.injected import InjectedFaults  # a node that is not to be broken does without it
+
+    log.warning("FAULTS MAY BE INJECTED: this node was started with --allow-faults, and is not for production")
+    return InjectedFaults()
 
 
 class _Server(uvicorn.Server):
@@ -67,7 +78,10 @@ class NodeServer:
     def __init__(self, config: NodeConfig, app: App | None) -> None:
         self.config = config
         self._app = app or App(models=[])
-        self._redis = RedisDoor(config)
+        self._faults = injected_faults() if config.allow_faults else None
+        now_us = self._now_us = wall_clock_us if self._faults is None else self._faults.wall_clock_us
+        self._admin_token = config.admin_secret
+        self._redis = RedisDoor(config, now_us)
         tasks = TasksMachine()
         machines: dict[str, StateMachine | DiskStateMachine] = {KV: self._redis.machine, TASKS: tasks}
         self._models: ModelsMachine | None = None
@@ -76,10 +90,20 @@ class NodeServer:
         raft_config = config.raft_config()
         rng = Random()
         schema = self._app.schema
-        identity, options = identity_of(raft_config, rng, schema=schema), TcpOptions(dials=config.peer_transport)
-        self._transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=rng)
-        self.node = Node(raft_config, machines=machines, transport=self._transport, rng=rng, schema=schema)
-        self.broker = Broker.of(self.node, tasks, wall_clock_us, self._app.tasks.types, self._app.queues)
+        identity = identity_of(raft_config, rng, schema=schema, machines=machines)
+        options = TcpOptions(dials=config.peer_transport)
+        links = None if self._faults is None else self._faults.links
+        self._transport = TcpTransport(identity, WIRE_CODEC, options=options, rng=rng, faults=links)
+        self.node = Node(
+            raft_config,
+            machines=machines,
+            transport=self._transport,
+            file_system=None if self._faults is None else self._faults.file_system,
+            rng=rng,
+            wall_clock_us=now_us,
+            schema=schema,
+        )
+        self.broker = Broker.of(self.node, tasks, now_us, self._app.tasks.types, self._app.queues)
         self._declaring = None if self._models is None else Declaring(self._models, schema)
         self._upkeep = None if self._models is None else Upkeep(self._app.schemas, self._models)
         self._binding: Binding | None = None
@@ -107,7 +131,7 @@ class NodeServer:
             await self.node.stop(hand_over=False)
             raise
         if self._upkeep is not None:
-            self._upkeep.begin(self.node, lambda: self.node.is_leader, wall_clock_us)
+            self._upkeep.begin(self.node, lambda: self.node.is_leader, self._now_us)
         if self._declaring is not None:
             self._declaring.begin(self.node)
         if self._binding is not None:
@@ -125,8 +149,12 @@ class NodeServer:
             forward_writes=self.config.forward_writes,
             local=None if self._upkeep is None else self._upkeep.local,
             admin_sql=self.config.admin_sql,
+            faults=self._faults,
             outgoing=outgoing,
             tasks=self.broker,
+            resp=self._redis.service,
+            keys_are_secret=self.config.kv_password is not None,
+            admin_token=self._admin_token,
         )
         self._server = _Server(
             uvicorn.Config(

@@ -1,44 +1,33 @@
 """The node's HTTP side put together: models under ``/api``, tasks under ``/api/v1``, the members under ``/cluster``,
 status, health, docs.
 
-Requests for models and tasks are answered by a call, by way of ASGI only if they need it; everything else goes through
-Starlette.
+Requests for models and tasks are answered by a call, by way of ASGI only if they need it. What is asked of most nodes,
+status and health, needs nothing else; everything behind that is made, of Starlette, when somebody first asks for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeVar
-
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 
 from quorate.app import App
-from quorate.embedded import Node as EmbeddedNode
+from quorate.effects import AppEffects
 from quorate.errors import ConfigError, NotLeader, QuorateError, StorageFailed
-from quorate.models.local import LocalStore
+from quorate.models.local import LocalFields, LocalStore
 from quorate.models.machine import ModelsMachine
-from quorate.models.rest.event_pages import PATH as EVENTS
-from quorate.models.rest.event_pages import EventPages
-from quorate.models.rest.resource import ModelResource
-from quorate.models.rest.serving import Served
-from quorate.models.rest.transactions import PATH as TRANSACTION
-from quorate.models.rest.transactions import TransactionResource
-from quorate.models.rest.watching import PATH as WATCH
-from quorate.models.rest.watching import Watching
 from quorate.node.node import Node
 from quorate.rest.http import Headers, Stream
 from quorate.rest.http import Response as Answer
+from quorate.rest.requests import Requests
 from quorate.tasks.broker import Broker
-from quorate.tasks.rest import openapi as tasks_openapi
 from quorate.tasks.rest.resource import VERSION, TasksResource
-from quorate.web.admin_sql import AdminSql
+from quorate.web.admin import AdminRight
 from quorate.web.asgi import (
+    ASGIApp,
     BodyIncomplete,
     BodyTooLarge,
     Message,
@@ -51,14 +40,21 @@ from quorate.web.asgi import (
     unless_left,
 )
 from quorate.web.direct import ReadBody
-from quorate.web.docs import docs_routes
-from quorate.web.effects import AppEffects
 from quorate.web.elsewhere import Elsewhere
 from quorate.web.held import Held
-from quorate.web.members import MembersPages
-from quorate.web.openapi import SQL_OPERATION
+from quorate.web.origins import header
 from quorate.web.problems import Problem, problem_of
 from quorate.web.status import StatusPages
+
+if TYPE_CHECKING:
+    from quorate.embedded import Node as EmbeddedNode
+    from quorate.kv.server.service import Service
+    from quorate.models.rest.transactions import TransactionResource
+    from quorate.models.rest.watching import Watching
+    from quorate.web.dashboard.pages import Dashboard
+    from quorate.web.injected import InjectedFaults
+    from quorate.web.metrics import MetricsPage
+    from quorate.web.model_resources import Resource
 
 T = TypeVar("T")
 
@@ -68,6 +64,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 SHORT_BYTES = 64 * 1024
 """Answers no longer than this are given however much is held for clients already."""
 
+DASHBOARD = "/dashboard"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -84,17 +81,23 @@ class Site:
         forward_writes: bool = False,
         local: LocalStore | None = None,
         admin_sql: bool = False,
+        faults: InjectedFaults | None = None,
         prefix: str = "/api",
         redirects: bool = True,
         outgoing: Held | None = None,
         tasks: Broker | None = None,
         keys: bool = True,
+        resp: Service | None = None,
+        keys_are_secret: bool = False,
+        admin_token: str | None = None,
     ) -> None:
         """``prefix`` is the whole path below which the models are, wherever the application is mounted.
 
         ``redirects``: the nodes serve HTTP where their peers reach them, so clients can be sent to another one.
         ``outgoing``: what is held for clients that do not take it, where that is known. ``tasks``: those of this node,
-        if it has queues; ``keys``: it has a key-value store, on which tasks may have effects.
+        if it has queues; ``keys``: it has a key-value store, on which tasks may have effects. ``faults``: those that
+        may be injected into it, if some may. ``keys_are_secret``: clients need a password for them.
+        ``resp``: what serves them to clients of the Redis protocol. ``admin_token``: see :mod:`quorate.web.admin`.
         """
         self._node = node
         self._redirects = redirects
@@ -102,20 +105,18 @@ class Site:
         self._prefix_bytes = self._prefix.encode()
         self.max_body_bytes = max_body_bytes
         self._forward_writes = forward_writes
-        self._resources: dict[str, ModelResource | TransactionResource | EventPages | Watching] = {}
         self._watching: Watching | None = None
-        self._elsewhere = None if machine is None else Elsewhere(node, machine, app.schema)
+        self._resources: Mapping[str, Resource] = {}
+        self._local: Mapping[str, LocalFields] = {}
+        self._elsewhere: Elsewhere | None = None
         transactions: TransactionResource | None = None
         if machine is not None:
-            self._watching = watching = Watching(machine, node, app.schemas)
-            self._resources[WATCH] = watching
-            self._resources[EVENTS] = EventPages(machine, node, app.schemas, prefix=prefix)
-            served = Served(app.read_consistency, local or LocalStore())
-            self._resources[TRANSACTION] = transactions = TransactionResource(app.schemas, machine, node, served)
-            for schema in app.schemas:
-                self._resources[schema.resource] = ModelResource(
-                    schema, machine, node, watching=watching, served=served, prefix=prefix
-                )
+            from quorate.web.model_resources import ModelResources  # a node without models does without it
+
+            models = ModelResources(app, machine, node, local or LocalStore(), prefix)
+            self._resources, self._local, self._watching = models.all, models.local, models.watching
+            transactions = models.transactions
+            self._elsewhere = Elsewhere(node, machine, app.schema)
         self._tasks_prefix = f"{prefix}/{VERSION}/"
         self._tasks: TasksResource | None = None
         if tasks is not None:
@@ -125,27 +126,29 @@ class Site:
             self._tasks = TasksResource(tasks, node, prefix=prefix, effects=effects)
         self._outgoing = outgoing or Held(0)
         self._closing = False
-        sql = AdminSql(node, machine, app) if admin_sql and machine is not None else None
-        pages = StatusPages(node, app, machine)
-        self.statistics = pages.statistics
+        status = self._status = StatusPages(node, app, machine)
+        status.faults = faults
+        self._faults = faults
+        self._reports: Mapping[str, Callable[[Headers], Awaitable[Answer]]] = {
+            "/status": lambda _: status.status(),
+            "/health": lambda _: status.health(),
+            "/metrics": self._measured,
+        }
+        self.statistics = status.statistics
         """What went through this node."""
-        self._pages = Starlette(
-            routes=[
-                Route("/", _to_docs),
-                Route("/status", pages.status),
-                Route("/health", pages.health),
-                *MembersPages(node).routes(),
-                *docs_routes(
-                    app,
-                    (SQL_OPERATION if sql is not None else {})
-                    | (tasks_openapi.paths(self._tasks.path) if self._tasks is not None else {}),
-                    tasks_openapi.schemas() if self._tasks is not None else {},
-                ),
-                *(sql.routes() if sql is not None else [Route("/admin/sql", _sql_is_off, methods=["GET", "POST"])]),
-            ],
-            exception_handlers={HTTPException: _http_problem},
-        )
-        self._pages.router.redirect_slashes = False
+        self.requests = Requests()
+        """What was asked of it here."""
+        self._sql_of = machine if admin_sql else None
+        self._app = app
+        self._making = asyncio.Lock()
+        """Held while pages are made, which several requests may be the first to ask for."""
+        self._pages: ASGIApp | None = None
+        self._right = AdminRight(node, admin_token)
+        self._dashboard: Dashboard | None = None
+        self._machine = machine
+        self._resp = resp
+        self._metrics: MetricsPage | None = None
+        self._keys, self._keys_are_secret = keys, keys_are_secret
 
     @classmethod
     def of(cls, node: EmbeddedNode, *, prefix: str = "/api", max_body_bytes: int = MAX_BODY_BYTES) -> Site:
@@ -177,6 +180,8 @@ class Site:
             self._watching.close()
         if self._tasks is not None:
             self._tasks.close()
+        if self._dashboard is not None:
+            self._dashboard.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -186,7 +191,7 @@ class Site:
             send = _closing(send)
         path: str = scope["raw_path"].decode("ascii", "replace")
         if not path.startswith(self._prefix):
-            await self._pages(scope, receive, send)
+            await self._page(scope, receive, send)
             return
         read = partial(read_body, scope, receive, self.max_body_bytes)
         method = scope["method"]
@@ -206,6 +211,86 @@ class Site:
         else:
             await send_response(send, answer.status, answer.headers, answer.body)
 
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
+        report = self._reports.get(path)
+        began = monotonic()
+        if report is None:
+            send = self._noting(send, method)
+            refusal = self._right.refusal(method, path, scope["headers"])
+            if refusal is not None:
+                await refusal.send(send)
+            elif path == DASHBOARD or path.startswith(f"{DASHBOARD}/"):
+                dashboard = await self._the_dashboard()
+                if self._closing:
+                    dashboard.close()
+                await dashboard(scope, receive, send)
+            else:
+                await (await self._the_pages())(scope, receive, send)
+            return
+        if method in ("GET", "HEAD"):
+            answer = await report(scope["headers"])
+        else:
+            problem = Problem(405, f"{method} {path}: Method Not Allowed", headers=[(b"allow", b"GET, HEAD")])
+            answer = problem.as_answer()
+        self.requests.answered("reports", method, answer.status, monotonic() - began)
+        await send_response(send, answer.status, answer.headers, answer.body)
+
+    def _noting(self, send: Send, method: str) -> Send:
+        """``send``, for a page: its answer is counted when that begins."""
+        began = monotonic()
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.requests.answered("pages", method, message["status"], monotonic() - began)
+            await send(message)
+
+        return send_and_note
+
+    async def _the_dashboard(self) -> Dashboard:
+        async with self._making:
+            if self._dashboard is None:
+                self._dashboard = await asyncio.to_thread(self._make_dashboard)
+            return self._dashboard
+
+    async def _the_pages(self) -> ASGIApp:
+        async with self._making:
+            if self._pages is None:
+                self._pages = await asyncio.to_thread(self._make_pages)
+            return self._pages
+
+    def _make_pages(self) -> ASGIApp:
+        """Not on the event loop, for it takes as long as an election nearly does."""
+        from quorate.web.pages import pages_of
+
+        tasks_path = self._tasks.path if self._tasks is not None else None
+        return pages_of(self._node, self._app, self._sql_of, tasks_path, self._faults)
+
+    async def _measured(self, headers: Headers) -> Answer:
+        if self._metrics is None:
+            self._metrics = await asyncio.to_thread(self._make_metrics)
+        return await self._metrics.answer(header(headers, b"accept") or "")
+
+    def _make_metrics(self) -> MetricsPage:
+        from quorate.web.metrics import MetricsPage
+
+        return MetricsPage(self._node, self._app, self._machine, self.statistics, self.requests, self._resp)
+
+    def _make_dashboard(self) -> Dashboard:
+        from quorate.web.dashboard.pages import Dashboard
+
+        return Dashboard(
+            self,
+            self._node,
+            self._app,
+            self._status,
+            self._right,
+            prefix=self._prefix.rstrip("/"),
+            tasks_path=self._tasks.path if self._tasks is not None else None,
+            keys=self._keys,
+            keys_are_secret=self._keys_are_secret,
+        )
+
     # -- requests for models -----------------------------------------------------------------------------
 
     def serves(self, url: bytes) -> bool:
@@ -218,13 +303,12 @@ class Site:
 
     async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
         """The answer to a request for models, of whatever kind; raises nothing. ``read`` gets the body."""
+        began, problem = monotonic(), None
+        answer: Answer | Stream
         try:
             answer = await self._answer(method, path, query, headers, read)
-            if not self._outgoing.is_too_much or method != "GET":
-                return answer
-            if isinstance(answer, Stream) or len(answer.body) <= SHORT_BYTES:
-                return answer
-            problem = Problem(503, "the node holds too much for clients that do not take their answers")
+            if self._outgoing.is_too_much and method == "GET" and _is_long(answer):
+                problem = Problem(503, "the node holds too much for clients that do not take their answers")
         except StorageFailed as error:
             self._node.fail(error)
             problem = problem_of(error)
@@ -240,7 +324,12 @@ class Site:
         except Exception:
             log.exception("%s %s failed", method, path)
             problem = Problem(500, "an unexpected error occurred; the node's log tells more")
-        return problem.as_answer()
+        if problem is not None:
+            answer = problem.as_answer()
+        is_task = self._tasks is not None and path.startswith(self._tasks_prefix)
+        waited = is_task and _is_waiting(path, query)
+        self.requests.answered("tasks" if is_task else "models", method, answer.status, monotonic() - began, waited)
+        return answer
 
     async def _answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
         name, _, tail = path[len(self._prefix) :].partition("/")
@@ -257,7 +346,7 @@ class Site:
                 return _redirection(address, path, query, detail).as_answer()
         body = b""
         if writes:
-            local = resource.local if method == "PATCH" and isinstance(resource, ModelResource) else None
+            local = self._local.get(name) if method == "PATCH" else None
             if local is None:
                 self._check_takes_writes()
             body = await read()
@@ -288,6 +377,15 @@ class Site:
         return _redirection(address, path, query, f"node {self._node.leader} at {address} takes writes", leader)
 
 
+def _is_waiting(path: str, query: bytes) -> bool:
+    """Whether a request about tasks is answered only when something happens, so that its time says nothing."""
+    return path.endswith("/claim") or b"wait=" in query
+
+
+def _is_long(answer: Answer | Stream) -> bool:
+    return isinstance(answer, Stream) or len(answer.body) > SHORT_BYTES
+
+
 def _if_there(part: Callable[[], T]) -> T | None:
     try:
         return part()
@@ -309,21 +407,3 @@ def _closing(send: Send) -> Send:
         await send(message)
 
     return send_last
-
-
-async def _to_docs(request: Request) -> Response:
-    """Whoever opens the node's bare address wants to know what is here."""
-    return RedirectResponse("/docs")
-
-
-async def _sql_is_off(request: Request) -> Response:
-    """Whoever looks for it knows of it: what is missing is no secret."""
-    return Problem(404, "a node with models answers SQL if it is started with --admin-sql").as_response()
-
-
-async def _http_problem(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405, as problems."""
-    assert isinstance(error, HTTPException)
-    headers = [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
-    detail = f"{request.method} {request.url.path}: {error.detail}"
-    return Problem(error.status_code, detail, headers=headers).as_response()

@@ -63,6 +63,11 @@ class Statistics:
                 return
             await asyncio.sleep(0)
 
+    @property
+    def created(self) -> dict[str, int]:
+        """How many objects were created by requests to this node, by their models, as of the last count."""
+        return {schema.name: self._created[schema.name] for schema in self._schemas}
+
     def report(self) -> dict[str, int]:
         """``users_created`` for each resource, ``replications_received`` and ``replications_sent``."""
         created = {
@@ -91,4 +96,4 @@ class Statistics:
             except StorageFailed as error:
                 self._node.fail(error)
                 return
-            log.info("the node's statistics\n%s", self.block())
+            log.info("the node's statistics\n%s", self.block(), extra={"event": "statistics", **self.report()})

@@ -1,0 +1,244 @@
+// What is known of the cluster: one stream to every member, so that the page goes on when any of them dies.
+
+export const SAMPLES_MAX = 300; // of one second each
+const EVENTS_MAX = 300;
+const SMOOTHED = 5; // reports over which CPU time is told
+const SILENT_MS = 3_500; // a node reports every second
+const RETRY_MS = [500, 1_000, 2_000, 4_000];
+
+/** One member's stream and the last that it has told. */
+class Member {
+  constructor(cluster, address) {
+    this.cluster = cluster;
+    this.address = address;
+    this.base = cluster.baseOf(address);
+    this.report = null;
+    this.reports = []; // that and some before it
+    this.heardAt = 0;
+    this.event = 0; // the number of the last event that was seen
+    this.startedAt = null;
+    this.failures = 0;
+    this.samples = []; // {at, …}: what the charts show
+    this.open();
+  }
+
+  open() {
+    this.source = new EventSource(`${this.base}/dashboard/live?after=${this.event}`);
+    this.source.onmessage = (message) => this.heard(JSON.parse(message.data));
+    this.source.onerror = () => this.failed();
+  }
+
+  failed() {
+    this.source.close();
+    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.failures += 1;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.open(), wait);
+    this.cluster.changed();
+  }
+
+  heard(report) {
+    this.failures = 0;
+    const restarted = this.report && report.uptime_seconds < this.report.uptime_seconds;
+    if (restarted) this.event = 0;
+    if (restarted || !this.isUp) this.reports = [];
+    this.report = report;
+    this.reports.push(report);
+    if (this.reports.length > SMOOTHED + 1) this.reports.shift();
+    this.heardAt = Date.now();
+    for (const event of report.events) {
+      this.event = Math.max(this.event, event.number);
+      this.cluster.note(report.node_id, event);
+    }
+    this.sample();
+    this.cluster.heard(this);
+  }
+
+  get isUp() {
+    return this.report !== null && Date.now() - this.heardAt < SILENT_MS && this.failures === 0;
+  }
+
+  /** By how much a counter grew in a second, over so many of the last reports. */
+  perSecond(pick, reports = 1) {
+    const before = this.reports.at(-1 - Math.min(reports, this.reports.length - 1));
+    const span = (Date.parse(this.report.time) - Date.parse(before.time)) / 1000;
+    const grown = pick(this.report) - pick(before);
+    return span > 0 && grown >= 0 ? grown / span : null;
+  }
+
+  sample() {
+    const { report } = this;
+    this.samples.push({
+      at: this.heardAt,
+      applied: this.perSecond((each) => each.applied_index),
+      cpu: this.perSecond((each) => each.process?.cpu_seconds, SMOOTHED),
+      memory: report.process?.resident_bytes,
+      fsyncs: this.perSecond((each) => each.fsyncs),
+      commit: report.latency.commit,
+    });
+    if (this.samples.length > SAMPLES_MAX) this.samples.shift();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.source.close();
+  }
+}
+
+export class Cluster extends EventTarget {
+  constructor() {
+    super();
+    this.members = new Map(); // by address
+    this.events = []; // latest first
+    this.home = location.origin + location.pathname.replace(/\/dashboard\/?$/, "");
+    this.samples = []; // of the cluster as a whole
+    this.follow(location.host);
+    setInterval(() => this.tick(), 1_000);
+  }
+
+  /** Where a member is asked. All on one machine have the name under which the page was opened. */
+  baseOf(address) {
+    if (address === location.host) return this.home;
+    const port = address.slice(address.lastIndexOf(":") + 1);
+    return this.isOneMachine ? `${location.protocol}//${location.hostname}:${port}` : `http://${address}`;
+  }
+
+  get isOneMachine() {
+    const known = this.known ?? [];
+    const hosts = new Set(known.map((each) => each.slice(0, each.lastIndexOf(":"))));
+    return hosts.size === 1 && !known.includes(location.host);
+  }
+
+  follow(address) {
+    if (!this.members.has(address)) this.members.set(address, new Member(this, address));
+  }
+
+  /** Follow whom a report names, and nobody else; the first report also tells under which name the page's own node goes. */
+  heard(member) {
+    const { report } = member;
+    if (member.address !== report.address && !this.members.has(report.address)) {
+      this.members.delete(member.address);
+      member.address = report.address;
+      this.members.set(report.address, member);
+    }
+    const listed = report.membership?.members ?? report.peers;
+    this.known = [report.address, ...listed.map((each) => each.address)];
+    if (report.membership?.committed && (report.role === "leader" || !this.leader)) {
+      const current = new Set(this.known);
+      this.known.forEach((address) => this.follow(address));
+      for (const [address, each] of this.members) {
+        if (!current.has(address) && !each.isUp) {
+          each.close();
+          this.members.delete(address);
+        }
+      }
+    }
+    this.changed();
+  }
+
+  note(nodeId, event) {
+    const id = `${nodeId}/${event.time}/${event.number}`;
+    if (this.events.some((each) => each.id === id)) return;
+    this.events.push({ id, node: nodeId, ...event });
+    this.events.sort((one, other) => (one.time < other.time ? 1 : -1));
+    this.events.length = Math.min(this.events.length, EVENTS_MAX);
+  }
+
+  tick() {
+    const leader = this.leader;
+    const up = this.nodes.filter((each) => each.state === "up").length;
+    const last = leader?.samples.at(-1);
+    this.samples.push({
+      at: Date.now(),
+      leader: leader?.report.node_id ?? null,
+      up,
+      applied: last?.applied ?? (leader ? null : 0),
+      commit: last?.commit ?? null,
+    });
+    if (this.samples.length > SAMPLES_MAX) this.samples.shift();
+    this.changed();
+  }
+
+  changed() {
+    if (this.due) return;
+    this.due = true;
+    setTimeout(() => {
+      this.due = false;
+      this.dispatchEvent(new Event("change"));
+    }, 50);
+  }
+
+  // -- what it amounts to ------------------------------------------------------------------------------
+
+  get up() {
+    return [...this.members.values()].filter((each) => each.isUp);
+  }
+
+  /** Whoever says that it leads, in the highest term. */
+  get leader() {
+    const leading = this.up.filter((each) => each.report.role === "leader");
+    return leading.sort((one, other) => other.report.term - one.report.term)[0] ?? null;
+  }
+
+  /** The report that knows most: the leader's, or that of the highest term. */
+  get best() {
+    const up = this.up.sort((one, other) => other.report.term - one.report.term);
+    return (this.leader ?? up[0])?.report ?? null;
+  }
+
+  get term() {
+    return Math.max(0, ...this.up.map((each) => each.report.term));
+  }
+
+  /** All members, each with what the page and the leader know of it. */
+  get nodes() {
+    const best = this.best ?? [...this.members.values()].find((each) => each.report)?.report;
+    if (!best) return [];
+    const listed = best.membership?.members ?? [];
+    const nodes = listed.map((member) => this.node(member, best));
+    if (!listed.length) nodes.push(...this.up.map((each) => this.node(each.report, best)));
+    return nodes.sort((one, other) => one.id - other.id);
+  }
+
+  node(member, best) {
+    const stream = this.members.get(member.address);
+    const report = stream?.report ?? null;
+    const isHeard = best.role === "leader" ? member.heard !== false && member.connected : member.connected;
+    const state = stream?.isUp ? "up" : this.best && isHeard && !stream?.report ? "up" : "down";
+    const isUp = stream?.isUp ?? false;
+    const lag = best.role === "leader" && state === "up" ? member.lag ?? null : null;
+    return { id: member.node_id, address: member.address, member, report, stream, state, isUp, lag };
+  }
+
+  get voters() {
+    return this.nodes.filter((each) => each.member.role !== "learner");
+  }
+
+  get majority() {
+    return Math.floor(this.voters.length / 2) + 1;
+  }
+
+  /** `good`, `warning` or `bad`, and one sentence that says why. */
+  get health() {
+    const nodes = this.nodes;
+    if (!nodes.length) return { level: "unknown", text: "Waiting for the first report…" };
+    const up = nodes.filter((each) => each.state === "up");
+    const standing = `${up.length} of ${nodes.length} nodes are up`;
+    const missing = nodes.filter((each) => each.state !== "up").map((each) => `node ${each.id}`);
+    if (!this.up.length) return { level: "bad", text: "No node answers. The page goes on as soon as one does." };
+    if (!this.leader) {
+      const voting = this.voters.filter((each) => each.state === "up").length;
+      const why = voting < this.majority ? `no majority of ${this.voters.length} can be reached` : "an election is under way";
+      return { level: "bad", text: `No leader: ${why}. ${standing}.` };
+    }
+    const leads = `node ${this.leader.report.node_id} leads`;
+    if (missing.length) {
+      return { level: "warning", text: `The cluster serves: ${standing}, and ${leads}. Not reached: ${missing.join(", ")}.` };
+    }
+    const late = nodes.find((each) => each.lag > 1000);
+    if (late) return { level: "warning", text: `The cluster serves, and ${leads}. Node ${late.id} is behind and catches up.` };
+    const spare = this.voters.length - this.majority;
+    const loss = spare === 0 ? "Nothing may fail." : spare === 1 ? "Any one may fail." : `Any ${spare} may fail.`;
+    return { level: "good", text: `All is well: ${nodes.length === 1 ? "the only node is up" : `all ${nodes.length} nodes are up`}, and ${leads}. ${loss}` };
+  }
+}
