@@ -2,6 +2,7 @@
 
 ``schedule`` draws from a seed which faults happen when, ``faults`` does them to the processes of ``cluster``, while
 ``clients`` use the declarations of ``app`` and write everything down in a ``record``. Between its rounds ``run`` heals
-everything and demands progress, and ``judge`` goes through the record. Nothing of this is a way into a node that an
-operator runs: faults that take help from inside are done by ``node``, another program that starts the same one.
+everything and demands progress, and the judge of :mod:`quorate.ops.calls` goes through the record. It goes further than
+:mod:`quorate.ops.chaos`, which does to a cluster what an operator lets it: its nodes are started by another program,
+``node``, and their data is damaged and lost.
 """

@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from quorate.ops.http import HttpClient, NotSent, RequestFailed, Response
+from quorate.ops.calls.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Thing, Verb
 from quorate.ops.nemesis.app import LISTS, list_resource
-from quorate.ops.nemesis.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Thing, Verb
+from quorate.rest.http_client import HttpClient, NotSent, RequestFailed, Response
 
 REGISTERS = 6
 CLAIMS = 10

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from quorate.ops.cluster_status import Report, fetch_status, leading
-from quorate.ops.http import HttpClient
+from quorate.ops.cluster_status import Report, fetch_status, lacks, leading
 from quorate.ops.local_node import LocalNode
 from quorate.ops.local_process import stop_processes
 from quorate.ops.nemesis.disk import Disk
 from quorate.ops.nemesis.network import Network
+from quorate.rest.http_client import HttpClient
 
 APP = "quorate.ops.nemesis.app:app"
 SNAPSHOT_THRESHOLD = 100
@@ -42,7 +42,7 @@ class NemesisNode(LocalNode):
     def _command(self) -> list[str]:
         """The same node by another way in, where its network is."""
         command = self._node_command("quorate.ops.nemesis.node", str(self.control_path))
-        return [*self._prefix, *command, *(["--join"] if self.joining else [])]
+        return [*self._prefix, *command, "--allow-faults", *(["--join"] if self.joining else [])]
 
     async def control(self, request: Mapping[str, Any]) -> dict[str, int] | None:
         """Have the process set a fault; what its faults did so far, or ``None`` if it does not answer."""
@@ -185,18 +185,3 @@ class NemesisCluster:
         reports = await self.statuses()
         leader = leading(reports.values())
         return leader is not None and not lacks(reports.get(node_id, {"error": "ended"}), leader["commit_index"])
-
-
-def lacks(report: Mapping[str, Any], commit_index: int) -> str | None:
-    """What a node lacks to be a whole member of its cluster, by its own ``report``."""
-    if "error" in report:
-        return f"is {report['error']}"
-    if report["role"] not in ("leader", "follower"):
-        return f"is {report['role']}"
-    if report["repairing"]:
-        return "is in repair"
-    if report["member_role"] != "voter":
-        return f"is a {report['member_role'] or 'stranger'}"
-    if report["applied_index"] < commit_index:
-        return f"has applied {report['applied_index']} of {commit_index}"
-    return None

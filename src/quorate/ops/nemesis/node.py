@@ -1,7 +1,8 @@
 """``python -m quorate.ops.nemesis.node CONTROL ARGUMENTS…``: ``quorate ARGUMENTS…`` with faults that can be injected.
 
-The program is the one that operators run. Only this way in gives it links that can be disturbed, a wall clock that
-can be set, and a log that is cut early; the requests come over the Unix socket ``CONTROL``, one JSON document each.
+The program is the one that operators run, with ``--allow-faults``. Only this way in gives it a wall clock that can be
+set everywhere in the process, and a log that is cut early; and requests come over the Unix socket ``CONTROL``, one JSON
+document each, so that they arrive whatever the load.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ import socket
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 from unittest.mock import patch
 
 from quorate.config import NodeConfig, RaftConfig
-from quorate.transport.faults import Direction, LinkFaults
-from quorate.transport.tcp import TcpTransport
+from quorate.transport.faults import Direction
 from quorate.web import server
+from quorate.web.injected import InjectedFaults
 
 TRAILING_ENTRIES = 50
 SEGMENT_BYTES = 16 * 1024
@@ -47,7 +46,8 @@ class Control:
     """Does what the socket says, and tells what the faults did so far."""
 
     def __init__(self, path: Path) -> None:
-        self.faults = LinkFaults(Random())
+        self.injected = InjectedFaults()
+        self.faults = self.injected.links
         self.clock = Clock()
         self._path = path
 
@@ -101,7 +101,7 @@ def main() -> None:
     control = Control(Path(sys.argv[1]))
     sys.argv = ["quorate", *sys.argv[2:]]
     with (
-        patch.object(server, "TcpTransport", partial(TcpTransport, faults=control.faults)),
+        patch.object(server, "injected_faults", lambda: control.injected),
         patch.object(time, "time_ns", control.clock.time_ns),
         patch.object(NodeConfig, "raft_config", with_short_log),
     ):

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quorate.ops.http import HttpClient
+from quorate.ops.calls.record import OK, Call, Key, Thing, Verb
 from quorate.ops.nemesis.app import LISTS, list_resource
 from quorate.ops.nemesis.cluster import NemesisCluster
-from quorate.ops.nemesis.record import OK, Call, Key, Thing, Verb
 from quorate.ops.rows import Rows, read_rows
+from quorate.rest.http_client import HttpClient
 
 READ_SECONDS = 5.0
 READBACK_CLIENT = 2000

@@ -13,18 +13,19 @@ from random import Random
 from typing import Any
 
 from quorate.errors import QuorateError
-from quorate.ops.http import HttpClient
+from quorate.ops.calls.judge import ListVerdict, judge_calls, judge_lists
+from quorate.ops.calls.record import Record
+from quorate.ops.cluster_status import lacks
 from quorate.ops.local_cluster import NoProgress
 from quorate.ops.local_process import ProcessEnded
 from quorate.ops.nemesis.clients import Clients
-from quorate.ops.nemesis.cluster import NemesisCluster, lacks
+from quorate.ops.nemesis.cluster import NemesisCluster
 from quorate.ops.nemesis.disk import Disk
 from quorate.ops.nemesis.faults import Faults, Tell
-from quorate.ops.nemesis.judge import ListVerdict, judge_calls, judge_lists
 from quorate.ops.nemesis.network import Network
 from quorate.ops.nemesis.readback import Readback, read_back
-from quorate.ops.nemesis.record import Record
 from quorate.ops.nemesis.schedule import Kind, Round, Schedule, make_up_round
+from quorate.rest.http_client import HttpClient
 
 FORM_SECONDS_MAX = 60.0
 SETTLE_SECONDS_MAX = 60.0

@@ -82,11 +82,15 @@ class Record:
 
         ``since`` leaves out the first so many stretches of work.
         """
+        return self.longest_gap(since)[0]
+
+    def longest_gap(self, since: int = 0) -> tuple[float, float]:
+        """:meth:`longest_silence`, and when it began."""
         times = sorted(call.returned for call in self.calls if call.outcome == OK and call.returned is not None)
-        longest = 0.0
+        longest = 0.0, 0.0
         for start, end in self.active[since:]:
             marks = [start, *(at for at in times if start < at < end), end]
-            longest = max(longest, *(later - earlier for earlier, later in pairwise(marks)))
+            longest = max(longest, *((later - earlier, earlier) for earlier, later in pairwise(marks)))
         return longest
 
     def save(self, path: Path) -> None:

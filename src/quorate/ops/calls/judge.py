@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import quorate.testing.linearizability as lin
-from quorate.ops.nemesis.record import NOT_APPLIED, OK, Call, Thing, Verb
+from quorate.ops.calls.record import NOT_APPLIED, OK, Call, Thing, Verb
 
 
 def judge_calls(calls: Sequence[Call]) -> list[str]:
