@@ -13,6 +13,7 @@ from quorate.ops.inspect.entries import EntryReport, configuration_report, repor
 from quorate.ops.inspect.files import ReadOnlyFileSystem, user_of
 from quorate.ops.inspect.log import LogReport, read_log
 from quorate.ops.inspect.state import StateReport, read_state
+from quorate.ops.recoveries import RECOVERY_RECORDS
 from quorate.raft.configurations import Configurations
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member
@@ -29,8 +30,6 @@ T = TypeVar("T")
 
 GROUP = 0
 ENTRIES_MAX = 10_000
-RECOVERY_RECORDS = "recovered-*.json"
-"""Written by :mod:`quorate.ops.recover`."""
 
 
 @dataclass(slots=True, kw_only=True)

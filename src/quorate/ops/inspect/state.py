@@ -108,6 +108,6 @@ def _read(connection: apsw.Connection, report: StateReport) -> None:
         report.sessions = dict(
             connection.execute("SELECT machine, count(*) FROM quorate_sessions GROUP BY machine ORDER BY machine")
         )
-    for name in sorted(tables - {"quorate_applied", "quorate_sessions"}):
+    for name in sorted(tables - {"quorate_applied", "quorate_latecomers", "quorate_sessions"}):
         quoted = '"' + name.replace('"', '""') + '"'
         report.tables[name] = connection.execute(f"SELECT count(*) FROM {quoted}").get
