@@ -48,4 +48,5 @@ class Sample:
     operations: int
     per_second: float
     p50_ms: float
+    p95_ms: float
     p99_ms: float

@@ -14,10 +14,10 @@ from quorate.ops.bench.downloads import download_for
 from quorate.ops.bench.environment import Environment, look_around
 from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.writers import Writers, kill_leader
+from quorate.rest.http_client import HttpClient
 
 APP = "quorate.ops.bench.shop:app"
 BULK_ROWS = 500
@@ -76,6 +76,7 @@ class Measurement:
     per_second: float
     unit: str
     p50_ms: float
+    p95_ms: float
     p99_ms: float
 
 
@@ -184,6 +185,7 @@ class _Crud:
                 per_second=round(size / taken / 1e6, 1),
                 unit="MB/s",
                 p50_ms=round(result.percentile_ms(50), 3),
+                p95_ms=round(result.percentile_ms(95), 3),
                 p99_ms=round(result.percentile_ms(99), 3),
             )
         )
@@ -215,6 +217,7 @@ class _Crud:
                 per_second=round(result.per_second * rows, 1),
                 unit="rows/s" if rows > 1 else "requests/s",
                 p50_ms=round(result.percentile_ms(50), 3),
+                p95_ms=round(result.percentile_ms(95), 3),
                 p99_ms=round(result.percentile_ms(99), 3),
             )
         )

@@ -11,7 +11,7 @@ from rich.table import Table
 from quorate.ops.bench.crud import FAILOVER_CLIENTS, CrudReport
 from quorate.ops.bench.tables import markdown_page, terminal_table
 
-_HEADINGS = ("case", "clients", "throughput", "p50 ms", "p99 ms")
+_HEADINGS = ("case", "clients", "throughput", "p50 ms", "p95 ms", "p99 ms")
 
 
 def as_json(report: CrudReport) -> str:
@@ -36,14 +36,15 @@ def _rows(report: CrudReport) -> list[tuple[str, ...]]:
             str(item.connections),
             f"{item.per_second:,.0f} {item.unit}",
             f"{item.p50_ms:.2f}",
+            f"{item.p95_ms:.2f}",
             f"{item.p99_ms:.2f}",
         )
         for item in report.measurements
     ]
     if report.failover_ms:
         many = f"{len(report.failover_ms)} x kill -9"
-        rows.append((f"failover, {many}", str(FAILOVER_CLIENTS), _times(report.failover_ms), "", ""))
-        rows.append((f"restart with {report.rows:,} rows and more", "", _times(report.restart_ms), "", ""))
+        rows.append((f"failover, {many}", str(FAILOVER_CLIENTS), _times(report.failover_ms), "", "", ""))
+        rows.append((f"restart with {report.rows:,} rows and more", "", _times(report.restart_ms), "", "", ""))
     return rows
 
 

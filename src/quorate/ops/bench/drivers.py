@@ -49,6 +49,7 @@ def parse_redis_benchmark(printed: str, operations: int) -> Sample:
         operations=operations,
         per_second=float(rows[0]["rps"]),
         p50_ms=float(rows[0]["p50_latency_ms"]),
+        p95_ms=float(rows[0]["p95_latency_ms"]),
         p99_ms=float(rows[0]["p99_latency_ms"]),
     )
 
@@ -100,6 +101,7 @@ def parse_h2load(printed: str, latencies: Sequence[float], operations: int) -> t
         operations=operations,
         per_second=round(result.per_second, 1),
         p50_ms=round(result.percentile_ms(50), 3),
+        p95_ms=round(result.percentile_ms(95), 3),
         p99_ms=round(result.percentile_ms(99), 3),
     )
     return sample, int(data[1])

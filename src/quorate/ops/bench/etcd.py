@@ -14,8 +14,8 @@ from quorate.ops.bench.drivers import ETCD_CONNECTIONS, h2load
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import Server
 from quorate.ops.bench.systems import FILL_SECONDS_MAX, KEYS_AT_ONCE, System, key_name, wait_serving
-from quorate.ops.http import HttpClient
 from quorate.ops.local_node import HOST
+from quorate.rest.http_client import HttpClient
 
 FILLERS = 8
 """Transactions under way at a time while it is filled; one takes up to 128 writes."""

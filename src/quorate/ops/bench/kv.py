@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from quorate.ops.bench.etcd import EtcdSystem
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import cpu_seconds, missing_packages, path_of, wait_quiet
 from quorate.ops.bench.systems import QuorateSystem, RedisSystem, System
-from quorate.ops.http import RequestFailed
+from quorate.rest.http_client import RequestFailed
 
 PORTS = 10
 """Three for our nodes, two for each of etcd's, and Redis's."""
@@ -32,6 +33,13 @@ T = TypeVar("T")
 Tell = Callable[[str], None]
 
 
+class Rival(StrEnum):
+    """What our nodes can be compared with."""
+
+    ETCD = "etcd"
+    REDIS = "redis"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How much to measure."""
@@ -43,6 +51,8 @@ class Plan:
     rounds: int
     keys: int
     """Every system holds so many keys before anything is measured."""
+    rival: Rival | None = None
+    """With this one alone our nodes are compared, and it has to be there; else with all that are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +81,12 @@ class Measurement:
     per_second_rounds: list[float]
     """All rounds, in their order."""
     p50_ms: float
+    p95_ms: float
     p99_ms: float
     cpu_us_per_operation: float | None
     fsyncs_per_operation: float | None
-    to_etcd: float | None
-    """This throughput, divided by etcd's in the same case."""
+    to_rival: float | None
+    """This throughput, divided by the rival's in the same case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +94,8 @@ class KvReport:
     """All of it."""
 
     environment: Environment
+    rival: str
+    """The name of the system by whose throughput the others' are divided."""
     systems: list[str]
     """What was measured, by what."""
     missing: list[str]
@@ -97,7 +110,7 @@ class KvReport:
 async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> KvReport:
     """Measure whatever is installed; at least our nodes. ``tell`` is told what is about to run.
 
-    Raises :class:`~quorate.errors.ConfigError` if redis-benchmark is not there, and
+    Raises :class:`~quorate.errors.ConfigError` if redis-benchmark or the rival is not there, and
     :class:`~quorate.ops.bench.load.LoadFailed` if requests fail, more often than :data:`REPEATS_MAX` times.
     """
     path_of("redis-benchmark")
@@ -105,11 +118,16 @@ async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) 
     repeats = Repeats(tell)
     async with AsyncExitStack() as running:
         folder = Path(running.enter_context(TemporaryDirectory(dir=directory, prefix="kv-")))
-        wanted = (
-            QuorateSystem(folder, ports[:3], plan.keys),
-            EtcdSystem(folder, ports[3:9], plan.keys),
-            RedisSystem(folder, ports[9:], plan.keys),
-        )
+        rivals: dict[Rival, System] = {
+            Rival.ETCD: EtcdSystem(folder, ports[3:9], plan.keys),
+            Rival.REDIS: RedisSystem(folder, ports[9:], plan.keys),
+        }
+        rival = rivals[plan.rival or Rival.ETCD].name
+        if plan.rival is not None:
+            rivals = {plan.rival: rivals[plan.rival]}
+            for program in rivals[plan.rival].programs:
+                path_of(program)
+        wanted = (QuorateSystem(folder, ports[:3], plan.keys), *rivals.values())
         systems: list[System] = [system for system in wanted if not missing_packages(system.programs)]
         told = []
         for system in systems:
@@ -125,7 +143,8 @@ async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) 
         rounds=plan.rounds,
         keys=plan.keys,
         repeated=repeats.told,
-        measurements=_summed_up(rounds),
+        rival=rival,
+        measurements=_summed_up(rounds, rival),
     )
 
 
@@ -202,11 +221,11 @@ def _middle(rounds: Sequence[Round]) -> Round:
     return sorted(rounds, key=lambda each: each.sample.per_second)[(len(rounds) - 1) // 2]
 
 
-def _summed_up(rounds: Rounds) -> list[Measurement]:
+def _summed_up(rounds: Rounds, rival: str) -> list[Measurement]:
     middles = {key: _middle(each) for key, each in rounds.items()}
     measurements = []
     for (case, system), middle in middles.items():
-        sample, etcd = middle.sample, middles.get((case, EtcdSystem.name))
+        sample, against = middle.sample, middles.get((case, rival))
         measurements.append(
             Measurement(
                 case=case.name,
@@ -215,10 +234,11 @@ def _summed_up(rounds: Rounds) -> list[Measurement]:
                 per_second=sample.per_second,
                 per_second_rounds=[each.sample.per_second for each in rounds[case, system]],
                 p50_ms=sample.p50_ms,
+                p95_ms=sample.p95_ms,
                 p99_ms=sample.p99_ms,
                 cpu_us_per_operation=round(middle.cpu_us, 1) if middle.cpu_us is not None else None,
                 fsyncs_per_operation=round(middle.fsyncs, 3) if middle.fsyncs is not None else None,
-                to_etcd=round(sample.per_second / etcd.sample.per_second, 2) if etcd is not None else None,
+                to_rival=round(sample.per_second / against.sample.per_second, 2) if against is not None else None,
             )
         )
     return measurements

@@ -11,7 +11,7 @@ from quorate.ops.bench.cases import VALUE
 from quorate.ops.bench.kv import KvReport
 from quorate.ops.bench.tables import markdown_page, terminal_table
 
-_HEADINGS = ("case", "system", "per second", "p50 ms", "p99 ms", "CPU µs each", "fsyncs each", "to etcd")
+_HEADINGS = ("case", "system", "per second", "p50 ms", "p95 ms", "p99 ms", "CPU µs each", "fsyncs each")
 
 
 def as_json(report: KvReport) -> str:
@@ -21,12 +21,16 @@ def as_json(report: KvReport) -> str:
 
 def as_table(report: KvReport) -> Table:
     """For the terminal."""
-    return terminal_table(_HEADINGS, _rows(report), words=2)
+    return terminal_table(_headings(report), _rows(report), words=2)
 
 
 def as_markdown(report: KvReport) -> str:
     """For a file in the repository."""
-    return markdown_page("Keys and values, fsync on", about(report), _HEADINGS, _rows(report), words=2)
+    return markdown_page("Keys and values, fsync on", about(report), _headings(report), _rows(report), words=2)
+
+
+def _headings(report: KvReport) -> tuple[str, ...]:
+    return (*_HEADINGS, f"to {report.rival}")
 
 
 def _rows(report: KvReport) -> list[tuple[str, ...]]:
@@ -36,10 +40,11 @@ def _rows(report: KvReport) -> list[tuple[str, ...]]:
             item.system,
             f"{item.per_second:,.0f}",
             f"{item.p50_ms:.2f}",
+            f"{item.p95_ms:.2f}",
             f"{item.p99_ms:.2f}",
             _number(item.cpu_us_per_operation, ".0f"),
             _number(item.fsyncs_per_operation, ".3f"),
-            _number(item.to_etcd, ".2f"),
+            _number(item.to_rival, ".2f"),
         )
         for item in report.measurements
     ]
@@ -52,8 +57,9 @@ def _number(value: float | None, how: str) -> str:
 def about(report: KvReport) -> str:
     """What was measured where, in a few sentences."""
     machine = report.environment
+    redis = any(told.startswith("Redis") for told in report.systems)
     sentences = [
-        f"Three nodes each, and one Redis, with their load on {machine.place}.",
+        f"Three nodes each{', and one Redis' if redis else ''}, with their load on {machine.place}.",
         f"{'; '.join(report.systems)}.",
         f"Python {machine.python}, {machine.system}.",
         f"{report.keys:,} keys with values of {len(VALUE)} bytes; linearizable reads. The systems take turns, "

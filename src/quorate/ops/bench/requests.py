@@ -20,12 +20,14 @@ def gets(targets: Sequence[str], host: str) -> Callable[[], bytes]:
 
 def post_head(target: str, host: str, length: int) -> bytes:
     """What a POST request begins with; a body of JSON of that ``length`` in bytes is to follow."""
-    lines = (
-        f"POST {target} HTTP/1.1",
-        f"host: {host}",
-        "content-type: application/json",
-        f"content-length: {length}",
-    )
+    return request_head("POST", target, host, length)
+
+
+def request_head(method: str, target: str, host: str, length: int | None = None) -> bytes:
+    """What a request begins with: all of it, if no ``length`` in bytes of a body of JSON is given."""
+    lines = [f"{method} {target} HTTP/1.1", f"host: {host}"]
+    if length is not None:
+        lines += ["content-type: application/json", f"content-length: {length}"]
     return "\r\n".join((*lines, "", "")).encode()
 
 

@@ -16,9 +16,9 @@ from quorate.ops.bench.cases import VALUE, Case, Sample
 from quorate.ops.bench.drivers import redis_benchmark
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import Server, version_of
-from quorate.ops.http import RequestFailed
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST
+from quorate.rest.http_client import RequestFailed
 
 START_SECONDS_MAX = 30.0
 FILL_SECONDS_MAX = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,11 +14,11 @@ from typing import Any
 from quorate.ops.bench.environment import Environment, look_around
 from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
 from quorate.ops.bench.requests import post_head
-from quorate.ops.bench.servers import Server, cpu_seconds, resident_mb, wait_quiet
-from quorate.ops.http import HttpClient, RequestFailed
+from quorate.ops.bench.servers import cpu_seconds, resident_mb, wait_quiet
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.writers import kill_leader
+from quorate.rest.http_client import HttpClient, RequestFailed
 
 APP = "quorate.ops.bench.queue:app"
 BATCH_TASKS = 500
@@ -31,6 +30,8 @@ POLL_SECONDS = 0.1
 WORKERS_SECONDS_MAX = 60.0
 WARM_TASKS = 500
 """So many tasks for each worker are done before time is taken: Python has to be started, too."""
+WORKER_JOBS = "100"
+"""So many tasks a worker does at a time."""
 FAILOVER_CLIENTS = 16
 FAILOVER_SUBMITS = 500
 
@@ -62,6 +63,7 @@ class TasksReport:
     environment: Environment
     submits_per_s: float
     submit_p50_ms: float
+    submit_p95_ms: float
     submit_p99_ms: float
     batch_submits_per_s: float
     batch_p99_ms: float
@@ -86,16 +88,15 @@ async def run_tasks(directory: Path, ports: Sequence[int], plan: Plan, tell: Tel
     tell("forming a cluster of three")
     async with LocalCluster(directory, ports, app=APP) as cluster, HttpClient() as http:
         await cluster.wait_formed()
-        return await _Tasks(cluster, http, plan, tell, directory).measure(environment)
+        return await _Tasks(cluster, http, plan, tell).measure(environment)
 
 
 class _Tasks:
-    def __init__(self, cluster: LocalCluster, http: HttpClient, plan: Plan, tell: Tell, directory: Path) -> None:
+    def __init__(self, cluster: LocalCluster, http: HttpClient, plan: Plan, tell: Tell) -> None:
         self._cluster = cluster
         self._http = http
         self._plan = plan
         self._tell = tell
-        self._directory = directory
         self._numbers = count(1)
 
     async def measure(self, environment: Environment) -> TasksReport:
@@ -120,6 +121,7 @@ class _Tasks:
             environment=environment,
             submits_per_s=round(singles.per_second, 1),
             submit_p50_ms=round(singles.percentile_ms(50), 3),
+            submit_p95_ms=round(singles.percentile_ms(95), 3),
             submit_p99_ms=round(singles.percentile_ms(99), 3),
             batch_submits_per_s=round(batches.per_second * BATCH_TASKS, 1),
             batch_p99_ms=round(batches.percentile_ms(99), 3),
@@ -175,32 +177,25 @@ class _Tasks:
         """Have workers do what is there, for as long as a case takes; how many tasks they did in what time."""
         many = f"{self._plan.workers} worker process{'es' if self._plan.workers > 1 else ''}"
         self._tell(f"claim, do and complete, {many}")
-        workers = [self._worker(number) for number in range(1, self._plan.workers + 1)]
+        workers = [self._cluster.start_worker("--concurrency", WORKER_JOBS) for _ in range(self._plan.workers)]
         try:
-            await self._until_some_are_done(leader, workers)
+            await self._until_some_are_done(leader)
             done, began = await self._succeeded(leader), time.perf_counter()
             now, at = done, began
             while at - began < self._plan.seconds and now < done + self._plan.pending:
                 await asyncio.sleep(POLL_SECONDS)
-                for worker in workers:
-                    worker.check_running()
+                self._cluster.check_running()
                 now, at = await self._succeeded(leader), time.perf_counter()
             return now - done, at - began
         finally:
             for worker in workers:
-                worker.kill()
+                worker.kill_and_reap()
 
-    def _worker(self, number: int) -> Server:
-        addresses = ",".join(node.address for node in self._cluster.nodes.values())
-        arguments = ("-P", "-m", "quorate", "worker", "--app", APP, "--cluster", addresses, "--concurrency", "100")
-        return Server(self._directory / f"worker{number}", sys.executable, arguments)
-
-    async def _until_some_are_done(self, leader: LocalNode, workers: Sequence[Server]) -> None:
+    async def _until_some_are_done(self, leader: LocalNode) -> None:
         try:
             async with asyncio.timeout(WORKERS_SECONDS_MAX):
-                while await self._succeeded(leader) < WARM_TASKS * len(workers):
-                    for worker in workers:
-                        worker.check_running()
+                while await self._succeeded(leader) < WARM_TASKS * self._plan.workers:
+                    self._cluster.check_running()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise LoadFailed(f"the workers did nothing within {WORKERS_SECONDS_MAX:g} s") from None
