@@ -60,9 +60,9 @@ simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; 
 mutants: $(STAMP)  ## Bring known bugs back, one at a time: the simulator has to find each (ONLY=part of a name)
 	@$(VENV)/bin/python -m quorate.testing.simulation.mutation $(if $(ONLY),--only $(ONLY)) $(MUTANTS_ARGS)
 
-reference: $(STAMP)  ## Write the list of commands in docs/kv.md, and the life of a task in docs/tasks.md
+reference: $(STAMP)  ## Write the commands in docs/kv.md, the life of a task in docs/tasks.md, the codes in docs/http.md
 	@$(VENV)/bin/python -m quorate.kv.reference docs/kv.md
-	@$(VENV)/bin/python -m quorate.tasks.reference docs/tasks.md
+	@$(VENV)/bin/python -m quorate.tasks.reference docs/tasks.md docs/http.md
 
 constraints: $(STAMP)  ## Write the installed versions to requirements/constraints.txt
 	@{ echo "# The versions that are installed and tested together. Kept by 'make constraints'."; \

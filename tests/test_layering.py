@@ -10,19 +10,21 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "quorate"
 
-FOUNDATIONS = {"errors", "_version"}
+FOUNDATIONS = {"errors", "_version", "measures"}
 ENGINE = {"machine", "node", *FOUNDATIONS, "config", "raft.roles"}
 FACES = ("models", "kv", "tasks")
 BELOW_OPS = {
-    *FOUNDATIONS, "config", "config_mistakes", "records", "raft", "storage", "transport", "machine", "node", "rest",
-    *FACES, "web", "app", "embedded",
+    *FOUNDATIONS, "config", "config_mistakes", "logs", "records", "raft", "storage", "transport", "machine", "node",
+    "rest", *FACES, "metrics", "web", "app", "effects", "embedded",
 }  # fmt: skip
 
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "config": {*FOUNDATIONS, "raft", "config_mistakes", "storage.settings"},
+    "measures": set(),
+    "config": {*FOUNDATIONS, "raft", "config_mistakes", "storage.settings", "logs"},
     "config_mistakes": {"errors"},
+    "logs": {"errors"},
     "records": {*FOUNDATIONS, "raft"},
     "raft": {"errors"},
     "storage": {*FOUNDATIONS, "raft", "records"},
@@ -32,11 +34,14 @@ ALLOWED: dict[str, set[str]] = {
     "rest": {*FOUNDATIONS, "node.reads"},
     **dict.fromkeys(FACES, ENGINE | {"rest"}),
     "app": {*ENGINE, *FACES},
-    "embedded": {*ENGINE, *FACES, "app", "storage", "transport"},
+    "notify": {"errors", "node"},
+    "effects": {*ENGINE, *FACES, "rest"},
+    "embedded": {*ENGINE, *FACES, "app", "effects", "storage", "transport"},
+    "metrics": {*ENGINE, *FACES, "rest", "raft", "transport.contract"},
     "web": {*BELOW_OPS},
     "testing": {*BELOW_OPS},
     "ops": {*BELOW_OPS, "testing.linearizability"},
-    "cli": {*BELOW_OPS, "ops", "testing"},
+    "cli": {*BELOW_OPS, "notify", "ops", "testing"},
     "__main__": {"cli"},
 }
 """What each room, or single file at the top, may import of ours, besides itself."""

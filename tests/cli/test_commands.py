@@ -20,7 +20,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 COMMANDS = [
-    [], ["node"], ["status"], ["demo"], ["bench"], ["bench", "crud"], ["bench", "kv"], ["inspect"], ["recover"],
+    [], ["node"], ["worker"], ["status"], ["doctor"], ["demo"], ["bench"], ["bench", "crud"], ["bench", "kv"],
+    ["bench", "reads"], ["bench", "stateless"], ["bench", "compare"], ["inspect"], ["recover"],
     ["members"], ["members", "list"], ["members", "add"], ["members", "promote"], ["members", "demote"],
     ["members", "remove"], ["members", "update"], ["members", "transfer-leader"],
 ]  # fmt: skip
@@ -41,6 +42,13 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["demo", "--products", "1"], 2, "quorate demo: Invalid value for '--products'"),
         (["bench", "crud", "--seconds", "0"], 2, "quorate bench crud: Invalid value for '--seconds'"),
         (["bench", "crud", "--connections", "1,x"], 1, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "crud", "--preseed", "10"], 1, "quorate: without --mode or --suite all cases are measured"),
+        (["bench", "crud", "--mode", "bulk", "--suite", "bulk_vs_single"], 1, "quorate: give either --mode or --suite"),
+        (["bench", "crud", "--mode", "random", "--read", "60"], 1, "quorate: creates, reads, updates and deletes make"),
+        (["bench", "crud", "--nodes", "0"], 2, "quorate bench crud: Invalid value for '--nodes'"),
+        (["bench", "reads", "--rate", "0"], 2, "quorate bench reads: Invalid value for '--rate'"),
+        (["bench", "stateless", "--connections", ","], 1, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "compare", "mysql"], 2, "quorate bench compare: Invalid value for 'system'"),
         (["bench", "kv", "--rounds", "0"], 2, "quorate bench kv: Invalid value for '--rounds'"),
         (["bench", "crud", "--model", "small"], 2, "quorate bench crud: Invalid value for '--model'"),
         (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),

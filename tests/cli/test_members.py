@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,8 +55,11 @@ class FakeCluster:
     refusal: QuorateError | None = None
     report: dict[str, Any] = REPORT
 
-    def __init__(self, addresses: list[str]) -> None:
+    admin_token: str | None = None
+
+    def __init__(self, addresses: list[str], *, admin_token: str | None = None) -> None:
         type(self).asked = [("cluster", *addresses)]
+        type(self).admin_token = admin_token
 
     async def __aenter__(self) -> FakeCluster:
         return self
@@ -175,3 +179,20 @@ def test_every_failure_is_one_line(
 ) -> None:
     fake.refusal = refusal
     assert outcome(capsys, "members", "remove", "4") == (1, "", f"quorate: {refusal}\n")
+
+
+def test_the_admin_token_comes_from_a_variable_or_a_file(
+    fake: type[FakeCluster], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert outcome(capsys, "members", "list")[0] == 0
+    assert fake.admin_token is None
+    file = tmp_path / "token"
+    file.write_text("in-a-file\n")
+    assert outcome(capsys, "members", "--admin-token-file", str(file), "list")[0] == 0
+    assert fake.admin_token == "in-a-file"
+    monkeypatch.setenv("QUORATE_ADMIN_TOKEN", "in-a-variable")
+    assert outcome(capsys, "members", "list")[0] == 0
+    assert fake.admin_token == "in-a-variable"
+    code, _, error = outcome(capsys, "members", "--admin-token-file", str(file), "list")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "not both" in error

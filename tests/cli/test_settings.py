@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quorate import ConfigError, RaftConfig
+from quorate import config as config_module
 from quorate.cli import node as node_module
 from quorate.config import StorageConfig, build, load_node_config, unknown_settings
 from quorate.storage.settings import DURABLE, PROFILES, StorageProfile
@@ -36,12 +37,42 @@ from .support import outcome
         ("--node-id 1 --advertise x", "--advertise is wrong: 'x' is no peer: give host:port, a port, or id@host:port"),
         ("--node-id 1 --host 0.0.0.0",
          "others cannot reach a node at 0.0.0.0: say with --advertise where they can"),
+        ("--node-id 1 --peers 2@127.0.0.1:8080",
+         "two of the cluster's nodes have the same address: 1@127.0.0.1:8080, 2@127.0.0.1:8080"),
         ("--node-id 1 --peers 8080",
          "two of the cluster's nodes have the same address: 1@127.0.0.1:8080, 127.0.0.1:8080"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_flag(capsys: pytest.CaptureFixture[str], arguments: str, said: str) -> None:
     assert outcome(capsys, "node", *arguments.split()) == (1, "", f"quorate: {said}\n")
+
+
+@pytest.mark.parametrize(("host", "node_id"), [("quorate-0", 1), ("a-1-12", 13), ("node-2.shop.svc", 3)])
+def test_the_name_of_the_host_gives_the_id_unless_one_is_given(
+    monkeypatch: pytest.MonkeyPatch, host: str, node_id: int
+) -> None:
+    monkeypatch.setattr(config_module, "gethostname", lambda: host)
+    monkeypatch.setenv("QUORATE_NODE_ID_FROM_HOSTNAME", "yes")
+    assert load_node_config(None, {}).node_id == node_id
+    assert load_node_config(None, {"node_id": 7}).node_id == 7
+    assert not load_node_config(None, {"node_id": 7, "node_id_from_hostname": False}).node_id_from_hostname
+
+
+@pytest.mark.parametrize("host", ["quorate", "node3", "quorate-0a", "quorate-"])
+def test_the_name_of_a_host_that_has_no_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(config_module, "gethostname", lambda: host)
+    code, _, said = outcome(capsys, "node", "--node-id-from-hostname")
+    assert code == 1
+    assert said == f"quorate: the host's name, '{host}', does not end with - and a number, so give --node-id\n"
+
+
+def test_a_node_passes_over_itself_in_a_list_of_all_members() -> None:
+    everybody = "1@127.0.0.1:8080,2@127.0.0.1:8081"
+    for node_id, port in ((1, 8080), (2, 8081)):
+        settings = load_node_config(None, {"node_id": node_id, "port": port, "peers": everybody})
+        assert set(settings.raft_config().cluster_nodes) == set(everybody.split(","))
 
 
 def test_each_mistake_in_the_environment_is_a_line(

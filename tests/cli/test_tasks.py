@@ -136,6 +136,8 @@ def test_everything_that_a_task_may_be_told(capsys: Capture, monkeypatch: pytest
     task = document(capsys, "status", task_id)
     assert (task["status"], task["payload"], task["timeout_ms"], task["max_retries"]) == ("waiting", [1], 30_000, 1)
     assert (task["capabilities"], task["unique_key"]) == (["big", "gpu"], "k")
+    assert task["waits_for"] == [{"task_id": "before", "status": "ready"}]
+    assert "before (ready)" in done(capsys, "status", task_id)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     monkeypatch.setattr("sys.stdin", io.StringIO('"from a pipe"'))
     task_id = document(capsys, "submit", "send", "-", "-q", "two", "--run-at", tomorrow)["task_id"]
@@ -184,7 +186,7 @@ def test_tasks_are_cancelled_and_tried_again(capsys: Capture, running: Running) 
     running.lease("ended")
     code, out, err = outcome(capsys, "tasks", "cancel", "c1")
     assert (code, out) == (1, "")
-    assert err == "quorate: the task c1 is running: cancel is not possible\n"
+    assert err == "quorate: the task c1 is running: it can only be cancelled with force\n"
     assert done(capsys, "cancel", "c1", "--force") == ""
 
 
@@ -211,7 +213,14 @@ def test_queues_are_counted_paused_and_purged(capsys: Capture) -> None:
     (row,) = [line for line in done(capsys, "stats").splitlines() if line.startswith("full ")]
     assert row.split()[:4] == ["full", "1", "0", "1"]
     assert document(capsys, "purge", "-q", "full", "--status", "scheduled") == {"purged": 1}
+    assert outcome(capsys, "tasks", "queues", "--remove", "full")[::2] == (
+        1,
+        "quorate: the queue full is in use: 1 of its tasks has not ended\n",
+    )
+    document(capsys, "pause", "full")
     assert document(capsys, "purge", "-q", "full") == {"purged": 1}
+    left = document(capsys, "queues", "--remove", "full")["queues"]
+    assert "full" not in [queue["name"] for queue in left]
 
 
 def test_workers(capsys: Capture, running: Running) -> None:
@@ -231,6 +240,31 @@ def test_schedules(capsys: Capture) -> None:
     assert outcome(capsys, "tasks", "schedules", "--remove", "morning")[0] == 1
 
 
+def test_lists_are_shown_to_their_ends(capsys: Capture, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quorate.cli.tasks.LIMIT_MAX", 1)
+    for name in ("ann", "bob", "cy"):
+        running.ask("PUT", f"/api/v1/workers/{name}", {})
+    assert [worker["worker_id"] for worker in document(capsys, "workers")["workers"]] == ["ann", "bob", "cy"]
+    for name in ("ann", "bob", "cy"):
+        running.ask("DELETE", f"/api/v1/workers/{name}")
+
+
+def test_who_removes_what_the_program_declares_is_told_that_it_comes_back(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def ask(nodes: object, method: str, path: str, *_: object, **__: object) -> dict[str, Any]:
+        asked.append(f"{method} {path.partition('?')[0]}")
+        return {"name": "nightly", "declared": True, "schedules": [], "next": None}
+
+    monkeypatch.setattr("quorate.cli.tasks._ask", ask)
+    code, _, err = outcome(capsys, "tasks", "schedules", "--remove", "nightly")
+    assert (code, asked) == (0, ["GET schedules/nightly", "DELETE schedules/nightly", "GET schedules"])
+    assert "the program declares the schedule nightly" in err
+    assert "it comes back" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -245,7 +279,7 @@ def test_schedules(capsys: Capture) -> None:
         (["retry"], "quorate: name one task"),
         (["retry", "a", "--dead"], "quorate: name one task"),
         (["purge"], "quorate: name the queue"),
-        (["purge", "--queue", "nowhere"], "quorate: there is no queue nowhere"),
+        (["queues", "--remove", "nowhere"], "quorate: there is no queue nowhere"),
         (["stats", "--cluster", ""], "quorate: no cluster is given"),
     ],
     ids=" ".join,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import SHOP_APP, shop_directory
+from quorate.rest.http_client import HttpClient
 
 from .support import StartCluster, show_logs
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from quorate.ops.checker import Verdict, judge
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.shop_client import read_products
+from quorate.rest.http_client import HttpClient
 
 StartCluster = Callable[..., Awaitable[LocalCluster]]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.ops.ports import free_ports
+from quorate.rest.http_client import HttpClient
 
 from .support import eventually, show_logs
 

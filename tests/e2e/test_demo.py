@@ -141,3 +141,18 @@ def test_a_short_benchmark_reports_every_case(tmp_path: Path) -> None:
     assert all(item["per_second"] > 0 and item["p50_ms"] <= item["p99_ms"] for item in report["measurements"])
     assert len(report["failover_ms"]) == len(report["restart_ms"]) == 1
     assert table.read_text().count("\n|") == len(report["measurements"]) + 4
+
+
+def test_a_short_benchmark_of_tasks_reports_every_case(tmp_path: Path) -> None:
+    table = tmp_path / "results.md"
+    options = ("--seconds", "0.2", "--connections", "8", "--workers", "1", "--pending", "1000", "--json")
+    ended = quorate("bench", "tasks", *options, "--markdown", str(table), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads(ended.stdout.splitlines()[-1])
+    assert report["submits_per_s"] > 0
+    assert report["batch_submits_per_s"] > 0
+    assert 0 < report["submit_p50_ms"] <= report["submit_p99_ms"]
+    assert report["completed_per_s"] > 0
+    assert report["pending"] >= 1000
+    assert report["failover_ms"] > 0
+    assert table.read_text().count("\n|") == 6 + 2

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers, kill_leader
+from quorate.rest.http_client import HttpClient
 
 from .support import (
     HeldRequest,

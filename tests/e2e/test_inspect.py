@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import quorate
 
@@ -20,6 +20,14 @@ async def inspected(path: Path, *arguments: str, code: int = 0) -> dict[str, Any
     assert ended.returncode == code, ended.stdout + ended.stderr
     report: dict[str, Any] = json.loads(ended.stdout)
     return report
+
+
+async def examined(*arguments: str, code: int | None) -> dict[str, list[str]]:
+    """What the doctor finds, by subject."""
+    ended = await asyncio.to_thread(quorate, "doctor", "--json", "--seconds", "0.1", *arguments)
+    assert code in (None, ended.returncode), ended.stdout + ended.stderr
+    checks = json.loads(ended.stdout)["checks"]
+    return {each["subject"]: [found["check"] for found in each["findings"]] for each in checks}
 
 
 async def test_a_running_a_killed_and_a_damaged_directory(cluster: LocalCluster, http: HttpClient) -> None:
@@ -32,8 +40,14 @@ async def test_a_running_a_killed_and_a_damaged_directory(cluster: LocalCluster,
     assert running["log"]["last_index"] >= index
     assert await cluster.wait_caught_up() == index  # the look has disturbed nobody
 
+    assert (await examined("--cluster", cluster.nodes[2].address, code=None))["reachability"] == []
     node.kill()
     await node.wait_ended(5)
+    found = await examined("--cluster", cluster.nodes[2].address, "--data-dir", str(node.data_dir), code=1)
+    assert found["quorum and leader"] == ["no_spare_voter"]
+    assert found["reachability"] == ["nothing_listens"], "of a member that was not named"
+    assert "directory_has_another_id" not in found["data directory"]
+    assert "directory_is_damaged" not in found["data directory"]
     killed = await inspected(node.data_dir, "--entries", "2..4", "--payload")
     assert killed["used_by"] is None
     assert killed["state"]["tables"]["model_product"] == 300
@@ -48,6 +62,7 @@ async def test_a_running_a_killed_and_a_damaged_directory(cluster: LocalCluster,
         file.seek(byte + 40)
         file.write(b"\xff\xff\xff\xff")
     damaged = await inspected(node.data_dir, "--entries", "1..5", code=1)
+    assert "directory_is_damaged" in (await examined("--data-dir", str(node.data_dir), code=2))["data directory"]
     assert [entry["index"] for entry in damaged["entries"]] == [1, 2, 4, 5]
     assert any(f"byte {byte}: expected entry 3" in problem for problem in damaged["problems"])
 

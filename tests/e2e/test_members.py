@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.ports import free_ports
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import create_product, eventually, quorate, verdict_on
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import SHOP_APP, shop_directory
 from quorate.ops.shop_client import read_products
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import StartCluster, create_product, eventually, quorate
 

@@ -6,9 +6,9 @@ import asyncio
 from uuid import uuid4
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import create_product, leader_and_followers, verdict_on
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import SHOP_APP, shop_directory
+from quorate.rest.http_client import HttpClient
 
 from .support import StartCluster, eventually, leader_and_followers
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from quorate.ops.http import HttpClient, RequestFailed
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.ops.ports import free_ports
+from quorate.rest.http_client import HttpClient, RequestFailed
 
 from .support import eventually, show_logs
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import HeldRequest, leader_and_followers, verdict_on
 
@@ -51,7 +51,7 @@ async def test_every_node_is_restarted_one_after_the_other_under_load(cluster: L
             assert await node.wait_ended(10) == 0
             node.start()
             await cluster.wait_formed()
-    assert history.unknown_outcomes == 0
+    assert (history.unknown_outcomes, history.refused, history.unresolved) == (0, [], set()), "a request failed"
     verdict = await verdict_on(cluster, http, history)
     assert verdict.good, (verdict, history.refused)
 

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.writers import Writers
+from quorate.rest.http_client import HttpClient
 
 from .support import StartCluster, kill_all_and_start_again, quorate, verdict_on
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.ops.writers import Writers, kill_leader
+from quorate.rest.http_client import HttpClient
 
 from .support import create_product, eventually, leader_and_followers
 

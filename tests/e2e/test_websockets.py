@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quorate.ops.http import HttpClient
+from quorate.rest.http_client import HttpClient
 
 from .support import StartCluster, create_product, leader_and_followers, read_products
 

@@ -143,7 +143,7 @@ async def test_each_task_is_done_and_has_its_effects_once_whoever_is_killed(
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(tasks: TasksClient, workers: Workers) -> None:
     worker = workers.start("--concurrency", "1")
     await tasks.submit_many([nap(1.0, "first"), nap(0.0, "second")])
-    assert await until_running(tasks, "first") == worker.name
+    await eventually(lambda: worker.naps("first"), 30)
     worker.signal(signal.SIGTERM)
     assert await worker.wait_ended() == 0
     first, second = await tasks.task("first"), await tasks.task("second")
@@ -158,7 +158,7 @@ async def test_a_second_signal_stops_a_worker_at_once_and_another_does_its_task(
 ) -> None:
     worker = workers.start()
     await tasks.submit(nap(3600.0, "long"))
-    await until_running(tasks, "long")
+    await eventually(lambda: worker.naps("long"), 30)
     worker.signal(signal.SIGINT)
 
     async def is_stopping() -> bool:
@@ -221,13 +221,13 @@ async def test_several_processes_one_of_which_dies(tasks: TasksClient, workers: 
     async def all_there() -> bool:
         return await names() == {"w1.1", "w1.2"}
 
-    async def one_there() -> bool:
-        return await names() == {"w1.1"}
+    async def began(count: int) -> bool:
+        return team.log.count("takes tasks of the types") == count
 
-    await eventually(all_there, 30)
+    await eventually(lambda: began(2), 30)
     for pid in pids("w1.2", addresses):
         os.kill(pid, signal.SIGKILL)
-    await eventually(one_there, 30)
+    await eventually(lambda: began(3), 30)
     await eventually(all_there, 30)
     team.signal(signal.SIGTERM)
     assert await team.wait_ended() == 0

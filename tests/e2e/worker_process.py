@@ -32,6 +32,7 @@ async def count() -> str:
 
 @app.task(retries=1000, backoff="0.1s")
 async def nap(seconds: float) -> int:
+    print(f"{current().task_id} naps", flush=True)
     await asyncio.sleep(seconds)
     return os.getpid()
 
@@ -65,6 +66,10 @@ class WorkerProcess:
     def log(self) -> str:
         """What it has said."""
         return self.log_path.read_text(errors="replace")
+
+    async def naps(self, task_id: str) -> bool:
+        """Whether it is in the job itself, and has not only claimed the task."""
+        return f"{task_id} naps" in self.log
 
     def signal(self, number: int) -> None:
         """Nothing if it has ended."""

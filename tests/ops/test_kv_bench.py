@@ -18,7 +18,7 @@ from quorate.ops.bench import kv_report, servers
 from quorate.ops.bench.cases import CASES, VALUE, Case, Sample
 from quorate.ops.bench.drivers import h2load, parse_h2load, put_message, redis_benchmark
 from quorate.ops.bench.etcd import EtcdSystem
-from quorate.ops.bench.kv import PORTS, REPEATS_MAX, KvReport, Plan, Repeats, run_kv
+from quorate.ops.bench.kv import PORTS, REPEATS_MAX, KvReport, Plan, Repeats, Rival, run_kv
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import Server, missing_packages, path_of
 from quorate.ops.bench.systems import QuorateSystem, RedisSystem, System, wait_serving
@@ -77,9 +77,9 @@ async def test_every_case_is_measured_on_every_system_and_nothing_stays_behind(t
         assert item.operations > 0
         assert len(item.per_second_rounds) == 2
         assert item.per_second == min(item.per_second_rounds) > 0
-        assert 0 < item.p50_ms <= item.p99_ms
+        assert 0 < item.p50_ms <= item.p95_ms <= item.p99_ms
         assert (item.cpu_us_per_operation is not None) == (sys.platform == "linux")
-        assert (item.to_etcd is not None) == (EtcdSystem in installed)
+        assert (item.to_rival is not None) == (EtcdSystem in installed)
         if item.system != RedisSystem.name:
             assert item.fsyncs_per_operation is not None
             assert (item.fsyncs_per_operation > 0) == item.case.startswith("SET")
@@ -131,6 +131,16 @@ async def test_without_its_load_generator_it_says_what_to_install(
         await run_kv(tmp_path, free_ports(PORTS), plan, pytest.fail)
 
 
+async def test_a_rival_that_is_not_installed_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "redis-benchmark").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plan = Plan(seconds=0.1, operations_max=1, rounds=1, keys=1, rival=Rival.ETCD)
+    with pytest.raises(ConfigError, match=r"no etcd here: .*apt install etcd-server"):
+        await run_kv(tmp_path, free_ports(PORTS), plan, pytest.fail)
+
+
 async def test_an_error_in_reply_fails_the_round() -> None:
     need("redis-benchmark")
     async with answering(b"-ERR no\r\n") as port:
@@ -163,7 +173,7 @@ async def test_reads_that_find_nothing_fail_the_round(tmp_path: Path) -> None:
 
 
 def test_what_h2load_prints() -> None:
-    expected = Sample(operations=4, per_second=8.0, p50_ms=3.0, p99_ms=4.0)
+    expected = Sample(operations=4, per_second=8.0, p50_ms=3.0, p95_ms=4.0, p99_ms=4.0)
     assert parse_h2load(H2LOAD_PRINTED, LATENCIES, 4) == (expected, 400)
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from quorate.ops.calls.judge import judge_calls, judge_lists
+from quorate.ops.calls.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Verb, load_calls
 from quorate.ops.nemesis.clients import Clients
 from quorate.ops.nemesis.disk import LimitedDisk
 from quorate.ops.nemesis.faults import DAMAGE_BYTES, damage_middle
-from quorate.ops.nemesis.judge import judge_calls, judge_lists
 from quorate.ops.nemesis.node import Control
-from quorate.ops.nemesis.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Verb, load_calls
 from quorate.ops.nemesis.schedule import HEAVY, HEAVY_OF_A_ROUND, Kind, make_schedule, make_up_round
 from quorate.transport.faults import Direction
 

@@ -14,7 +14,8 @@ from quorate.machine.router import Router
 from quorate.node.durable import DurableState
 from quorate.node.roster import Roster
 from quorate.ops.inspect.directory import inspect_directory
-from quorate.ops.recover import Recovery, recoveries_told
+from quorate.ops.recover import Recovery
+from quorate.ops.recoveries import recoveries_told
 from quorate.raft.entry import EntryKind
 from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,18 +12,26 @@ from rich.table import Table
 
 from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
-from quorate.ops.bench import crud_report, kv_report, tasks_report
+from quorate.ops.bench import crud_report, kv_report, suites, tasks_report, workload_report
 from quorate.ops.bench.crud import Declared, Plan, run_crud
-from quorate.ops.bench.kv import PORTS, run_kv
+from quorate.ops.bench.kv import PORTS, Rival, run_kv
 from quorate.ops.bench.kv import Plan as KvPlan
+from quorate.ops.bench.mixes import LightReads, Mode, mix
+from quorate.ops.bench.suites import Suite
 from quorate.ops.bench.tasks import Plan as TasksPlan
 from quorate.ops.bench.tasks import run_tasks
+from quorate.ops.bench.workload import Limits, Place, Workload, run_workloads
 from quorate.ops.interrupts import Interrupted, run_interruptible
 from quorate.ops.ports import free_ports
 from quorate.ops.shop import data_directory
+from quorate.storage.settings import StorageProfile
 
 NODES = 3
 CONNECTIONS_MAX = 1024
+PRESEED_MAX = 1_000_000
+FOR_LOADS = (500, 25, 50, 20, 5, None, 0, StorageProfile.DURABLE, NODES, None)
+"""The defaults of what ``crud`` takes for loads of one's own choice."""
+PATHS = {Declared.PLAIN: "/api/plain-products", Declared.BOTH: "/api/plain-products", Declared.FULL: "/api/products"}
 
 DataDir = Annotated[
     Path | None,
@@ -31,6 +39,17 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
 Markdown = Annotated[Path | None, typer.Option(help="Also write the table to this file.")]
+
+Seconds = Annotated[float, typer.Option(min=0.1, max=120, help="How long each case runs.")]
+Operations = Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a case early.")]
+Nodes = Annotated[int, typer.Option(min=1, max=7, help="How many nodes; 1: no replication.")]
+Profile = Annotated[StorageProfile, typer.Option(help="What an acknowledged write is worth (docs/storage.md).")]
+Preseed = Annotated[int, typer.Option(min=0, max=PRESEED_MAX, help="So many objects are there beforehand.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=1, max=1_000_000, help="Requests per second that fall due by the clock (an open loop).",
+                 show_default="as fast as answers come"),
+]  # fmt: skip
 
 Report = TypeVar("Report")
 Measure = Callable[[Path, Callable[[str], None]], Coroutine[Any, Any, Report]]
@@ -45,8 +64,8 @@ def _group() -> None:
 
 @bench.command()
 def crud(
-    seconds: Annotated[float, typer.Option(min=0.1, max=120, help="How long each case runs.")] = 5.0,
-    operations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a case early.")] = 200_000,
+    seconds: Seconds = 5.0,
+    operations: Operations = 200_000,
     connections: Annotated[str, typer.Option(help="At how many connections creates are measured.")] = "1,64,256",
     failovers: Annotated[int, typer.Option(min=0, max=20, help="How often the leader is killed.")] = 3,
     model: Annotated[
@@ -55,38 +74,145 @@ def crud(
     port: Annotated[
         int | None, typer.Option(min=1, max=65533, help="The first of three ports in a row.", show_default="free ones")
     ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="Instead: one load, at each of --connections.", show_default="all cases")
+    ] = None,
+    suite: Annotated[Suite | None, typer.Option(help="Instead: these loads.", show_default="all cases")] = None,
+    bulk_size: Annotated[int, typer.Option(min=1, max=1000, help="Objects in a request that creates many.")] = 500,
+    create: Annotated[int, typer.Option(min=0, max=100, help="--mode random: how many percent are creates.")] = 25,
+    read: Annotated[int, typer.Option(min=0, max=100, help="... reads.")] = 50,
+    update: Annotated[int, typer.Option(min=0, max=100, help="... updates.")] = 20,
+    delete: Annotated[int, typer.Option(min=0, max=100, help="... deletes.")] = 5,
+    light_reads: Annotated[
+        LightReads | None,
+        typer.Option(
+            help="What a read asks for: the whole list (0), the status, or a count.", show_default="one object"
+        ),
+    ] = None,
+    preseed: Preseed = 0,
+    storage_profile: Profile = StorageProfile.DURABLE,
+    nodes: Nodes = NODES,
+    rate: Rate = None,
     data_dir: DataDir = None,
     as_json_line: Json = False,
     markdown: Markdown = None,
 ) -> None:
-    """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader."""
-    plan = Plan(
-        seconds=seconds,
-        operations_max=operations,
-        connections=_connections(connections),
-        failovers=failovers,
-        model=model,
-    )
-    ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
-    report = _run(lambda directory, tell: run_crud(directory, ports, plan, tell), data_dir)
-    _print(crud_report.as_table(report), crud_report.about(report))
-    _write(markdown, crud_report.as_markdown(report))
-    if as_json_line:
-        typer.echo(crud_report.as_json(report))
+    """Create, bulk create, read and count products on three nodes with fsync on; then kill the leader.
+
+    With --mode or --suite: loads of your own choice, and no kills. What follows --suite is for these.
+    """
+    if mode is not None and suite is not None:
+        raise ConfigError("give either --mode or --suite")
+    if mode is None and suite is None:
+        given = (bulk_size, create, read, update, delete, light_reads, preseed, storage_profile, nodes, rate)
+        if given != FOR_LOADS:
+            raise ConfigError("without --mode or --suite all cases are measured, and none of their options counts")
+        plan = Plan(
+            seconds=seconds,
+            operations_max=operations,
+            connections=_connections(connections),
+            failovers=failovers,
+            model=model,
+        )
+        ports = list(range(port, port + NODES)) if port is not None else free_ports(NODES)
+        report = _run(lambda directory, tell: run_crud(directory, ports, plan, tell), data_dir)
+        _print(crud_report.as_table(report), crud_report.about(report))
+        _write(markdown, crud_report.as_markdown(report))
+        if as_json_line:
+            typer.echo(crud_report.as_json(report))
+        return
+    place = Place(nodes=nodes, profile=storage_profile, path=PATHS[model], preseed=preseed)
+    many = _connections(connections)
+    if suite is not None:
+        title, workloads = suite.value, suites.suite(suite, place, max(many), bulk_size)
+    else:
+        assert mode is not None
+        shares = mix(mode, create=create, read=read, update=update, delete=delete, light_reads=light_reads)
+        title = f"Objects, {mode.value}"
+        workloads = [
+            Workload(name=mode.value, weights=shares, connections=each, bulk_rows=bulk_size, rate=rate, place=place)
+            for each in many
+        ]
+    _run_workloads(title, workloads, Limits(seconds=seconds, operations_max=operations),
+                   data_dir, as_json_line, markdown)  # fmt: skip
+
+
+@bench.command()
+def reads(
+    seconds: Seconds = 3.0,
+    operations: Operations = 200_000,
+    connections: Annotated[int, typer.Option(min=1, max=CONNECTIONS_MAX, help="So many clients read.")] = 64,
+    preseed: Preseed = suites.SUITE_PRESEED,
+    storage_profile: Profile = StorageProfile.DURABLE,
+    nodes: Nodes = NODES,
+    rate: Rate = None,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """Read objects in every way, strong and eventually, at the leader and at all nodes."""
+    place = Place(nodes=nodes, profile=storage_profile, preseed=preseed)
+    workloads = suites.reads(place, connections, rate)
+    _run_workloads("Reads", workloads, Limits(seconds=seconds, operations_max=operations),
+                   data_dir, as_json_line, markdown)  # fmt: skip
+
+
+@bench.command()
+def stateless(
+    seconds: Seconds = 3.0,
+    operations: Operations = 400_000,
+    connections: Annotated[str, typer.Option(help="At how many connections each is measured.")] = "64,256",
+    preseed: Preseed = 0,
+    nodes: Nodes = NODES,
+    rate: Rate = None,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """Ask one node, the leader, for its status, its health and a count."""
+    workloads = suites.stateless(Place(nodes=nodes, preseed=preseed), _connections(connections), rate)
+    _run_workloads("Status, count, health", workloads, Limits(seconds=seconds, operations_max=operations),
+                   data_dir, as_json_line, markdown)  # fmt: skip
+
+
+KvSeconds = Annotated[float, typer.Option(min=0.1, max=60, help="About how long each case runs in a round.")]
+KvOperations = Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a round early.")]
+KvRounds = Annotated[int, typer.Option(min=1, max=20, help="How often each case runs; the middle one counts.")]
+KvKeys = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many keys every system holds.")]
 
 
 @bench.command()
 def kv(
-    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="About how long each case runs in a round.")] = 1.5,
-    operations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests that end a round early.")] = 400_000,
-    rounds: Annotated[int, typer.Option(min=1, max=20, help="How often each case runs; the middle one counts.")] = 3,
-    keys: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many keys every system holds.")] = 100_000,
+    seconds: KvSeconds = 1.5,
+    operations: KvOperations = 400_000,
+    rounds: KvRounds = 3,
+    keys: KvKeys = 100_000,
     data_dir: DataDir = None,
     as_json_line: Json = False,
     markdown: Markdown = None,
 ) -> None:
     """Set and get keys on three nodes; on three of etcd and a Redis, too, in turns, if they are installed."""
-    plan = KvPlan(seconds=seconds, operations_max=operations, rounds=rounds, keys=keys)
+    _run_kv(KvPlan(seconds=seconds, operations_max=operations, rounds=rounds, keys=keys),
+            data_dir, as_json_line, markdown)  # fmt: skip
+
+
+@bench.command()
+def compare(
+    system: Annotated[Rival, typer.Argument(help="With what.")],
+    seconds: KvSeconds = 1.5,
+    operations: KvOperations = 400_000,
+    rounds: KvRounds = 3,
+    keys: KvKeys = 100_000,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """Set and get keys on three nodes and on another system, in the same run and in turns. It has to be installed."""
+    _run_kv(KvPlan(seconds=seconds, operations_max=operations, rounds=rounds, keys=keys, rival=system),
+            data_dir, as_json_line, markdown)  # fmt: skip
+
+
+def _run_kv(plan: KvPlan, data_dir: Path | None, as_json_line: bool, markdown: Path | None) -> None:
     ports = free_ports(PORTS)
     report = _run(lambda directory, tell: run_kv(directory, ports, plan, tell), data_dir)
     _print(kv_report.as_table(report), kv_report.about(report))
@@ -118,6 +244,21 @@ def tasks(
     _write(markdown, tasks_report.as_markdown(report))
     if as_json_line:
         typer.echo(tasks_report.as_json(report))
+
+
+def _run_workloads(
+    title: str,
+    workloads: Sequence[Workload],
+    limits: Limits,
+    data_dir: Path | None,
+    as_json_line: bool,
+    markdown: Path | None,
+) -> None:
+    report = _run(lambda directory, tell: run_workloads(directory, title, workloads, limits, tell), data_dir)
+    _print(workload_report.as_table(report), workload_report.about(report))
+    _write(markdown, workload_report.as_markdown(report))
+    if as_json_line:
+        typer.echo(workload_report.as_json(report))
 
 
 def _run(measure: Measure[Report], data_dir: Path | None) -> Report:

@@ -19,6 +19,7 @@ from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
 from quorate.ops.inspect.directory import ENTRIES_MAX, DirectoryReport, inspect_directory
 from quorate.ops.inspect.entries import EntryReport, time_text
+from quorate.ops.inspect.export import export_log
 from quorate.ops.inspect.log import SegmentReport
 
 _RANGE = re.compile(r"(\d+)?\.\.(\d+)?|(\d+)")
@@ -30,17 +31,43 @@ def inspect(
         str | None, typer.Option(help="Also list these entries of the log: FROM..TO, either may be left out.")
     ] = None,
     payload: Annotated[bool, typer.Option("--payload", help="With --entries: show what the commands hold.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Instead, write the log into this new file: a JSON object for each entry.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what is in a data directory, and where it is damaged. Never writes. Exits 1 if it is damaged."""
+    """Show what is in a data directory, and where it is damaged. Never writes there. Exits 1 if it is damaged."""
     if payload and entries is None:
         raise ConfigError("--payload goes with --entries")
+    if export is not None:
+        if entries is not None or as_json:
+            raise ConfigError("--export writes all of the log, as JSON: it goes with none of the other options")
+        _export(data_dir, export)
+        return
     report = inspect_directory(data_dir, entries=_range(entries) if entries is not None else None, payload=payload)
     if as_json:
         typer.echo(json.dumps(_plain(report), indent=2))
     else:
         _print(wide_console(), report)
     if report.problems:
+        raise typer.Exit(1)
+
+
+def _export(data_dir: Path, file: Path) -> None:
+    try:
+        with file.open("xb") as out:
+            report = export_log(data_dir, out)
+    except ConfigError:
+        file.unlink()
+        raise
+    except FileExistsError as error:
+        raise ConfigError(f"{file} is there already: it is not overwritten") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {error.strerror}") from error
+    typer.echo(f"entries {report.floor.index + 1} to {report.log.last_index} are in {file}")
+    if report.problems:
+        for problem in report.problems:
+            typer.echo(f"damaged: {problem}", err=True)
         raise typer.Exit(1)
 
 

@@ -21,11 +21,13 @@ COMMANDS = {
     "members": "quorate.cli.members",
     "tasks": "quorate.cli.tasks",
     "demo": "quorate.cli.demo",
+    "doctor": "quorate.cli.doctor",
     "inspect": "quorate.cli.inspect",
     "recover": "quorate.cli.recover",
     "simulate": "quorate.cli.simulate",
     "nemesis": "quorate.cli.nemesis",
     "bench": "quorate.cli.bench",
+    "chaos": "quorate.cli.chaos",
 }
 """Each command is what its module has of the same name: a function, or a group of commands."""
 HIDDEN = frozenset({"nemesis"})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -13,7 +16,8 @@ from rich.table import Table
 
 from quorate.cli.output import wide_console
 from quorate.cli.status import DEFAULT_CLUSTER
-from quorate.config import parse_peer
+from quorate.config import admin_token_of, parse_peer
+from quorate.config_mistakes import variable
 from quorate.errors import ConfigError
 from quorate.node.operations import PRIORITY_MAX
 from quorate.ops.cluster_status import parse_cluster
@@ -33,7 +37,19 @@ NodeId = Annotated[int, typer.Argument(min=1, help="The member's id.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="How many seconds to wait.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when the node is what it is to be.")]
 
+_admin_token: ContextVar[str | None] = ContextVar("admin_token", default=None)
+
 members = typer.Typer(no_args_is_help=True, help="Look at and change who belongs to a running cluster.")
+
+
+@members.callback()
+def _all(
+    admin_token_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with the cluster's admin token, where it has one; or QUORATE_ADMIN_TOKEN."),
+    ] = None,
+) -> None:
+    _admin_token.set(admin_token_of(os.environ.get(variable("admin_token")), admin_token_file))
 
 
 @members.command("list")
@@ -150,7 +166,7 @@ def _with(cluster: str, work: Callable[[ClusterMembers], Awaitable[T]]) -> T:
     addresses = parse_cluster(cluster)
 
     async def run() -> T:
-        async with ClusterMembers(addresses) as client:
+        async with ClusterMembers(addresses, admin_token=_admin_token.get()) as client:
             return await work(client)
 
     return asyncio.run(run())

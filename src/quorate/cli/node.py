@@ -17,9 +17,11 @@ import uvloop
 
 from quorate.app import load_app
 from quorate.config import NodeConfig, Preset, load_node_config, unknown_settings
+from quorate.logs import LogFormat, begin_logging
 from quorate.machine.garbage import rare_garbage_collections
 from quorate.node.node import Node
-from quorate.ops.recover import recoveries_told
+from quorate.notify import ServiceManager, keep_told
+from quorate.ops.recoveries import recoveries_told
 from quorate.storage.settings import StorageProfile
 from quorate.web.server import NodeServer
 
@@ -31,6 +33,10 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 def node(
     node_id: Annotated[int | None, typer.Option(help="This node's number, unique in the cluster.")] = None,
+    node_id_from_hostname: Annotated[
+        bool | None,
+        typer.Option("--node-id-from-hostname", help="... or that of the host's name and one: quorate-0 is node 1."),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Port for HTTP, Redis clients and peers.", show_default="8080")
     ] = None,
@@ -59,6 +65,12 @@ def node(
     ] = None,
     admin_sql: Annotated[
         bool | None, typer.Option("--admin-sql", help="Serve POST /admin/sql: reads of the models, in SQL.")
+    ] = None,
+    allow_faults: Annotated[
+        bool | None, typer.Option("--allow-faults", help="Let quorate chaos break this node: not in production.")
+    ] = None,
+    admin_token_file: Annotated[
+        str | None, typer.Option(help="A file with what administration must show; or QUORATE_ADMIN_TOKEN.")
     ] = None,
     storage_profile: Annotated[
         StorageProfile | None,
@@ -103,16 +115,19 @@ def node(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same settings.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="Lines for people, or a JSON object in each.", show_default="console")
+    ] = None,
+    log_file: Annotated[str | None, typer.Option(help="A file for the log.", show_default="standard error")] = None,
+    log_rotate_mb: Annotated[
+        int | None, typer.Option(help="Begin a new file when it has so many megabytes; 0: never.", show_default="100")
+    ] = None,
+    log_backups: Annotated[int | None, typer.Option(help="So many older files are kept.", show_default="5")] = None,
 ) -> None:
     """Run one node. Every option can also be a QUORATE_… variable or a line in the --config file."""
     flags = {name: value for name, value in locals().items() if name != "config" and value is not None}
     settings = load_node_config(config, flags)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format=f"%(asctime)s %(levelname)-7s node {settings.node_id} %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of itself is no news about the node
+    begin_logging(settings.log, {"node_id": settings.node_id})
     for line in unknown_settings(os.environ):
         log.warning("%s", line)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -129,17 +144,21 @@ async def _serve(settings: NodeConfig) -> None:
     rare_garbage_collections()
     log.info("node %d serves http://%s and redis://%s", settings.node_id, settings.address, settings.address)
     _tell_if_alone(server.node, settings)
+    manager = ServiceManager(os.environ)
+    telling = asyncio.create_task(keep_told(server.node, manager))
     try:
         async with _first_of(server.wait_stopped(), asked.get()) as (failure, _):
             if failure.done():
                 failure.result()
         log.info("node %d stops: it hands over and answers what it was asked; a second signal stops it at once",
                  settings.node_id)  # fmt: skip
+        manager.tell("STOPPING=1")
         async with _first_of(server.stop(), asked.get()) as (stopped, _):
             if not stopped.done():
                 log.warning("node %d stops at once", settings.node_id)
     finally:
         await server.stop_at_once()
+        telling.cancel()
         log.info("node %d has stopped", settings.node_id)
 
 

@@ -53,9 +53,17 @@ def record_table(record: Row) -> Table:
     table.add_column(overflow="fold")
     for name, value in record.items():
         if value not in (None, []):
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            shown = _dependencies(value) if name == "waits_for" else _text(value)
             table.add_row(name, _status(shown) if name == "status" else escape(shown))
     return table
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _dependencies(tasks: Iterable[Row]) -> str:
+    return ", ".join(f"{task['task_id']} ({task['status']})" for task in tasks)
 
 
 def queues_table(document: Row) -> Table:
@@ -88,11 +96,15 @@ def stats_table(stats: Row) -> Table:
     rows = [{"name": name, "tasks": tasks} for name, tasks in sorted(stats["queues"].items())]
     table = _table(columns, [*rows, {"name": "[bold]all[/bold]", "tasks": stats["tasks"]}])
     table.caption = (
-        f"{stats['pending']} pending; {stats['workers']} workers, {stats['schedules']} schedules; "
-        f"{stats['changes']} changes of state so far"
+        f"{stats['pending']} pending; {_counted(stats['workers'], 'worker')}, "
+        f"{_counted(stats['schedules'], 'schedule')}; {_counted(stats['changes'], 'change')} of state so far"
     )
     table.caption_justify = "left"
     return table
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def workers_table(document: Row) -> Table:
@@ -118,6 +130,7 @@ def schedules_table(document: Row) -> Table:
         ("TIME ZONE", lambda schedule: schedule["timezone"]),
         ("QUEUE", lambda schedule: schedule["queue"]),
         ("TYPE", lambda schedule: schedule["type"]),
+        ("DECLARED", lambda schedule: "by the program" if schedule.get("declared") else None),
         ("NEXT", lambda schedule: schedule["next_at"]),
         ("LAST TASK", lambda schedule: schedule["last_task"]),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ from quorate.cli.status import DEFAULT_CLUSTER
 from quorate.errors import ConfigError
 from quorate.ops.cluster_status import parse_cluster
 from quorate.ops.task_changes import task_changes
+from quorate.rest.params import LIMIT_MAX
 from quorate.tasks.client.nodes import Kind, Nodes
 from quorate.tasks.lifecycle import BY_LABEL
 from quorate.tasks.submission import new_id
@@ -168,15 +169,24 @@ def stats(watch: Watch = False, cluster: Cluster = DEFAULT_CLUSTER, form: AsForm
 
 
 @tasks.command()
-def queues(watch: Watch = False, cluster: Cluster = DEFAULT_CLUSTER, form: AsFormat = Format.TABLE) -> None:
-    """Show the queues."""
+def queues(
+    remove: Annotated[
+        str | None, typer.Option(help="Remove the queue of this name before, and its tasks that have ended.")
+    ] = None,
+    watch: Watch = False,
+    cluster: Cluster = DEFAULT_CLUSTER,
+    form: AsFormat = Format.TABLE,
+) -> None:
+    """Show the queues that have tasks, or settings of their own."""
+    if remove is not None:
+        _do(cluster, "DELETE", f"queues/{_quoted(remove)}")
     _look(cluster, "queues", tables.queues_table, form, watch)
 
 
 @tasks.command()
 def workers(watch: Watch = False, cluster: Cluster = DEFAULT_CLUSTER, form: AsFormat = Format.TABLE) -> None:
     """Show the workers that were heard of lately."""
-    _look(cluster, "workers", tables.workers_table, form, watch)
+    _look_at_all(cluster, "workers", tables.workers_table, form, watch)
 
 
 @tasks.command()
@@ -188,8 +198,20 @@ def schedules(
 ) -> None:
     """Show the schedules."""
     if remove is not None:
-        _do(cluster, "DELETE", f"schedules/{_quoted(remove)}")
-    _look(cluster, "schedules", tables.schedules_table, form, watch)
+        _with(cluster, lambda nodes: _remove_schedule(nodes, remove))
+    _look_at_all(cluster, "schedules", tables.schedules_table, form, watch)
+
+
+async def _remove_schedule(nodes: Nodes, name: str) -> None:
+    path = f"schedules/{_quoted(name)}"
+    schedule = await _ask(nodes, "GET", path)
+    await _ask(nodes, "DELETE", path, kind=Kind.ONCE)
+    if schedule.get("declared"):
+        typer.echo(
+            f"quorate: the program declares the schedule {name}: it comes back with the next leader, "
+            "or the next start, unless it is taken out of the program",
+            err=True,
+        )
 
 
 @tasks.command()
@@ -304,13 +326,33 @@ def _do(cluster: str, method: str, path: str, body: object = None, *, kind: Kind
 
 
 def _look(cluster: str, path: str, render: Render, form: Format, watch: bool) -> None:
+    _show(cluster, lambda nodes: _ask(nodes, "GET", path), render, form, watch)
+
+
+def _look_at_all(cluster: str, collection: str, render: Render, form: Format, watch: bool) -> None:
+    """Of what comes in pages."""
+    _show(cluster, lambda nodes: _all(nodes, collection), render, form, watch)
+
+
+async def _all(nodes: Nodes, collection: str) -> Any:
+    found: list[Any] = []
+    after: str | None = None
+    while True:
+        page = await _ask(nodes, "GET", _path(collection, {"limit": LIMIT_MAX, "after": after}))
+        found += page[collection]
+        after = page["next"]
+        if after is None:
+            return {collection: found}
+
+
+def _show(cluster: str, ask: Callable[[Nodes], Awaitable[Any]], render: Render, form: Format, watch: bool) -> None:
     async def again(nodes: Nodes) -> None:
-        await show_again_and_again(lambda: _ask(nodes, "GET", path), render, form)
+        await show_again_and_again(lambda: ask(nodes), render, form)
 
     if watch:
         _until_interrupted(lambda: _with(cluster, again))
     else:
-        show(_do(cluster, "GET", path, kind=Kind.READ), render, form)
+        show(_with(cluster, ask), render, form)
 
 
 def _until_interrupted(run: Callable[[], object]) -> None:

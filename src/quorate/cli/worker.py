@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -19,7 +20,7 @@ import uvloop
 
 from quorate.app import load_app
 from quorate.cli.status import DEFAULT_CLUSTER
-from quorate.errors import ConfigError
+from quorate.logs import LogFormat, LogSettings, begin_logging
 from quorate.machine.garbage import rare_garbage_collections
 from quorate.ops import tether
 from quorate.tasks.client import TasksClient
@@ -55,15 +56,25 @@ def worker(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=PROCESSES_MAX, help="Such workers, one per core.")] = 1,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Lines for people, or a JSON object in each.")
+    ] = LogFormat.CONSOLE,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(help="A file for the log; with --processes, one for each.", show_default="standard error"),
+    ] = None,
+    log_rotate_mb: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Begin a new file when it has so many megabytes; 0: never.")
+    ] = 100,
+    log_backups: Annotated[int, typer.Option(min=1, max=1_000, help="So many older files are kept.")] = 5,
 ) -> int:
     """Do the tasks of an app. Exits 0 when all that was begun is done, 4 if some tasks were left to other workers."""
-    logging.basicConfig(
-        level=_level(log_level),
-        format=f"%(asctime)s %(levelname)-7s worker {os.getpid()} %(name)s: %(message)s",
-        stream=sys.stderr,
+    log_settings = LogSettings(
+        level=log_level, format=log_format, file=log_file, rotate_mb=log_rotate_mb, backups=log_backups
     )
+    begin_logging(log_settings, {"worker": os.getpid()})
     if processes > 1:
-        return _Team(sys.argv[1:], processes, name).run()
+        return _Team(sys.argv[1:], processes, name, log_file).run()
     declared = load_app(app)
     client = TasksClient(cluster, app=declared)
     made = partial(
@@ -129,18 +140,13 @@ def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _level(text: str) -> str:
-    if text not in ("debug", "info", "warning", "error"):
-        raise ConfigError(f"--log-level is debug, info, warning or error, not {text!r}")
-    return text.upper()
-
-
 class _Team:
     """Several processes that do the same. One that dies is started again; a signal goes to all of them."""
 
-    def __init__(self, arguments: Sequence[str], count: int, name: str | None) -> None:
+    def __init__(self, arguments: Sequence[str], count: int, name: str | None, log_file: Path | None) -> None:
         self._arguments = list(arguments)
         self._name = name
+        self._log_file = log_file
         self._members: list[subprocess.Popen[bytes]] = []
         self._since: list[float] = []
         self._count = count
@@ -174,8 +180,10 @@ class _Team:
 
     def _start(self, position: int) -> subprocess.Popen[bytes]:
         name = () if self._name is None else ("--name", f"{self._name}.{position + 1}")
+        file = self._log_file  # each has its own: two processes cannot rotate one
+        log_file = () if file is None else ("--log-file", str(file.with_stem(f"{file.stem}.{position + 1}")))
         tied = (sys.executable, "-S", "-E", tether.__file__, str(os.getpid()))
-        command = (*tied, "-m", "quorate", *self._arguments, "--processes", "1", *name)
+        command = (*tied, "-m", "quorate", *self._arguments, "--processes", "1", *name, *log_file)
         return subprocess.Popen(command, process_group=0)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

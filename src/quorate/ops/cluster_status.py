@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quorate.config import parse_peer
 from quorate.errors import ConfigError
-from quorate.ops.http import HttpClient, NotSent, RequestFailed
+from quorate.rest.http_client import HttpClient, NotSent, RequestFailed
 
 TIMEOUT_SECONDS = 3.0
 
@@ -50,3 +50,18 @@ async def fetch_status(client: HttpClient, address: str) -> Report:
     if not isinstance(report, dict) or "node_id" not in report:
         return {"address": address, "error": "not a node"}
     return report
+
+
+def lacks(report: Mapping[str, Any], commit_index: int) -> str | None:
+    """What a node lacks to be a whole member of its cluster, by its own ``report``."""
+    if "error" in report:
+        return f"is {report['error']}"
+    if report["role"] not in ("leader", "follower"):
+        return f"is {report['role']}"
+    if report["repairing"]:
+        return "is in repair"
+    if report["member_role"] != "voter":
+        return f"is a {report['member_role'] or 'stranger'}"
+    if report["applied_index"] < commit_index:
+        return f"has applied {report['applied_index']} of {commit_index}"
+    return None

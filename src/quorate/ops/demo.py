@@ -103,6 +103,8 @@ Tasks, submitted to one node, done by the worker, and asked for on another:
 Kill the leader, and see that nothing is lost and another takes over:
   kill -9 {leading.pid}
   curl {follower.url}/api/products
+See the cluster at a glance, and go on seeing it whichever node you kill:
+  {leading.url}/dashboard
 Look around:
   {leading.url}/docs   {leading.url}/status
   {_command()} status --cluster {addresses}

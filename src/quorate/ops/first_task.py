@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster, NoProgress
+from quorate.rest.http_client import HttpClient
 
 WAIT_SECONDS = 4
 """So long a request for the result waits: less than an answer may take."""

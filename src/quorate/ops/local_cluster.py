@@ -10,11 +10,11 @@ from typing import Self
 
 from quorate.errors import ConfigError, QuorateError
 from quorate.ops.cluster_status import Report, fetch_status, leading
-from quorate.ops.http import HttpClient, RequestFailed
 from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.local_process import stop_processes
 from quorate.ops.local_worker import LocalWorker
 from quorate.ops.ports import check_port_free
+from quorate.rest.http_client import HttpClient, RequestFailed
 
 FORM_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.02

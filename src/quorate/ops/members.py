@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from quorate.errors import MembershipConflict, NotApplied, OutcomeUnknown, QuorateError
-from quorate.ops.http import HttpClient, NotSent, RequestFailed, Response, Unanswered
+from quorate.rest.http_client import HttpClient, NotSent, RequestFailed, Response, Unanswered
 
 ASK_SECONDS = 10.0
 """For one node's answer: longer than a node takes to find out that there is no quorum."""
@@ -51,8 +51,10 @@ class ClusterMembers:
     :class:`NotApplied` for what did not happen, and :class:`OutcomeUnknown` for what may have.
     """
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], *, admin_token: str | None = None) -> None:
+        """``admin_token``: what the nodes ask for from who changes something, if they do."""
         self._addresses = list(addresses)
+        self._right = {} if admin_token is None else {"authorization": f"Bearer {admin_token}"}
         self._http = HttpClient(timeout=ASK_SECONDS)
 
     async def look(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class ClusterMembers:
 
     async def change(self, method: str, path: str, body: Any = None, *, expect: int | None = None) -> dict[str, Any]:
         """Do something below ``/cluster``; ``expect`` is the configuration that it is meant for."""
-        headers = {} if expect is None else {"if-match": f'"{expect}"'}
+        headers = self._right | ({} if expect is None else {"if-match": f'"{expect}"'})
         return await self._ask(method, f"/cluster/{path}", body, headers)
 
     async def change_and_look(

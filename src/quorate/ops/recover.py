@@ -33,7 +33,7 @@ import msgspec
 
 from quorate._version import __version__
 from quorate.errors import ConfigError, StorageError
-from quorate.ops.inspect.directory import GROUP, RECOVERY_RECORDS, DirectoryReport, inspect_directory
+from quorate.ops.inspect.directory import GROUP, DirectoryReport, inspect_directory
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.membership import Configuration, Member, MemberRole
 from quorate.raft.output import HardState, Write
@@ -219,23 +219,3 @@ def _who() -> str:
     with suppress(OSError, KeyError):
         user = getpass.getuser()
     return f"{user}@{socket.gethostname()}"
-
-
-def recoveries_told(data_dir: Path) -> list[str]:
-    """One line on each recovery that a data directory has behind it, for the log of a node that starts with it."""
-    lines = []
-    for path in sorted(data_dir.glob(RECOVERY_RECORDS)):
-        try:
-            record = json.loads(path.read_text())
-            dropped = [
-                member["node_id"]
-                for member in record["before"]["configuration"]["members"]
-                if member["node_id"] != record["node_id"]
-            ]
-            lines.append(
-                f"this cluster was recovered by force from node {record['node_id']} at {record['time']} by "
-                f"{record['by']}, without node(s) {', '.join(map(str, dropped)) or '-'}: see {path}"
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            lines.append(f"this cluster was recovered by force; the record of it cannot be read: {path}")
-    return lines

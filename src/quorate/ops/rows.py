@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quorate.errors import QuorateError
-from quorate.ops.http import HttpClient
+from quorate.rest.http_client import HttpClient
 
 PAGE_ROWS = 1000
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient, NotSent, RequestFailed
 from quorate.ops.rows import Rows, read_rows
+from quorate.rest.http_client import HttpClient, NotSent, RequestFailed
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.01

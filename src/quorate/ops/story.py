@@ -14,11 +14,11 @@ from quorate.errors import ConfigError
 from quorate.ops.checker import Verdict, judge
 from quorate.ops.first_task import do_first_task
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster, NoProgress
 from quorate.ops.shop import SHOP_APP, shop_directory
 from quorate.ops.shop_client import read_products
 from quorate.ops.writers import Kill, Writers, kill_leader
+from quorate.rest.http_client import HttpClient
 
 CLIENTS = 24
 CATCH_UP_SECONDS_MAX = 30.0

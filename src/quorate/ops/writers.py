@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from quorate.ops.history import History
-from quorate.ops.http import HttpClient
 from quorate.ops.local_cluster import LocalCluster, NoProgress
 from quorate.ops.local_node import LocalNode
 from quorate.ops.shop_client import ShopClient
+from quorate.rest.http_client import HttpClient
 
 WAIT_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.005
