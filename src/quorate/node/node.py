@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,7 +22,6 @@ from quorate.errors import (
     ReadUnavailable,
     StorageError,
 )
-from quorate.machine.commands import Command
 from quorate.machine.contract import Machine
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
@@ -39,13 +37,7 @@ from quorate.node.group import GROUP, Group
 from quorate.node.identity import identity_of
 from quorate.node.members import Members, described
 from quorate.node.peers import Peers
-from quorate.node.proposing import (
-    LEADER_POLL_SECONDS,
-    check_run_everywhere,
-    checked_command,
-    checked_joint,
-    propose_anywhere,
-)
+from quorate.node.proposing import LEADER_POLL_SECONDS, Proposing
 from quorate.node.reads import Consistency
 from quorate.node.running import Running
 from quorate.node.status import NodeStatus, status_of
@@ -135,20 +127,22 @@ class Node:
             on_introduced=self._introduced,
             on_removed=self._failed,
         )
-        self.members = Members(
-            config.node_id,
-            self._running_group,
-            self._calls,
-            self._conditions,
-            seconds=config.proposal_timeout_ms / 1000,
-        )
+        seconds = config.proposal_timeout_ms / 1000
+        self.members = Members(config.node_id, self._running_group, self._calls, self._conditions, seconds=seconds)
         """The membership: look at it, change it."""
+        self._proposing = Proposing(
+            config,
+            self.machines,
+            self._router,
+            self.figures,
+            group=self._running_group,
+            is_witness=lambda: self.is_witness,
+            without=self._peers.without,
+        )
         self._durable: DurableState | None = None
         self._running: Running | None = None
         self._group: Group | None = None
         self._started = False
-        self._draining = False
-        self._proposing = 0
         self._stopped = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
@@ -237,7 +231,7 @@ class Node:
         log.info("node %d is a member of %s", self.node_id, described(running.group.core.configuration) or "no cluster")
 
     def _configuration(self) -> Configuration | None:
-        return None if self._group is None or self._draining else self._group.core.configuration
+        return None if self._group is None or self._proposing.has_ended else self._group.core.configuration
 
     def _send_one(self, peer: int, message: WireMessage) -> None:
         if self._transport is not None and not self._stopped.is_set():
@@ -292,15 +286,15 @@ class Node:
     async def drain(self, seconds: float = DRAIN_SECONDS_MAX) -> None:
         """Take no more proposals, hand the leadership over, wait for what is pending; as far as that is possible."""
         group = self._group
-        if group is None or group.stopped or self._draining:
+        if group is None or group.stopped or self._proposing.has_ended:
             return
-        self._draining = True
+        self._proposing.has_ended = True
         with suppress(TimeoutError, QuorateError):
             async with asyncio.timeout(seconds):
                 if self.is_leader and len(group.core.configuration.voters) > 1:
                     with suppress(QuorateError):
                         await self.members.transfer(timeout=HAND_OVER_SECONDS)
-                await self._conditions.until(lambda: not self._proposing)
+                await self._conditions.until(lambda: not self._proposing.awaited)
 
     async def kill(self) -> None:
         """Stop as if the process were killed: tell nobody, flush nothing. For tests and fault injection."""
@@ -363,7 +357,7 @@ class Node:
     @property
     def is_draining(self) -> bool:
         """Whether this node takes no more proposals, because it is about to stop."""
-        return self._draining or self._stopped.is_set()
+        return self._proposing.has_ended or self._stopped.is_set()
 
     @property
     def leader(self) -> int | None:
@@ -447,16 +441,9 @@ class Node:
         ``timeout`` seconds, or when this node is cut off), or the :class:`~quorate.errors.CommandFailed` with which
         the machine refused it.
         """
-        wrapped = checked_command(
-            machine,
-            command,
-            request_id,
-            origin=self.node_id,
-            machines=self.machines,
-            bytes_max=self.config.max_command_bytes,
+        return await self._proposing.one(
+            machine, command, request_id, timeout, forward=forward, patient=patient, alone=alone
         )
-        self._check_run_everywhere(machine)
-        return await self._propose(wrapped, timeout, forward=forward, patient=patient, alone=alone)
 
     async def propose_together(self, parts: Sequence[tuple[str, bytes]], *, timeout: float | None = None) -> Applied:
         """Have several machines carry out a command each, all of them or none: see :mod:`quorate.machine.joint`.
@@ -468,49 +455,7 @@ class Node:
         There is no request id: where the outcome is unknown, try again only if one part refuses what was done already.
         Raises what :meth:`propose` raises; a :class:`~quorate.errors.CommandFailed` is that of the part which refused.
         """
-        wrapped = checked_joint(
-            parts, origin=self.node_id, machines=self.machines, bytes_max=self.config.max_command_bytes
-        )
-        self._check_run_everywhere(*(machine for machine, _ in parts))
-        return await self._propose(wrapped, timeout)
-
-    def _check_run_everywhere(self, *machines: str) -> None:
-        latecomers = self._router.latecomers
-        if latecomers:
-            for machine in machines:
-                check_run_everywhere(machine, latecomers, self._peers.without)
-
-    async def _propose(
-        self,
-        wrapped: Command,
-        timeout: float | None,
-        *,
-        forward: bool = True,
-        patient: bool = True,
-        alone: bool = False,
-    ) -> Applied:
-        seconds = self.config.proposal_timeout_ms / 1000 if timeout is None else timeout
-        if self._draining:
-            raise NodeStopped("the node is stopping")
-        awaited = 0 if alone else 1  # nobody waits at the end of a node for what takes long
-        self._proposing += awaited
-        began = monotonic()
-        try:
-            may_forward = forward and not alone and not self.is_witness
-            if may_forward and patient:
-                applied = await propose_anywhere(self._running_group, wrapped, seconds)
-            else:
-                group = self._running_group()
-                if not (may_forward or self.is_leader):
-                    raise NotLeader(self.leader)
-                applied = await group.propose(wrapped, seconds, may_forward=may_forward, alone=alone)
-        except QuorateError as error:
-            self.figures.proposals.failed(error, monotonic() - began)
-            raise
-        finally:
-            self._proposing -= awaited
-        self.figures.proposals.succeeded(monotonic() - began)
-        return applied
+        return await self._proposing.together(parts, timeout)
 
     async def read(
         self,
