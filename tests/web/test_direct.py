@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -133,3 +134,49 @@ def test_what_needs_more_than_a_call_has_asgi(
     method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], is_direct: bool
 ) -> None:
     assert (Exchange.of(method, url, headers, max_body_bytes=10) is not None) is is_direct
+
+
+async def test_reports_are_answered_alike_either_way(server: NodeServer) -> None:
+    """By a call, or by way of ASGI, as for HEAD."""
+
+    def asked(line: bytes) -> bytes:
+        return line + b" HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    for path in (b"/status", b"/health?a=1", b"/metrics"):
+        answer = await say(server, asked(b"GET " + path), asked(b"HEAD " + path) + LAST_GET)
+        assert statuses(answer) == [200, 200, 200]
+        lengths = re.findall(rb"content-length: (\d+)", answer)
+        assert int(lengths[0]) > 20
+    assert statuses(await say(server, asked(b"POST /status"), asked(b"GET /statuses") + LAST_GET)) == [405, 404, 200]
+
+
+async def test_statuses_of_one_turn_of_the_loop_are_made_once(
+    server: NodeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server._site is not None
+    pages, made = server._site._status, 0
+    report = pages.report
+
+    def counted() -> dict[str, object]:
+        nonlocal made
+        made += 1
+        return report()
+
+    monkeypatch.setattr(pages, "report", counted)
+    for turn in (1, 2):
+        answers = await asyncio.gather(*(pages.status() for _ in range(20)))
+        assert made == turn
+        assert len({answer.body for answer in answers}) == 1
+        await asyncio.sleep(0)
+
+
+async def test_a_report_that_fails_unforeseen_is_a_problem(
+    server: NodeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    assert server._site is not None
+    monkeypatch.setattr(server._site._status, "report", broken)
+    assert statuses(await say(server, STATUS + LAST_GET)) == [500, 200]
+    assert "a bug" in caplog.text

@@ -1,4 +1,4 @@
-"""Requests for models on their way from the parser to their answer, without ASGI in between.
+"""Requests for models, tasks and reports on their way from the parser to their answer, without ASGI in between.
 
 ASGI has a dictionary, a channel and two messages for each request, which cost more than most answers. So a request is
 answered by one call once it is there as a whole, and its answer is written as it is. Whatever needs more than that, a
@@ -21,7 +21,7 @@ _MORE_THAN_THAT = frozenset({b"expect", b"transfer-encoding"})
 
 
 class Resources(Protocol):
-    """What answers requests for models, whether or not they come by way of ASGI."""
+    """What answers such requests, whether or not they come by way of ASGI."""
 
     max_body_bytes: int
     """A longer body is refused."""

@@ -1,8 +1,8 @@
 """The node's HTTP side put together: models under ``/api``, tasks under ``/api/v1``, the members under ``/cluster``,
 status, health, docs.
 
-Requests for models and tasks are answered by a call, by way of ASGI only if they need it. What is asked of most nodes,
-status and health, needs nothing else; everything behind that is made, of Starlette, when somebody first asks for it.
+Requests for models, tasks and reports are answered by a call, by way of ASGI only if they need it. Those are what is
+asked of most nodes; the other pages are made, of Starlette, when somebody first asks for one.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ class Site:
             "/health": lambda _: status.health(),
             "/metrics": self._measured,
         }
+        self._report_urls = frozenset(path.encode() for path in self._reports)
         self.statistics = status.statistics
         """What went through this node."""
         self.requests = Requests()
@@ -213,28 +214,35 @@ class Site:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
-        report = self._reports.get(path)
-        began = monotonic()
-        if report is None:
-            send = self._noting(send, method)
-            refusal = self._right.refusal(method, path, scope["headers"])
-            if refusal is not None:
-                await refusal.send(send)
-            elif path == DASHBOARD or path.startswith(f"{DASHBOARD}/"):
-                dashboard = await self._the_dashboard()
-                if self._closing:
-                    dashboard.close()
-                await dashboard(scope, receive, send)
-            else:
-                await (await self._the_pages())(scope, receive, send)
+        if path in self._reports:
+            answer = await self._report(method, path, scope["headers"])
+            await send_response(send, answer.status, answer.headers, answer.body)
             return
+        send = self._noting(send, method)
+        refusal = self._right.refusal(method, path, scope["headers"])
+        if refusal is not None:
+            await refusal.send(send)
+        elif path == DASHBOARD or path.startswith(f"{DASHBOARD}/"):
+            dashboard = await self._the_dashboard()
+            if self._closing:
+                dashboard.close()
+            await dashboard(scope, receive, send)
+        else:
+            await (await self._the_pages())(scope, receive, send)
+
+    async def _report(self, method: str, path: str, headers: Headers) -> Answer:
+        """The answer to a request for a report; raises nothing."""
+        began = monotonic()
         if method in ("GET", "HEAD"):
-            answer = await report(scope["headers"])
+            try:
+                answer = await self._reports[path](headers)
+            except Exception as error:
+                answer = self._problem_of(error, method, path).as_answer()
         else:
             problem = Problem(405, f"{method} {path}: Method Not Allowed", headers=[(b"allow", b"GET, HEAD")])
             answer = problem.as_answer()
         self.requests.answered("reports", method, answer.status, monotonic() - began)
-        await send_response(send, answer.status, answer.headers, answer.body)
+        return answer
 
     def _noting(self, send: Send, method: str) -> Send:
         """``send``, for a page: its answer is counted when that begins."""
@@ -291,41 +299,30 @@ class Site:
             keys_are_secret=self._keys_are_secret,
         )
 
-    # -- requests for models -----------------------------------------------------------------------------
+    # -- requests that need no ASGI ----------------------------------------------------------------------
 
     def serves(self, url: bytes) -> bool:
-        """Whether a request for this target is for models, and its answer may leave the connection open."""
-        return url.startswith(self._prefix_bytes) and not self._closing
+        """Whether a request for this target may be one for :meth:`answer`, which leaves the connection open."""
+        if self._closing:
+            return False
+        return url.startswith(self._prefix_bytes) or url.partition(b"?")[0] in self._report_urls
 
     def may_be_left(self, method: str, path: str) -> bool:
         """Whether a request is given up when its client has gone."""
         return self._tasks is not None and path.startswith(self._tasks_prefix) and self._tasks.may_be_left(method, path)
 
     async def answer(self, method: str, path: str, query: bytes, headers: Headers, read: ReadBody) -> Answer | Stream:
-        """The answer to a request for models, of whatever kind; raises nothing. ``read`` gets the body."""
-        began, problem = monotonic(), None
+        """The answer, of whatever kind; raises nothing. ``read`` gets the body."""
+        if path in self._reports:
+            return await self._report(method, path, headers)
+        began = monotonic()
         answer: Answer | Stream
         try:
             answer = await self._answer(method, path, query, headers, read)
             if self._outgoing.is_too_much and method == "GET" and _is_long(answer):
-                problem = Problem(503, "the node holds too much for clients that do not take their answers")
-        except StorageFailed as error:
-            self._node.fail(error)
-            problem = problem_of(error)
-        except NotLeader as error:
-            problem = self._problem_of_follower(error, path, query)
-        except QuorateError as error:
-            problem = problem_of(error)
-        except BodyTooLarge:
-            detail = f"the body is larger than {self.max_body_bytes} bytes"
-            problem = Problem(413, detail, headers=[(b"connection", b"close")])
-        except BodyIncomplete:
-            problem = Problem(408, "the request's body did not arrive", headers=[(b"connection", b"close")])
-        except Exception:
-            log.exception("%s %s failed", method, path)
-            problem = Problem(500, "an unexpected error occurred; the node's log tells more")
-        if problem is not None:
-            answer = problem.as_answer()
+                answer = Problem(503, "the node holds too much for clients that do not take their answers").as_answer()
+        except Exception as error:
+            answer = self._problem_of(error, method, path, query).as_answer()
         is_task = self._tasks is not None and path.startswith(self._tasks_prefix)
         waited = is_task and _is_waiting(path, query)
         self.requests.answered("tasks" if is_task else "models", method, answer.status, monotonic() - began, waited)
@@ -366,6 +363,21 @@ class Site:
             self._node.fail(error)
         except (QuorateError, TimeoutError) as error:
             log.warning("%s was not answered to its end: %s", scope["path"], error or "the client took no more of it")
+
+    def _problem_of(self, error: Exception, method: str, path: str, query: bytes = b"") -> Problem:
+        if isinstance(error, StorageFailed):
+            self._node.fail(error)
+        if isinstance(error, NotLeader):
+            return self._problem_of_follower(error, path, query)
+        if isinstance(error, QuorateError):
+            return problem_of(error)
+        if isinstance(error, BodyTooLarge):
+            detail = f"the body is larger than {self.max_body_bytes} bytes"
+            return Problem(413, detail, headers=[(b"connection", b"close")])
+        if isinstance(error, BodyIncomplete):
+            return Problem(408, "the request's body did not arrive", headers=[(b"connection", b"close")])
+        log.error("%s %s failed", method, path, exc_info=error)
+        return Problem(500, "an unexpected error occurred; the node's log tells more")
 
     def _problem_of_follower(self, error: NotLeader, path: str, query: bytes) -> Problem:
         """Send the client to the leader, with the same method and body (RFC 9110 §15.4.8)."""

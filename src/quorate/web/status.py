@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class StatusPages:
         self._vitals = Vitals(node)
         self._settings = {name: getattr(node.config, name) for name in TOLD_SETTINGS}
         self._started = time.monotonic()
+        self._told: Response | None = None
         self.faults: InjectedFaults | None = None
         """Those that may be injected, if some may."""
 
@@ -88,9 +90,19 @@ class StatusPages:
         }
 
     async def status(self) -> Response:
-        """``GET /status``: always 200, also while the node is joining or has lost its leader."""
-        await self.statistics.count()
-        return _line(self.report())
+        """``GET /status``: always 200, also while the node is joining or has lost its leader.
+
+        Requests that are answered in the same turn of the event loop get the same report, so many at a time cost little
+        more than one; it was made after the last of them came.
+        """
+        if self._told is None:
+            await self.statistics.count()
+            self._told = _line(self.report())
+            asyncio.get_running_loop().call_soon(self._forget)
+        return self._told
+
+    def _forget(self) -> None:
+        self._told = None
 
     async def health(self) -> Response:
         """``GET /health``: 200 if this node could serve a strong read just now, which takes a leader, a quorum
