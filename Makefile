@@ -7,7 +7,7 @@ LOG := $(VENV)/install.log
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(VENV)/bin/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format bench bench-kv simulate mutants reference constraints clean
+.PHONY: help setup demo test test-long lint format bench bench-kv bench-all simulate mutants reference constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ bench: $(STAMP)  ## Measure a three-node cluster of real processes, fsync on (RE
 bench-kv: $(STAMP)  ## Measure keys and values on three nodes, three of etcd and a Redis (RESULTS=FILE: the table goes there); as root, installs these first
 	@.ci/packages bench
 	@$(VENV)/bin/quorate bench kv --markdown $(or $(RESULTS),build/bench-kv.md) $(BENCH_ARGS)
+
+bench-all: $(STAMP)  ## Measure everything that benchmarks/results shows, in less than ten minutes (RESULTS=DIRECTORY: the tables go there)
+	@.ci/packages bench
+	@$(VENV)/bin/python benchmarks/run_all.py $(or $(RESULTS),build/results) $(BENCH_ARGS)
 
 simulate: $(STAMP)  ## Run simulated clusters full of faults (SEED=N: that one; TRACE=1: print it; SEEDS=N: so many)
 	@$(VENV)/bin/quorate simulate $(if $(SEED),--seed $(SEED) $(if $(filter-out 0,$(TRACE)),--trace),--seeds $(or $(SEEDS),500))

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from quorate.cli import bench
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.operations import Kind
 from quorate.ops.bench.suites import SUITE_PRESEED
+from quorate.ops.bench.tables import terminal_table
 from quorate.ops.bench.workload import Limits, Place, Workload
+from quorate.ops.interrupts import Interrupted
 from quorate.storage.settings import StorageProfile
 
 from .support import outcome
@@ -63,3 +66,34 @@ def test_reads_and_what_monitors_ask_for(capsys: pytest.CaptureFixture[str], ask
     assert {Kind.READ, Kind.READ_EVENTUALLY, Kind.COUNT} <= {kind for load in reads for kind in load.weights}
     kinds = [(next(iter(load.weights)), load.connections) for load in stateless]
     assert kinds == [(kind, many) for kind in (Kind.STATUS, Kind.COUNT, Kind.HEALTH) for many in (4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "code", "said"),
+    [
+        (Interrupted(), 130, "quorate: interrupted\n"),
+        (TimeoutError(), 1, "quorate: the cluster had no leader, or a node did not catch up, in time\n"),
+    ],
+)
+def test_what_ends_it_is_one_line_and_nothing_is_left_in_the_directory(
+    ended_by: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def run(directory: Path, *more: object) -> None:
+        assert directory.parent == tmp_path
+        (directory / "node1.log").touch()
+        raise ended_by
+
+    monkeypatch.setattr(bench, "run_idle", run)
+    assert outcome(capsys, "bench", "idle", "--data-dir", str(tmp_path), "--json") == (code, "", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "wide_console", lambda: Console(width=20))
+    bench._print(
+        terminal_table(("case", "µs each", "fsyncs"), [("a case of some length", "123,456", "7.890")]), "about"
+    )
+    out = capsys.readouterr().out
+    assert "CASE                   µS EACH  FSYNCS" in out
+    assert "a case of some length  123,456   7.890" in out

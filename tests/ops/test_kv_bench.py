@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from quorate.errors import ConfigError
-from quorate.ops.bench import kv_report, servers
+from quorate.ops.bench import kv_report, servers, wire
 from quorate.ops.bench.cases import CASES, VALUE, Case, Sample
 from quorate.ops.bench.drivers import h2load, parse_h2load, put_message, redis_benchmark
 from quorate.ops.bench.etcd import EtcdSystem
-from quorate.ops.bench.kv import PORTS, REPEATS_MAX, KvReport, Plan, Repeats, Rival, run_kv
-from quorate.ops.bench.load import LoadFailed
+from quorate.ops.bench.kv import PORTS, KvReport, Plan, Rival, run_kv
+from quorate.ops.bench.load import LoadFailed, RateNotKept
+from quorate.ops.bench.repeats import REPEATS_MAX, Repeats
 from quorate.ops.bench.servers import Server, missing_packages, path_of
 from quorate.ops.bench.systems import QuorateSystem, RedisSystem, System, wait_serving
 from quorate.ops.local_node import HOST
@@ -83,6 +84,7 @@ async def test_every_case_is_measured_on_every_system_and_nothing_stays_behind(t
         if item.system != RedisSystem.name:
             assert item.fsyncs_per_operation is not None
             assert (item.fsyncs_per_operation > 0) == item.case.startswith("SET")
+    assert (report.converged.objects, report.converged.digest is not None) == (1000, True)
     check_pages(report)
     assert os.listdir(tmp_path) == []
     for port in ports:
@@ -112,6 +114,15 @@ async def test_what_fails_is_done_once_more_but_not_for_ever() -> None:
     with pytest.raises(LoadFailed, match="another: again"):
         await repeats.run("another", work)
     assert len(repeats.told) == REPEATS_MAX
+
+
+async def test_a_rate_that_is_too_high_is_not_tried_again() -> None:
+    async def work() -> None:
+        raise RateNotKept("too many")
+
+    repeats = Repeats(pytest.fail)
+    with pytest.raises(RateNotKept):
+        await repeats.run("a load", work)
 
 
 async def test_a_system_is_quiet_once_it_uses_little_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +159,12 @@ async def test_an_error_in_reply_fails_the_round() -> None:
             await redis_benchmark(port, SET, 100, keys=10, seconds_max=20)
 
 
+async def test_a_node_that_does_not_show_its_keys_fails_the_run() -> None:
+    async with answering(b"-ERR no\r\n") as port:
+        with pytest.raises(LoadFailed, match="a server answered READONLY with 'ERR no'"):
+            await wire.keys_of(port)
+
+
 async def test_a_server_that_does_not_answer_fails_the_round() -> None:
     need("redis-benchmark")
     async with answering(b"") as port:
@@ -173,7 +190,7 @@ async def test_reads_that_find_nothing_fail_the_round(tmp_path: Path) -> None:
 
 
 def test_what_h2load_prints() -> None:
-    expected = Sample(operations=4, per_second=8.0, p50_ms=3.0, p95_ms=4.0, p99_ms=4.0)
+    expected = Sample(operations=4, per_second=8.0, p50_ms=2.0, p95_ms=4.0, p99_ms=4.0)
     assert parse_h2load(H2LOAD_PRINTED, LATENCIES, 4) == (expected, 400)
 
 

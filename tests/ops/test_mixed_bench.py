@@ -1,37 +1,39 @@
-"""Mixed loads deal what they should, count what was done, hide no delay, and end with a look at all nodes."""
+"""Mixed loads deal what they should, count what was done, and end with a look at all nodes."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from quorate.errors import ConfigError
-from quorate.ops.bench import mixed_load, servers, suites, workload_report
-from quorate.ops.bench.load import LoadFailed
-from quorate.ops.bench.mixed_load import MixedResult, run_mixed
+from quorate.machine.queries import STREAMS_MAX
+from quorate.ops.bench import servers, suites, workload, workload_report
+from quorate.ops.bench.environment import Environment
+from quorate.ops.bench.load import LoadFailed, LoadResult, Operation, run_load
 from quorate.ops.bench.mixes import LightReads, Mode, mix
-from quorate.ops.bench.operations import WRITES, Deck, Kind, Operation
-from quorate.ops.bench.requests import get
+from quorate.ops.bench.operations import WRITES, Deck, Kind
 from quorate.ops.bench.suites import Suite
-from quorate.ops.bench.workload import Limits, Place, Workload, run_workloads
-from quorate.ops.local_node import HOST
+from quorate.ops.bench.workload import (
+    Latencies,
+    Limits,
+    Measurement,
+    Place,
+    Workload,
+    WorkloadsReport,
+    run_workloads,
+)
 from quorate.storage.settings import StorageProfile
 
 MIX = {Kind.CREATE: 20, Kind.READ: 50, Kind.UPDATE: 20, Kind.DELETE: 10}
 PATH = "/api/products"
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-PING = Operation(Kind.STATUS, get("/status", "h"), 200)
-Answer = Callable[[int], Awaitable[bytes | None]]
 
 
 def deck(weights: dict[Kind, int], keys: int = 0) -> Deck:
@@ -41,54 +43,12 @@ def deck(weights: dict[Kind, int], keys: int = 0) -> Deck:
     return made
 
 
-def ignore(operation: Operation) -> None:
-    """Of no consequence."""
-
-
-@asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[tuple[str, int]]:
-    """A server that gives ``answer(n)`` to its nth request, whoever asks; ``None`` closes the connection."""
-    asked = iter(range(1_000_000))
-    handlers: list[asyncio.Task[None] | None] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handlers.append(asyncio.current_task())
-        try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                if (data := await answer(next(asked))) is None:
-                    return
-                writer.write(data)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, HOST, 0)
-    try:
-        yield server.sockets[0].getsockname()[:2]
-    finally:
-        server.close()
-        await asyncio.gather(*filter(None, handlers))
-
-
-async def at_once(number: int) -> bytes:
-    """No delay."""
-    return OK
-
-
-async def load(address: tuple[str, int], *, seconds: float = 5.0, rate: float | None = None,
-               operations: int = 100, connections: int = 1) -> MixedResult:  # fmt: skip
-    """Pings."""
-    return await run_mixed([address], lambda: PING, ignore, connections=connections, seconds=seconds,
-                           operations_max=operations, rate=rate)  # fmt: skip
-
-
 # -- what is dealt ------------------------------------------------------------------------------------------
 
 
 def test_operations_are_dealt_by_their_shares() -> None:
     cards = deck(MIX, keys=5000)
-    dealt = Counter(cards.deal().kind for _ in range(4000))
+    dealt = Counter(cards.deal()[0].kind for _ in range(4000))
     for kind, share in MIX.items():
         assert dealt[kind] == pytest.approx(40 * share, rel=0.2)
 
@@ -96,12 +56,12 @@ def test_operations_are_dealt_by_their_shares() -> None:
 def test_what_is_deleted_is_neither_read_nor_updated_nor_deleted_again() -> None:
     cards, deleted, used = deck(MIX, keys=50), Counter[bytes](), set[bytes]()
     for _ in range(3000):
-        operation = cards.deal()
+        operation, request, key = cards.deal()
         if operation.kind is Kind.DELETE:
-            deleted[operation.key] += 1
+            deleted[key] += 1
         elif operation.kind in (Kind.READ, Kind.UPDATE):
-            used.add(operation.request.split(b" ")[1].rpartition(b"/")[2])
-        cards.done(operation)
+            used.add(request.split(b" ")[1].rpartition(b"/")[2])
+        cards.done(operation, key)
     assert len(deleted) > 200
     assert set(deleted.values()) == {1}
     assert not set(deleted) & used
@@ -111,23 +71,22 @@ def test_what_is_deleted_is_neither_read_nor_updated_nor_deleted_again() -> None
 def test_how_many_objects_there_are_is_known() -> None:
     cards = deck(MIX, keys=50)
     done = [cards.deal() for _ in range(500)]
-    for operation in done:
-        cards.done(operation)
-    cards.done(cards.bulk(7))
-    kinds = Counter(operation.kind for operation in done)
+    for operation, _, key in [*done, cards.bulk(7)]:
+        cards.done(operation, key)
+    kinds = Counter(operation.kind for operation, _, _ in done)
     assert cards.objects == 50 + kinds[Kind.CREATE] - kinds[Kind.DELETE] + 7
 
 
 @pytest.mark.parametrize("kind", [Kind.READ, Kind.UPDATE, Kind.DELETE])
 def test_where_there_is_no_object_one_is_created(kind: Kind) -> None:
-    assert deck({kind: 1}).deal().kind is Kind.CREATE
+    assert deck({kind: 1}).deal()[0].kind is Kind.CREATE
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_requests_are_whole(kind: Kind) -> None:
-    operation = deck({kind: 1}, keys=4).deal()
+    operation, request, _ = deck({kind: 1}, keys=4).deal()
     assert operation.kind is kind
-    head, _, body = operation.request.partition(b"\r\n\r\n")
+    head, _, body = request.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head)
     assert (int(length[1]) if length else 0) == len(body)
     if body:
@@ -155,68 +114,6 @@ def test_shares_make_a_hundred_percent() -> None:
         mix(Mode.RANDOM, create=31, read=70, update=0, delete=0, light_reads=None)
 
 
-# -- how it is sent -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rate", [None, 10_000.0])
-async def test_it_sends_as_many_as_it_may_and_counts_bytes(rate: float | None) -> None:
-    async with serving(at_once) as address:
-        result = await load(address, rate=rate, operations=100, connections=4)
-    assert result.operations == result.rows == len(result.of(Kind.STATUS).latencies) == 100
-    assert result.sent_bytes == 100 * len(PING.request)
-    assert result.received_bytes == 100 * len(OK)
-
-
-async def test_an_open_loop_keeps_its_rate() -> None:
-    async with serving(at_once) as address:
-        result = await load(address, rate=200.0, seconds=0.5, operations=1_000_000, connections=4)
-    assert result.operations == 100
-    assert result.seconds == pytest.approx(0.5, abs=0.2)
-
-
-async def test_a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() -> None:
-    async def stalls_once(number: int) -> bytes:
-        if number == 10:
-            await asyncio.sleep(0.4)
-        return OK
-
-    slow = {}
-    for rate in (None, 200.0):
-        async with serving(stalls_once) as address:
-            result = await load(address, rate=rate, operations=100, connections=1)
-        slow[rate] = sum(latency > 0.2 for latency in result.all().latencies)
-    assert slow[None] <= 2
-    assert slow[200.0] >= 30, "40 requests fell due in the first 200 ms of the stall"
-
-
-async def test_a_rate_that_is_not_kept_up_with_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixed_load, "DRAIN_SECONDS_MAX", 0.1)
-
-    async def slowly(number: int) -> bytes:
-        await asyncio.sleep(0.02)
-        return OK
-
-    async with serving(slowly) as address:
-        with pytest.raises(LoadFailed, match=r"^1000 requests/s are too many: \d+ were not sent"):
-            await load(address, rate=1000.0, seconds=0.2, operations=1000)
-
-
-@pytest.mark.parametrize("rate", [None, 500.0])
-async def test_another_status_or_a_closed_connection_fails_the_run(rate: float | None) -> None:
-    async def refuses(number: int) -> bytes:
-        return OK.replace(b"200", b"503") if number == 3 else OK
-
-    async def closes(number: int) -> bytes | None:
-        return OK if number < 3 else None
-
-    async with serving(refuses) as address:
-        with pytest.raises(LoadFailed, match="1 times 503 to status"):
-            await load(address, rate=rate, operations=10)
-    async with serving(closes) as address:
-        with pytest.raises(LoadFailed, match="closed a connection"):
-            await load(address, rate=rate, operations=10)
-
-
 # -- what is measured ---------------------------------------------------------------------------------------
 
 
@@ -236,6 +133,42 @@ def test_what_the_suites_are_about() -> None:
         assert each.place.preseed == suites.SUITE_PRESEED
 
 
+def measured(rate: float | None, per_second: float, operations: int, turned_away: int = 0) -> WorkloadsReport:
+    """The report of one load."""
+    load = Latencies(
+        kind="create", operations=operations, per_second=per_second, p50_ms=1, p95_ms=2, p99_ms=3, max_ms=4
+    )
+    item = Measurement(name="single", place="one node", profile=StorageProfile.DURABLE, nodes=1, connections=1,
+                       rate=rate, all=load, kinds=[], rows_per_second=per_second, cpu_us=None, fsyncs=0, sent_bytes=0,
+                       received_bytes=0, peer_bytes=0, turned_away=turned_away)  # fmt: skip
+    machine = Environment(quorate="1", python="3", system="Linux", cores=2, load=0.0, fsync_us=1)
+    return WorkloadsReport(title="Loads", environment=machine, measurements=[item], converged=[], repeated=[])
+
+
+def test_a_rate_that_was_not_kept_is_told() -> None:
+    assert "single: 940 of 1,000 requests per second" in workload_report.about(measured(1000, 940, 100))
+    assert "of 1,000" not in workload_report.about(measured(1000, 960, 100))
+
+
+def test_requests_that_were_turned_away_are_told() -> None:
+    assert "single, 1: 7 more requests for a whole list were turned away" in workload_report.about(
+        measured(None, 99, 100, turned_away=7)
+    )
+    assert "turned away" not in workload_report.about(measured(None, 99, 100))
+
+
+def test_no_more_clients_than_nodes_let_ask_for_whole_lists() -> None:
+    for nodes in (1, 3):
+        heavy, *light = suites.suite(Suite.HEAVY_VS_LIGHT_READS, Place(nodes=nodes), 64, 500)
+        assert (heavy.connections, {each.connections for each in light}) == (STREAMS_MAX * nodes, {64})
+
+
+def test_percentiles_of_few_requests_are_told() -> None:
+    told = "Of fewer than 100 requests, p99 is the longest: single, create (99)."
+    assert told in workload_report.about(measured(None, 99, 99))
+    assert "p99" not in workload_report.about(measured(None, 100, 100))
+
+
 @pytest.mark.e2e
 async def test_workloads_run_on_real_nodes_and_the_nodes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "QUIET_SECONDS_MAX", 0.2)
@@ -245,6 +178,15 @@ async def test_workloads_run_on_real_nodes_and_the_nodes_agree(tmp_path: Path, m
              for kind in Kind if kind not in WRITES]  # fmt: skip
     loads = [mixed, replace(mixed, name="open", rate=100.0), *reads]
     told: list[str] = []
+    send, failures = run_load, [LoadFailed("no leader")]
+
+    async def fails_once(*arguments: Any, **more: Any) -> LoadResult:
+        result = await send(*arguments, **more)
+        if failures:
+            raise failures.pop()
+        return result
+
+    monkeypatch.setattr(workload, "run_load", fails_once)
     report = await run_workloads(tmp_path, "Loads", loads, Limits(seconds=20, operations_max=40), told.append)
     assert [item.name for item in report.measurements] == [each.name for each in loads]
     for item in report.measurements:
@@ -255,6 +197,8 @@ async def test_workloads_run_on_real_nodes_and_the_nodes_agree(tmp_path: Path, m
     assert {each.kind for each in report.measurements[0].kinds} <= {kind.value for kind in MIX}
     assert report.measurements[0].fsyncs > 0
     assert report.measurements[0].peer_bytes > 100, "two followers get what is created"
+    assert report.repeated == ["mixed: no leader"]
+    assert "Done once more because a request failed: mixed: no leader." in workload_report.about(report)
     (converged,) = report.converged
     assert (converged.objects > 40, converged.digest is not None) == (True, True)
     rows = sum(1 + len(item.kinds) for item in report.measurements)
@@ -269,9 +213,14 @@ async def test_nodes_that_hold_other_than_clients_were_told_fail_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = Deck.done
-    monkeypatch.setattr(Deck, "done", lambda deck, each: count(deck, each) if each.kind is Kind.BULK else None)
+
+    def forgetful(deck: Deck, each: Operation, key: bytes) -> None:
+        if each.kind is Kind.BULK:
+            count(deck, each, key)
+
+    monkeypatch.setattr(Deck, "done", forgetful)
     place = Place(nodes=1, profile=StorageProfile.BALANCED)
     loads = [Workload(name=kind.value, weights={kind: 1}, connections=2, bulk_rows=20, place=place)
              for kind in (Kind.BULK, Kind.CREATE)]  # fmt: skip
-    with pytest.raises(LoadFailed, match=r"the nodes hold \[105\] objects, and should hold 100"):
+    with pytest.raises(LoadFailed, match=r"every node holds 105 objects, and should hold 100"):
         await run_workloads(tmp_path, "Loads", loads, Limits(seconds=20, operations_max=5), lambda line: None)

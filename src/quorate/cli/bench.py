@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
+from rich.console import Console
 from rich.table import Table
 
 from quorate.cli.output import wide_console
 from quorate.errors import ConfigError
-from quorate.ops.bench import crud_report, kv_report, suites, tasks_report, workload_report
+from quorate.ops.bench import crud_report, idle_report, kv_report, suites, tasks_report, workload_report
 from quorate.ops.bench.crud import Declared, Plan, run_crud
+from quorate.ops.bench.idle import Plan as IdlePlan
+from quorate.ops.bench.idle import run_idle
 from quorate.ops.bench.kv import PORTS, Rival, run_kv
 from quorate.ops.bench.kv import Plan as KvPlan
+from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.mixes import LightReads, Mode, mix
 from quorate.ops.bench.suites import Suite
 from quorate.ops.bench.tasks import Plan as TasksPlan
@@ -29,8 +34,13 @@ from quorate.storage.settings import StorageProfile
 NODES = 3
 CONNECTIONS_MAX = 1024
 PRESEED_MAX = 1_000_000
-FOR_LOADS = (500, 25, 50, 20, 5, None, 0, StorageProfile.DURABLE, NODES, None)
+COLUMNS_MAX = 1000
+FOR_LOADS = (500, 0, StorageProfile.DURABLE, NODES, None)
 """The defaults of what ``crud`` takes for loads of one's own choice."""
+FOR_MIXTURES = ({"create": 25, "read": 50, "update": 20, "delete": 5}, None)
+"""And of what only one of them takes."""
+FOR_ALL_CASES = (3, None)
+"""And of what it takes without them."""
 PATHS = {Declared.PLAIN: "/api/plain-products", Declared.BOTH: "/api/plain-products", Declared.FULL: "/api/products"}
 
 DataDir = Annotated[
@@ -101,11 +111,14 @@ def crud(
 
     With --mode or --suite: loads of your own choice, and no kills. What follows --suite is for these.
     """
+    shares = {"create": create, "read": read, "update": update, "delete": delete}
+    for_loads = (bulk_size, preseed, storage_profile, nodes, rate) != FOR_LOADS
+    for_mixtures = (shares, light_reads) != FOR_MIXTURES
+    for_all_cases = (failovers, port) != FOR_ALL_CASES
     if mode is not None and suite is not None:
         raise ConfigError("give either --mode or --suite")
     if mode is None and suite is None:
-        given = (bulk_size, create, read, update, delete, light_reads, preseed, storage_profile, nodes, rate)
-        if given != FOR_LOADS:
+        if for_loads or for_mixtures:
             raise ConfigError("without --mode or --suite all cases are measured, and none of their options counts")
         plan = Plan(
             seconds=seconds,
@@ -121,16 +134,22 @@ def crud(
         if as_json_line:
             typer.echo(crud_report.as_json(report))
         return
+    if for_all_cases:
+        raise ConfigError("--failovers and --port count without --mode and --suite only")
+    if for_mixtures and mode is not Mode.RANDOM:
+        raise ConfigError("--create, --read, --update, --delete and --light-reads count with --mode random only")
+    if suite is not None and rate is not None:
+        raise ConfigError("--rate does not count with --suite")
     place = Place(nodes=nodes, profile=storage_profile, path=PATHS[model], preseed=preseed)
     many = _connections(connections)
     if suite is not None:
         title, workloads = suite.value, suites.suite(suite, place, max(many), bulk_size)
     else:
         assert mode is not None
-        shares = mix(mode, create=create, read=read, update=update, delete=delete, light_reads=light_reads)
+        weights = mix(mode, light_reads=light_reads, **shares)
         title = f"Objects, {mode.value}"
         workloads = [
-            Workload(name=mode.value, weights=shares, connections=each, bulk_rows=bulk_size, rate=rate, place=place)
+            Workload(name=mode.value, weights=weights, connections=each, bulk_rows=bulk_size, rate=rate, place=place)
             for each in many
         ]
     _run_workloads(title, workloads, Limits(seconds=seconds, operations_max=operations),
@@ -246,6 +265,24 @@ def tasks(
         typer.echo(tasks_report.as_json(report))
 
 
+@bench.command()
+def idle(
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long the nodes are left alone.")] = 10.0,
+    rows: Annotated[int, typer.Option(min=1, max=PRESEED_MAX, help="Objects that are there at the kills.")] = 100_000,
+    data_dir: DataDir = None,
+    as_json_line: Json = False,
+    markdown: Markdown = None,
+) -> None:
+    """What each of three nodes costs that does nothing, and how soon one is back after a kill -9."""
+    plan = IdlePlan(seconds=seconds, rows=rows)
+    ports = free_ports(NODES)
+    report = _run(lambda directory, tell: run_idle(directory, ports, plan, tell), data_dir)
+    _print(idle_report.as_table(report), idle_report.about(report))
+    _write(markdown, idle_report.as_markdown(report))
+    if as_json_line:
+        typer.echo(idle_report.as_json(report))
+
+
 def _run_workloads(
     title: str,
     workloads: Sequence[Workload],
@@ -262,23 +299,26 @@ def _run_workloads(
 
 
 def _run(measure: Measure[Report], data_dir: Path | None) -> Report:
-    """What ``measure`` finds in a directory, telling what it is about to do. Ends the program on a signal."""
+    """What ``measure`` finds in a new directory, telling what it is about to do. Ends the program on a signal."""
     console = wide_console()
 
     def tell(line: str) -> None:
         console.print(f"{line} ...", highlight=False, markup=False)
 
-    with data_directory(data_dir, "bench") as directory:
+    with data_directory(data_dir, "bench") as place, TemporaryDirectory(dir=place, prefix="bench-") as directory:
         try:
-            return run_interruptible(measure(directory, tell), loop_factory=uvloop.new_event_loop)
+            return run_interruptible(measure(Path(directory), tell), loop_factory=uvloop.new_event_loop)
         except Interrupted:
-            raise typer.Exit(130) from None
+            raise typer.Abort from None
+        except TimeoutError:
+            raise LoadFailed("the cluster had no leader, or a node did not catch up, in time") from None
 
 
 def _print(table: Table, about: str) -> None:
     console = wide_console()
     console.print()
-    console.print(table)
+    width = console.measure(table, options=console.options.update(max_width=COLUMNS_MAX)).maximum
+    (console if console.width >= width else Console(width=width)).print(table)  # lines broken, rather than numbers cut
     console.print(f"\n{about}", highlight=False, markup=False)
 
 

@@ -10,9 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from quorate.ops.bench import requests
+from quorate.ops.bench.convergence import Convergence, check_convergence, objects_of
 from quorate.ops.bench.downloads import download_for
 from quorate.ops.bench.environment import Environment, look_around
-from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
+from quorate.ops.bench.load import Deal, run_load
+from quorate.ops.bench.seeding import create_category
+from quorate.ops.bench.timings import Timings
 from quorate.ops.history import History
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
@@ -90,8 +93,8 @@ class CrudReport:
     """For each ``kill -9`` of the leader, the longest time in which no client had a write acknowledged."""
     restart_ms: list[int]
     """For each of them, how long its process then took from its start until it was ready to serve."""
-    rows: int
-    """Products of both models on every node at the end of the load."""
+    converged: Convergence
+    """Products of both models at the end of the load, before the leader is killed."""
 
 
 async def run_crud(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> CrudReport:
@@ -102,10 +105,14 @@ async def run_crud(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell
         await cluster.wait_formed()
         bench = _Crud(cluster, http, plan, tell)
         measurements = await bench.measure()
-        rows = await bench.count_rows()
+        converged = await bench.check_convergence()
         failover_ms, restart_ms = await bench.measure_failovers()
     return CrudReport(
-        environment=environment, measurements=measurements, failover_ms=failover_ms, restart_ms=restart_ms, rows=rows
+        environment=environment,
+        measurements=measurements,
+        failover_ms=failover_ms,
+        restart_ms=restart_ms,
+        converged=converged,
     )
 
 
@@ -116,10 +123,12 @@ class _Crud:
         self._plan = plan
         self._tell = tell
         self._measurements: list[Measurement] = []
+        self._created = 0
+        """Products, by what clients were answered."""
 
     async def measure(self) -> list[Measurement]:
         leader = await self._cluster.leader()
-        category = (await self._http.post(f"{leader.url}/api/categories", {"name": "All"})).json()["id"]
+        category = await create_category(self._http, leader)
         for model in self._plan.models:
             products = requests.Products(_PATHS[model], leader.address, category)
             await self._warm_up(leader, products)
@@ -129,21 +138,21 @@ class _Crud:
 
     async def _warm_up(self, leader: LocalNode, products: requests.Products) -> None:
         self._tell("warming up")
-        await run_load(
+        warmed_up = await run_load(
             [(HOST, leader.port)],
             products.creates(),
             connections=WARM_UP_CONNECTIONS,
-            expected=201,
             seconds=WARM_UP_SECONDS,
             operations_max=self._plan.operations_max,
         )
+        self._created += warmed_up.rows
 
     async def _writes(self, leader: LocalNode, products: requests.Products, in_words: str) -> None:
         for connections in self._plan.connections:
-            await self._case(f"create{in_words}", [leader], products.creates(), connections, expected=201)
+            self._created += await self._case(f"create{in_words}", [leader], products.creates(), connections)
         bulk = products.bulk_creates(BULK_ROWS)
         name = f"bulk create of {BULK_ROWS}{in_words}"
-        await self._case(name, [leader], bulk, BULK_CONNECTIONS, expected=201, rows=BULK_ROWS)
+        self._created += await self._case(name, [leader], bulk, BULK_CONNECTIONS)
 
     async def _reads(self, leader: LocalNode, path: str) -> None:
         everyone = list(self._cluster.nodes.values())
@@ -156,10 +165,10 @@ class _Crud:
         ):
             targets = [f"{path}/{key}?consistency={consistency}" for key in ids]
             name = f"read one, {consistency}, {where}"
-            await self._case(name, nodes, requests.gets(targets, leader.address), READ_CONNECTIONS, expected=200)
+            await self._case(name, nodes, requests.gets(targets, leader.address), READ_CONNECTIONS)
         count = requests.gets([f"{path}/count"], leader.address)
         for connections in (READ_CONNECTIONS, COUNT_CONNECTIONS):
-            await self._case("count, strong, the leader", [leader], count, connections, expected=200)
+            await self._case("count, strong, the leader", [leader], count, connections)
         await self._list(leader, path, f"{path}/{ids[0]}?consistency=eventually")
 
     async def _list(self, leader: LocalNode, path: str, other: str) -> None:
@@ -170,72 +179,55 @@ class _Crud:
             [(HOST, leader.port)],
             requests.gets([other], leader.address),
             connections=1,
-            expected=200,
             seconds=seconds,
             operations_max=self._plan.operations_max,
         )
         result, (size, taken) = await asyncio.gather(
             reading, download_for(HOST, leader.port, f"{path}?limit=all", seconds)
         )
-        self._measurements.append(
-            Measurement(
-                name="list all; latencies of reads beside it",
-                connections=1,
-                operations=result.operations,
-                per_second=round(size / taken / 1e6, 1),
-                unit="MB/s",
-                p50_ms=round(result.percentile_ms(50), 3),
-                p95_ms=round(result.percentile_ms(95), 3),
-                p99_ms=round(result.percentile_ms(99), 3),
-            )
-        )
+        self._note("list all; latencies of reads beside it", 1, result.all(), size / taken / 1e6, "MB/s")
 
-    async def _case(
-        self,
-        name: str,
-        nodes: Sequence[LocalNode],
-        next_request: Callable[[], bytes],
-        connections: int,
-        *,
-        expected: int,
-        rows: int = 1,
-    ) -> None:
+    async def _case(self, name: str, nodes: Sequence[LocalNode], deal: Deal, connections: int) -> int:
+        """Run it, and note what it gave. How many objects its requests were about."""
         self._tell(f"{name}, {connections} connection{'s' if connections > 1 else ''}")
-        result: LoadResult = await run_load(
+        result = await run_load(
             [(HOST, node.port) for node in nodes],
-            next_request,
+            deal,
             connections=connections,
-            expected=expected,
             seconds=self._plan.seconds,
             operations_max=self._plan.operations_max,
         )
+        timings = result.all()
+        many = result.rows > timings.operations
+        per_second = result.rows / result.seconds if many else timings.per_second
+        self._note(name, connections, timings, per_second, "rows/s" if many else "requests/s")
+        return result.rows
+
+    def _note(self, name: str, connections: int, timings: Timings, per_second: float, unit: str) -> None:
+        p50_ms, p95_ms, p99_ms = timings.percentiles_ms(50, 95, 99)
         self._measurements.append(
             Measurement(
                 name=name,
                 connections=connections,
-                operations=result.operations,
-                per_second=round(result.per_second * rows, 1),
-                unit="rows/s" if rows > 1 else "requests/s",
-                p50_ms=round(result.percentile_ms(50), 3),
-                p95_ms=round(result.percentile_ms(95), 3),
-                p99_ms=round(result.percentile_ms(99), 3),
+                operations=timings.operations,
+                per_second=round(per_second, 1),
+                unit=unit,
+                p50_ms=p50_ms,
+                p95_ms=p95_ms,
+                p99_ms=p99_ms,
             )
         )
 
-    async def count_rows(self) -> int:
-        """How many products every node has. Raises :class:`LoadFailed` if they do not agree."""
-        self._tell("counting the rows of every node")
-        try:
-            await self._cluster.wait_caught_up()
-        except TimeoutError:
-            raise LoadFailed("a node did not catch up after the load") from None
-        counts = []
-        for url in self._cluster.urls:
-            answers = [await self._http.get(f"{url}{path}/count?consistency=eventually") for path in _PATHS.values()]
-            counts.append(sum(answer.json()["count"] for answer in answers))
-        if len(set(counts)) > 1:
-            raise LoadFailed(f"the nodes do not hold the same number of rows: {counts}")
-        return int(counts[0])
+    async def check_convergence(self) -> Convergence:
+        """Raises :class:`LoadFailed` if the nodes do not hold the same products, as many as were created."""
+        self._tell("comparing the nodes")
+        return await check_convergence(
+            self._cluster,
+            "three nodes",
+            lambda node: objects_of(self._http, node.url, list(_PATHS.values())),
+            least=self._created,
+            most=self._created,
+        )
 
     async def measure_failovers(self) -> tuple[list[int], list[int]]:
         """Kill the leader under write load, a few times, each time the whole cluster is up, and start it again."""

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from quorate.ops.bench.crud import FAILOVER_CLIENTS, CrudReport
 from quorate.ops.bench.tables import markdown_page, terminal_table
+from quorate.ops.bench.timings import told_of_few
 
 _HEADINGS = ("case", "clients", "throughput", "p50 ms", "p95 ms", "p99 ms")
 
@@ -44,7 +45,9 @@ def _rows(report: CrudReport) -> list[tuple[str, ...]]:
     if report.failover_ms:
         many = f"{len(report.failover_ms)} x kill -9"
         rows.append((f"failover, {many}", str(FAILOVER_CLIENTS), _times(report.failover_ms), "", "", ""))
-        rows.append((f"restart with {report.rows:,} rows and more", "", _times(report.restart_ms), "", "", ""))
+        rows.append(
+            (f"restart with {report.converged.objects:,} rows and more", "", _times(report.restart_ms), "", "", "")
+        )
     return rows
 
 
@@ -53,9 +56,12 @@ def _times(times_ms: list[int]) -> str:
 
 
 def about(report: CrudReport) -> str:
-    """One sentence on what was measured where."""
+    """What was measured where, and that the nodes agreed, in a few sentences."""
     machine = report.environment
-    return (
-        f"Three nodes and the load generator on {machine.place}. "
-        f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}; {report.rows:,} rows at the end."
-    )
+    sentences = [
+        f"Three nodes and the load generator on {machine.place}.",
+        f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}.",
+        *told_of_few((f"{item.name}, {item.connections}", item.operations) for item in report.measurements),
+        report.converged.in_words("products"),
+    ]
+    return " ".join(sentences)

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quorate.ops.bench.cases import VALUE, Case, Sample
-from quorate.ops.bench.load import LoadFailed, LoadResult
+from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import path_of
+from quorate.ops.bench.timings import Timings
 from quorate.ops.local_node import HOST
 
 ETCD_KEY = b"key:%012d" % 0
@@ -96,14 +97,10 @@ def parse_h2load(printed: str, latencies: Sequence[float], operations: int) -> t
     took, succeeded, data = H2_SECONDS.search(printed), H2_SUCCEEDED.search(printed), H2_DATA.search(printed)
     if not took or not data or not succeeded or not int(succeeded[1]) == len(latencies) == operations:
         raise LoadFailed(f"h2load did not get every answer: {printed!r}")
-    result = LoadResult(float(took[1]) * H2_UNITS[took[2]], list(latencies))
-    sample = Sample(
-        operations=operations,
-        per_second=round(result.per_second, 1),
-        p50_ms=round(result.percentile_ms(50), 3),
-        p95_ms=round(result.percentile_ms(95), 3),
-        p99_ms=round(result.percentile_ms(99), 3),
-    )
+    timings = Timings(float(took[1]) * H2_UNITS[took[2]], list(latencies))
+    p50_ms, p95_ms, p99_ms = timings.percentiles_ms(50, 95, 99)
+    per_second = round(timings.per_second, 1)
+    sample = Sample(operations=operations, per_second=per_second, p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
     return sample, int(data[1])
 
 

@@ -13,7 +13,8 @@ from quorate.ops.bench.cases import VALUE, Case, Sample
 from quorate.ops.bench.drivers import ETCD_CONNECTIONS, h2load
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import Server
-from quorate.ops.bench.systems import FILL_SECONDS_MAX, KEYS_AT_ONCE, System, key_name, wait_serving
+from quorate.ops.bench.systems import System, wait_serving
+from quorate.ops.bench.wire import FILL_SECONDS_MAX, KEYS_AT_ONCE, key_name
 from quorate.ops.local_node import HOST
 from quorate.rest.http_client import HttpClient
 

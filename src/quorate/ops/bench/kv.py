@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 from quorate.ops.bench.cases import CASES, Case, Sample
+from quorate.ops.bench.convergence import Convergence
 from quorate.ops.bench.environment import Environment, look_around
 from quorate.ops.bench.etcd import EtcdSystem
-from quorate.ops.bench.load import LoadFailed
+from quorate.ops.bench.repeats import Repeats
 from quorate.ops.bench.servers import cpu_seconds, missing_packages, path_of, wait_quiet
 from quorate.ops.bench.systems import QuorateSystem, RedisSystem, System
-from quorate.rest.http_client import RequestFailed
 
 PORTS = 10
 """Three for our nodes, two for each of etcd's, and Redis's."""
@@ -26,10 +25,6 @@ TRIAL_OPERATIONS = 1000
 SLOW_ROUND_FACTOR = 10
 SLOW_ROUND_SECONDS = 30.0
 
-REPEATS_MAX = 3
-"""On a machine that is busy with other things, a node may stall for so long that another one is elected."""
-
-T = TypeVar("T")
 Tell = Callable[[str], None]
 
 
@@ -105,13 +100,16 @@ class KvReport:
     repeated: list[str]
     """What was done once more, and why."""
     measurements: list[Measurement]
+    converged: Convergence
+    """Our nodes, at the end."""
 
 
 async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> KvReport:
     """Measure whatever is installed; at least our nodes. ``tell`` is told what is about to run.
 
     Raises :class:`~quorate.errors.ConfigError` if redis-benchmark or the rival is not there, and
-    :class:`~quorate.ops.bench.load.LoadFailed` if requests fail, more often than :data:`REPEATS_MAX` times.
+    :class:`~quorate.ops.bench.load.LoadFailed` if requests fail again and again (see :class:`Repeats`), or our nodes do
+    not hold the same in the end.
     """
     path_of("redis-benchmark")
     environment = look_around(directory)
@@ -127,7 +125,8 @@ async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) 
             rivals = {plan.rival: rivals[plan.rival]}
             for program in rivals[plan.rival].programs:
                 path_of(program)
-        wanted = (QuorateSystem(folder, ports[:3], plan.keys), *rivals.values())
+        ours = QuorateSystem(folder, ports[:3], plan.keys)
+        wanted = (ours, *rivals.values())
         systems: list[System] = [system for system in wanted if not missing_packages(system.programs)]
         told = []
         for system in systems:
@@ -136,6 +135,8 @@ async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) 
             told.append(await system.start())
             await repeats.run(f"{system.name}, writing keys", system.fill)
         rounds = await _Turns(systems, plan, repeats, tell).run()
+        tell("comparing the nodes")
+        converged = await ours.check_convergence()
     return KvReport(
         environment=environment,
         systems=told,
@@ -145,27 +146,8 @@ async def run_kv(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) 
         repeated=repeats.told,
         rival=rival,
         measurements=_summed_up(rounds, rival),
+        converged=converged,
     )
-
-
-class Repeats:
-    """Does what failed once more, and remembers that it did."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.told: list[str] = []
-
-    async def run(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of ``work``. Raises :class:`LoadFailed` at the failure after :data:`REPEATS_MAX` in all."""
-        while True:
-            try:
-                return await work()
-            except (LoadFailed, RequestFailed, OSError) as error:
-                reason = f"{what}: {str(error) or 'no answer in time'}"
-                if len(self.told) == REPEATS_MAX:
-                    raise LoadFailed(reason) from None
-                self.told.append(reason)
-                self._tell(f"once more, as it failed: {reason}")
 
 
 Rounds = dict[tuple[Case, str], list[Round]]

@@ -9,7 +9,9 @@ from rich.table import Table
 
 from quorate.ops.bench.cases import VALUE
 from quorate.ops.bench.kv import KvReport
+from quorate.ops.bench.repeats import told_of_repeats
 from quorate.ops.bench.tables import markdown_page, terminal_table
+from quorate.ops.bench.timings import told_of_few
 
 _HEADINGS = ("case", "system", "per second", "p50 ms", "p95 ms", "p99 ms", "CPU µs each", "fsyncs each")
 
@@ -62,12 +64,13 @@ def about(report: KvReport) -> str:
         f"Three nodes each{', and one Redis' if redis else ''}, with their load on {machine.place}.",
         f"{'; '.join(report.systems)}.",
         f"Python {machine.python}, {machine.system}.",
-        f"{report.keys:,} keys with values of {len(VALUE)} bytes; linearizable reads. The systems take turns, "
-        f"and of {report.rounds} rounds the middle one by throughput is shown.",
+        f"{report.keys:,} keys with values of {len(VALUE)} bytes; linearizable reads. The systems take turns"
+        f"{f', and of {report.rounds} rounds the middle one by throughput is shown' if report.rounds > 1 else ''}.",
         "CPU time and fsyncs of the log are those of all nodes together, for one operation.",
     ]
-    if report.repeated:
-        sentences.append(f"Done once more because a request failed: {'; '.join(report.repeated)}.")
+    sentences += told_of_few((f"{item.case}, {item.system}", item.operations) for item in report.measurements)
+    sentences.append(report.converged.in_words("keys"))
+    sentences += told_of_repeats(report.repeated)
     if report.missing:
         sentences.append(f"Not installed, so not measured: {', '.join(report.missing)}.")
     return " ".join(sentences)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate, count
 from random import Random
 
+from quorate.ops.bench.load import Deal, Dealt, Operation
 from quorate.ops.bench.requests import get, post_head, request_head
 
 _NUMBERS = count(1)
@@ -34,8 +35,6 @@ class Kind(StrEnum):
 
 
 WRITES = frozenset({Kind.CREATE, Kind.BULK, Kind.UPDATE, Kind.DELETE})
-OF_SOME_OBJECT = frozenset({Kind.UPDATE, Kind.READ, Kind.READ_EVENTUALLY})
-"""These need one that is there; while there is none, an object is created instead. So is it for a delete."""
 
 _TARGETS = {
     Kind.LIST: "{path}?limit=all",
@@ -47,31 +46,31 @@ _TARGETS = {
 }
 """Reads that are the same each time."""
 
+_CREATE = Operation(Kind.CREATE, 201)
+_DELETE = Operation(Kind.DELETE, 204)
+_UPDATE = Operation(Kind.UPDATE, 200)
+_READ = Operation(Kind.READ, 200)
+_READ_EVENTUALLY = Operation(Kind.READ_EVENTUALLY, 200)
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One request, and the status that says that it was done."""
 
-    kind: Kind
-    request: bytes
-    expected: int
-    key: bytes = b""
-    """The id of the object that it creates or deletes."""
-    rows: int = 1
+@cache
+def _bulk_create(rows: int) -> Operation:
+    return Operation(Kind.BULK, 201, rows)
 
 
 class Deck:
     """Deals the operations of one load. ``done`` is to be called with each that was answered as expected.
 
-    Objects that are deleted are others than those that are read and updated, so none of these can come too late.
+    Objects that are deleted are others than those that are read and updated, so none of these can come too late. While
+    there is no object that an operation could be about, one is created instead.
     """
 
     def __init__(
         self, weights: Mapping[Kind, int], path: str, host: str, category: str, *, bulk_rows: int, rng: Random
     ) -> None:
         """``weights`` are shares of any sum; ``path`` is that of the model's objects, such as ``/api/products``."""
-        self._kinds = [kind for kind, weight in weights.items() if weight]
-        self._bounds = list(accumulate(weights[kind] for kind in self._kinds))
+        kinds = [kind for kind, weight in weights.items() if weight]
+        self._bounds = list(accumulate(weights[kind] for kind in kinds))
         self._path = path
         self._host = host
         self._row = (
@@ -79,63 +78,78 @@ class Deck:
         )
         self._bulk_rows = bulk_rows
         self._rng = rng
-        self._deletes = Kind.DELETE in self._kinds
+        self._deletes = Kind.DELETE in kinds
         self._kept: list[bytes] = []
         self._doomed: list[bytes] = []
-        self._constant = {kind: Operation(kind, get(target.format(path=path), host), 200)
-                          for kind, target in _TARGETS.items()}  # fmt: skip
+        self._dealers = [self._dealer(kind) for kind in kinds]
         self.objects = 0
         """How many there must be by what was answered."""
 
-    def deal(self) -> Operation:
+    def _dealer(self, kind: Kind) -> Deal:
+        """What deals operations of this kind."""
+        if kind in _TARGETS:
+            busy = 503 if kind is Kind.LIST else None  # a node gives a few whole lists at a time
+            always = Operation(kind, 200, busy=busy), get(_TARGETS[kind].format(path=self._path), self._host), b""
+            return lambda: always
+        return {
+            Kind.CREATE: self._create,
+            Kind.BULK: lambda: self.bulk(self._bulk_rows),
+            Kind.UPDATE: self._update,
+            Kind.DELETE: self._delete,
+            Kind.READ: lambda: self._read(_READ, ""),
+            Kind.READ_EVENTUALLY: lambda: self._read(_READ_EVENTUALLY, "?consistency=eventually"),
+        }[kind]
+
+    def deal(self) -> Dealt:
         """The next operation."""
-        kind = self._kinds[0]
-        if len(self._kinds) > 1:
-            kind = self._kinds[bisect_right(self._bounds, self._rng.random() * self._bounds[-1])]
-        constant = self._constant.get(kind)
-        return constant if constant is not None else self._made(kind)
+        if len(self._dealers) == 1:
+            return self._dealers[0]()
+        return self._dealers[bisect_right(self._bounds, self._rng.random() * self._bounds[-1])]()
 
-    def _made(self, kind: Kind) -> Operation:
-        if kind in OF_SOME_OBJECT and self._kept:
-            key = self._kept[int(self._rng.random() * len(self._kept))]
-            return self._update(key) if kind is Kind.UPDATE else self._read(kind, key)
-        if kind is Kind.DELETE and self._doomed:
-            key = self._doomed.pop()
-            return Operation(kind, request_head("DELETE", self._at(key), self._host), 204, key)
-        return self.bulk(self._bulk_rows) if kind is Kind.BULK else self._create()
-
-    def _create(self) -> Operation:
+    def _create(self) -> Dealt:
         key = _new_id()
         body = self._row % (key, key[-12:])
-        return Operation(Kind.CREATE, post_head(self._path, self._host, len(body)) + body, 201, key)
+        return _CREATE, post_head(self._path, self._host, len(body)) + body, key
 
-    def bulk(self, rows: int) -> Operation:
+    def bulk(self, rows: int) -> Dealt:
         """One request that creates so many. What it creates is counted, but not picked for other operations."""
         keys = [_new_id() for _ in range(rows)]
         body = b"[%b]" % b",".join([self._row % (key, key[-12:]) for key in keys])
-        return Operation(Kind.BULK, post_head(f"{self._path}/_bulk", self._host, len(body)) + body, 201, rows=rows)
+        return _bulk_create(rows), post_head(f"{self._path}/_bulk", self._host, len(body)) + body, b""
 
-    def _update(self, key: bytes) -> Operation:
+    def _delete(self) -> Dealt:
+        if not self._doomed:
+            return self._create()
+        key = self._doomed.pop()
+        return _DELETE, request_head("DELETE", self._at(key), self._host), key
+
+    def _update(self) -> Dealt:
+        if not self._kept:
+            return self._create()
         body = b'{"stock":%d}' % next(_NUMBERS)
-        head = request_head("PATCH", self._at(key), self._host, len(body))
-        return Operation(Kind.UPDATE, head + body, 200)
+        return _UPDATE, request_head("PATCH", self._at(self._one()), self._host, len(body)) + body, b""
 
-    def _read(self, kind: Kind, key: bytes) -> Operation:
-        query = "?consistency=eventually" if kind is Kind.READ_EVENTUALLY else ""
-        return Operation(kind, get(self._at(key) + query, self._host), 200)
+    def _read(self, operation: Operation, query: str) -> Dealt:
+        if not self._kept:
+            return self._create()
+        return operation, get(self._at(self._one()) + query, self._host), b""
+
+    def _one(self) -> bytes:
+        """The id of an object that is there."""
+        return self._kept[int(self._rng.random() * len(self._kept))]
 
     def _at(self, key: bytes) -> str:
         return f"{self._path}/{key.decode()}"
 
-    def done(self, operation: Operation) -> None:
+    def done(self, operation: Operation, key: bytes) -> None:
         """It was answered as expected."""
-        if operation.kind is Kind.CREATE:
+        if operation is _CREATE:
             self.objects += 1
-            self._know(operation.key)
+            self._know(key)
+        elif operation is _DELETE:
+            self.objects -= 1
         elif operation.kind is Kind.BULK:
             self.objects += operation.rows
-        elif operation.kind is Kind.DELETE:
-            self.objects -= 1
 
     def begin_with(self, keys: Sequence[bytes], objects: int) -> None:
         """There are ``objects`` already, and of them those with the ids ``keys`` are to be picked from."""
@@ -152,6 +166,3 @@ class Deck:
 def _new_id() -> bytes:
     """An id that sorts behind those before it, as the UUIDs of version 7 that nodes give do."""
     return b"%08x-%04x-7000-8000-%012x" % (_STARTED_MS >> 16, _STARTED_MS & 0xFFFF, next(_NUMBERS))
-
-
-Deal = Callable[[], Operation]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import count, cycle
+
+from quorate.ops.bench.load import Deal, Dealt, Operation
 
 _NUMBERS = count(1)
 
@@ -13,11 +16,13 @@ def get(target: str, host: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()
 
 
-def gets(targets: Sequence[str], host: str) -> Callable[[], bytes]:
+def gets(targets: Sequence[str], host: str) -> Deal:
     """GET requests for ``targets``, again and again in a row."""
-    return cycle([get(target, host) for target in targets]).__next__
+    operation = Operation("get", 200)
+    return cycle([(operation, get(target, host), b"") for target in targets]).__next__
 
 
+@lru_cache(maxsize=128)
 def post_head(target: str, host: str, length: int) -> bytes:
     """What a POST request begins with; a body of JSON of that ``length`` in bytes is to follow."""
     return request_head("POST", target, host, length)
@@ -39,22 +44,25 @@ class Products:
         self._host = host
         self._row = b'{"name":"Bench product %%010d","price":"19.99","stock":7,"category_id":"%b"}' % category.encode()
 
-    def creates(self) -> Callable[[], bytes]:
+    def creates(self) -> Deal:
         """POST requests, each for one product."""
         row = self._row
         head = post_head(self._path, self._host, len(row % 0))
+        operation = Operation("create", 201)
 
-        def next_request() -> bytes:
-            return head + row % next(_NUMBERS)
+        def deal() -> Dealt:
+            return operation, head + row % next(_NUMBERS), b""
 
-        return next_request
+        return deal
 
-    def bulk_creates(self, rows: int) -> Callable[[], bytes]:
+    def bulk_creates(self, rows: int) -> Deal:
         """POST requests for ``rows`` products each."""
         row = self._row
         head = post_head(f"{self._path}/_bulk", self._host, 2 + rows * len(row % 0) + rows - 1)
+        operation = Operation("bulk create", 201, rows)
 
-        def next_request() -> bytes:
-            return head + b"[" + b",".join([row % next(_NUMBERS) for _ in range(rows)]) + b"]"
+        def deal() -> Dealt:
+            body = b"[%b]" % b",".join([row % next(_NUMBERS) for _ in range(rows)])
+            return operation, head + body, b""
 
-        return next_request
+        return deal

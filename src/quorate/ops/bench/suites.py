@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+from quorate.machine.queries import STREAMS_MAX
 from quorate.ops.bench.operations import Kind
 from quorate.ops.bench.workload import Place, Workload
 from quorate.storage.settings import StorageProfile
@@ -14,8 +15,6 @@ SCALES = (1, 4, 16, 64, 256)
 BULK_SIZES = (10, 100, 500, 1000)
 SUITE_PRESEED = 5000
 """Objects that are there beforehand in suites of reads, unless it is said how many."""
-LIST_CONNECTIONS = 8
-"""Whole lists are asked for by no more than so many clients at a time: each is megabytes."""
 
 
 class Suite(StrEnum):
@@ -50,9 +49,9 @@ def _concurrency_scaling(place: Place, connections: int, bulk_rows: int) -> list
 
 
 def _heavy_vs_light_reads(place: Place, connections: int, bulk_rows: int) -> list[Workload]:
-    """The whole list against what says about as much without it."""
+    """The whole list, by as many clients as nodes let, against what says about as much without it."""
     at = _seeded(place)
-    heavy = _reads("list all", Kind.LIST, at, min(connections, LIST_CONNECTIONS))
+    heavy = _reads("list all", Kind.LIST, at, min(connections, STREAMS_MAX * place.nodes))
     return [heavy, *(_reads(kind.value, kind, at, connections) for kind in (Kind.PAGE, Kind.COUNT, Kind.STATUS))]
 
 

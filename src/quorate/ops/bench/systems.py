@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import hiredis
-
 from quorate._version import __version__
-from quorate.ops.bench.cases import VALUE, Case, Sample
+from quorate.ops.bench import wire
+from quorate.ops.bench.cases import Case, Sample
+from quorate.ops.bench.convergence import Convergence, check_convergence
 from quorate.ops.bench.drivers import redis_benchmark
 from quorate.ops.bench.load import LoadFailed
 from quorate.ops.bench.servers import Server, version_of
@@ -21,10 +21,7 @@ from quorate.ops.local_node import HOST
 from quorate.rest.http_client import RequestFailed
 
 START_SECONDS_MAX = 30.0
-FILL_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.05
-KEYS_AT_ONCE = 100
-"""Keys written by one request that fills a system."""
 
 
 class System(ABC):
@@ -91,7 +88,7 @@ class QuorateSystem(System):
 
     async def fill(self) -> None:
         """See :meth:`System.fill`."""
-        await fill_by_redis_protocol((await self._cluster.leader()).port, self._keys)
+        await wire.fill((await self._cluster.leader()).port, self._keys)
         await self._cluster.wait_caught_up()
 
     async def drive(self, case: Case, operations: int, seconds_max: float) -> Sample:
@@ -113,6 +110,12 @@ class QuorateSystem(System):
         if silent := [report["address"] for report in reports if "fsyncs" not in report]:
             raise LoadFailed(f"a node does not say how it is: {', '.join(silent)}")
         return sum(report["fsyncs"] for report in reports)
+
+    async def check_convergence(self) -> Convergence:
+        """Raises :class:`LoadFailed` if the nodes do not hold the same keys with the same values, all of them."""
+        return await check_convergence(
+            self._cluster, "three nodes", lambda node: wire.keys_of(node.port), least=self._keys, most=self._keys
+        )
 
     async def stop(self) -> None:
         """See :meth:`System.stop`."""
@@ -156,7 +159,7 @@ class RedisSystem(System):
 
     async def fill(self) -> None:
         """See :meth:`System.fill`."""
-        await fill_by_redis_protocol(self._port, self._keys)
+        await wire.fill(self._port, self._keys)
 
     async def drive(self, case: Case, operations: int, seconds_max: float) -> Sample:
         """See :meth:`System.drive`."""
@@ -192,35 +195,3 @@ async def wait_serving(servers: Sequence[Server], is_serving: Callable[[], Await
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise LoadFailed(f"a server did not serve within {START_SECONDS_MAX:g} s") from None
-
-
-async def fill_by_redis_protocol(port: int, keys: int) -> None:
-    """Write the keys that ``redis-benchmark -r`` is going to read. Raises :class:`LoadFailed`."""
-    replies = hiredis.Reader()
-    reader, writer = await asyncio.open_connection(HOST, port)
-    try:
-        async with asyncio.timeout(FILL_SECONDS_MAX):
-            for first in range(0, keys, KEYS_AT_ONCE):
-                words = [b"MSET"]
-                for number in range(first, min(first + KEYS_AT_ONCE, keys)):
-                    words += (key_name(number), VALUE)
-                writer.write(_packed(words))
-                while (reply := replies.gets()) is False:
-                    if not (received := await reader.read(1 << 16)):
-                        raise LoadFailed("a server closed the connection over which it was filled")
-                    replies.feed(received)
-                if reply != b"OK":
-                    raise LoadFailed(f"a server did not take the keys that were to be read: {reply!r}")
-    except TimeoutError:
-        raise LoadFailed(f"a server did not take {keys:,} keys within {FILL_SECONDS_MAX:g} s") from None
-    finally:
-        writer.close()
-
-
-def _packed(words: Sequence[bytes]) -> bytes:
-    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
-
-
-def key_name(number: int) -> bytes:
-    """As ``redis-benchmark`` names them."""
-    return b"key:%012d" % number

@@ -11,10 +11,15 @@ def terminal_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, wo
     """For the terminal. The first ``words`` columns are text, the others numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for at, heading in enumerate(headings):
-        table.add_column(heading.upper(), justify="left" if at < words else "right", no_wrap=True)
+        table.add_column(_upper(heading), justify="left" if at < words else "right", no_wrap=True)
     for cells in rows:
         table.add_row(*cells)
     return table
+
+
+def _upper(heading: str) -> str:
+    """In capitals, but for the micro sign: its capital is an M, and a millionth would read as a thousandth."""
+    return "µ".join(part.upper() for part in heading.split("µ"))
 
 
 def markdown_page(

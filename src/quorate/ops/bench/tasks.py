@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,12 +13,15 @@ from itertools import count, cycle, pairwise
 from pathlib import Path
 from typing import Any
 
+from quorate.ops.bench.convergence import Convergence, Held, check_convergence, fetch
 from quorate.ops.bench.environment import Environment, look_around
-from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
+from quorate.ops.bench.load import Deal, Dealt, LoadFailed, Operation, run_load
 from quorate.ops.bench.requests import post_head
 from quorate.ops.bench.servers import cpu_seconds, resident_mb, wait_quiet
+from quorate.ops.bench.timings import Timings
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
+from quorate.ops.local_process import stop_processes
 from quorate.ops.writers import kill_leader
 from quorate.rest.http_client import HttpClient, RequestFailed
 
@@ -32,9 +37,14 @@ WARM_TASKS = 500
 """So many tasks for each worker are done before time is taken: Python has to be started, too."""
 WORKER_JOBS = "100"
 """So many tasks a worker does at a time."""
+PAGE_TASKS = 1000
+DIGEST_PAGES = 20
+"""So many pages of the newest tasks are compared at the end, beside what the nodes count of all."""
 FAILOVER_CLIENTS = 16
 FAILOVER_SUBMITS = 500
 
+_SUBMIT = Operation("submit", 201)
+_SUBMIT_BATCH = Operation("submit a batch", 201, BATCH_TASKS)
 _TASK = b'{"type":"nothing","payload":{"number":%d,"text":"a short text"}}'
 
 Tell = Callable[[str], None]
@@ -80,6 +90,8 @@ class TasksReport:
     cpu_us_per_completed: float | None
     failover_ms: int
     """The longest time without an acknowledged submit around a ``kill -9`` of the leader."""
+    converged: Convergence
+    """All tasks at the end, with the node that was killed."""
 
 
 async def run_tasks(directory: Path, ports: Sequence[int], plan: Plan, tell: Tell) -> TasksReport:
@@ -98,6 +110,8 @@ class _Tasks:
         self._plan = plan
         self._tell = tell
         self._numbers = count(1)
+        self._submitted = 0
+        """Tasks, by what clients were answered."""
 
     async def measure(self, environment: Environment) -> TasksReport:
         plan = self._plan
@@ -117,14 +131,15 @@ class _Tasks:
         before = cpu_seconds(self._pids)
         completed, seconds = await self._work(leader)
         completed_us = self._cpu_us_each(before, completed)
+        p50_ms, p95_ms, p99_ms = singles.percentiles_ms(50, 95, 99)
         return TasksReport(
             environment=environment,
             submits_per_s=round(singles.per_second, 1),
-            submit_p50_ms=round(singles.percentile_ms(50), 3),
-            submit_p95_ms=round(singles.percentile_ms(95), 3),
-            submit_p99_ms=round(singles.percentile_ms(99), 3),
+            submit_p50_ms=p50_ms,
+            submit_p95_ms=p95_ms,
+            submit_p99_ms=p99_ms,
             batch_submits_per_s=round(batches.per_second * BATCH_TASKS, 1),
-            batch_p99_ms=round(batches.percentile_ms(99), 3),
+            batch_p99_ms=batches.percentiles_ms(99)[0],
             completed_per_s=round(completed / seconds, 1),
             completed=completed,
             connections=plan.connections,
@@ -135,40 +150,39 @@ class _Tasks:
             cpu_us_per_submit=submit_us,
             cpu_us_per_completed=completed_us,
             failover_ms=await self._fail_over(),
+            converged=await self._check_convergence(),
         )
 
     # -- submitting --------------------------------------------------------------------------------------
 
-    def _one(self) -> bytes:
-        return _post("/api/v1/tasks", _TASK % next(self._numbers))
+    def _one(self) -> Dealt:
+        return _SUBMIT, _post("/api/v1/tasks", _TASK % next(self._numbers)), b""
 
-    def _batch(self) -> bytes:
-        return _post("/api/v1/tasks/_batch", self._batch_of(BATCH_TASKS))
+    def _batch(self) -> Dealt:
+        return _SUBMIT_BATCH, _post("/api/v1/tasks/_batch", self._batch_of(BATCH_TASKS)), b""
 
     def _batch_of(self, tasks: int) -> bytes:
         return b'{"tasks":[%b]}' % b",".join([_TASK % next(self._numbers) for _ in range(tasks)])
 
-    async def _load(
-        self, node: LocalNode, next_request: Callable[[], bytes], connections: int, seconds: float
-    ) -> LoadResult:
-        return await run_load(
+    async def _load(self, node: LocalNode, deal: Deal, connections: int, seconds: float) -> Timings:
+        result = await run_load(
             [(HOST, node.port)],
-            next_request,
+            deal,
             connections=connections,
-            expected=201,
             seconds=seconds,
             operations_max=self._plan.operations_max,
         )
+        self._submitted += result.rows
+        return result.all()
 
     async def _fill(self, leader: LocalNode) -> int:
         """Have at least so many tasks wait as the plan says; returns how many do."""
         while (pending := int((await self._stats(leader))["pending"])) < self._plan.pending:
-            url = f"{leader.url}/api/v1/tasks/_batch"
-            response = await self._http.request(
-                "POST", url, self._batch_of(min(BATCH_TASKS, self._plan.pending - pending))
-            )
+            tasks = min(BATCH_TASKS, self._plan.pending - pending)
+            response = await self._http.request("POST", f"{leader.url}/api/v1/tasks/_batch", self._batch_of(tasks))
             if response.status != 201:
                 raise LoadFailed(f"a batch was answered with {response.status}: {response.text[:200]}")
+            self._submitted += tasks
         return pending
 
     # -- working -----------------------------------------------------------------------------------------
@@ -188,8 +202,7 @@ class _Tasks:
                 now, at = await self._succeeded(leader), time.perf_counter()
             return now - done, at - began
         finally:
-            for worker in workers:
-                worker.kill_and_reap()
+            await stop_processes(workers)
 
     async def _until_some_are_done(self, leader: LocalNode) -> None:
         try:
@@ -218,8 +231,35 @@ class _Tasks:
             for client in clients:
                 client.cancel()
             await asyncio.gather(*clients, return_exceptions=True)
+        self._submitted += len(acknowledged)
+        kill.node.start()
+        await self._cluster.wait_formed()
         around = [at for at in acknowledged if at <= kill.at][-1:] + [at for at in acknowledged if at > kill.at]
         return round(max(later - earlier for earlier, later in pairwise(around)) * 1000)
+
+    async def _check_convergence(self) -> Convergence:
+        """Raises :class:`LoadFailed` if the nodes do not hold the same tasks, or other than clients were told.
+
+        What clients had just sent when they were stopped may have come about.
+        """
+        self._tell("comparing the nodes")
+        least, most = self._submitted, self._submitted + FAILOVER_CLIENTS
+        return await check_convergence(self._cluster, "three nodes", self._held, least=least, most=most)
+
+    async def _held(self, node: LocalNode) -> Held:
+        """All that a node counts, and of its tasks the newest."""
+        base = f"{node.url}/api/v1"
+        stats = (await fetch(self._http, f"{base}/stats?consistency=eventually")).json()
+        counted = {name: stats[name] for name in ("tasks", "queues", "changes")}
+        digest = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
+        url = f"{base}/tasks?consistency=eventually&limit={PAGE_TASKS}"
+        for _ in range(DIGEST_PAGES):
+            page = await fetch(self._http, url)
+            digest.update(page.body)
+            if (after := page.json()["next"]) is None:
+                break
+            url = f"{base}/tasks?consistency=eventually&limit={PAGE_TASKS}&after={after}"
+        return Held(objects=sum(stats["tasks"].values()), digest=digest.hexdigest())
 
     async def _submit_for_ever(self, turn: int, acknowledged: list[float]) -> None:
         """With an id of its own a task is submitted again, at the next node, until that is acknowledged."""

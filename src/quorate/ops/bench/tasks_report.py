@@ -50,7 +50,7 @@ def _rows(report: TasksReport) -> list[tuple[str, ...]]:
         ),
         (
             "claim, do, complete",
-            f"{report.workers} workers",
+            f"{report.workers} worker{'s' if report.workers > 1 else ''}",
             f"{report.completed_per_s:,.0f} tasks/s",
             "",
             "",
@@ -68,9 +68,10 @@ def _number(value: float | None) -> str:
 
 
 def about(report: TasksReport) -> str:
-    """One sentence on what was measured where."""
+    """What was measured where, and that the nodes agreed, in a few sentences."""
     machine = report.environment
     return (
         f"Three nodes, the load generator and the workers on {machine.place}. "
-        f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}."
+        f"Quorate {machine.quorate}, Python {machine.python}, {machine.system}. "
+        f"{report.converged.in_words('tasks')}"
     )

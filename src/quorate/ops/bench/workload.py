@@ -6,20 +6,23 @@ that all nodes hold the same objects, and as many as the answers said.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from quorate.ops.bench.convergence import Convergence, check_convergence, fetch, objects_of
 from quorate.ops.bench.environment import Environment, look_around
-from quorate.ops.bench.load import LoadFailed, LoadResult
-from quorate.ops.bench.mixed_load import MixedResult, run_mixed
+from quorate.ops.bench.load import LoadFailed, LoadResult, run_load
 from quorate.ops.bench.operations import WRITES, Deck, Kind
+from quorate.ops.bench.repeats import Repeats
+from quorate.ops.bench.scraping import peer_bytes
+from quorate.ops.bench.seeding import SEED_ROWS, create_category, create_rows
 from quorate.ops.bench.servers import cpu_seconds, wait_quiet
+from quorate.ops.bench.timings import Timings
 from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import HOST, LocalNode
 from quorate.ops.ports import free_ports
@@ -27,14 +30,9 @@ from quorate.rest.http_client import HttpClient
 from quorate.storage.settings import StorageProfile
 
 APP = "quorate.ops.bench.shop:app"
-SEED_ROWS = 500
-"""Objects in one request of those that are there beforehand."""
 KNOWN_MAX = 10_000
 """So many of these are picked from, at most, for reads, updates and deletes."""
 KNOWN_PAGE = 1000
-PEER_BYTES = re.compile(r"^quorate_peer_sent_bytes_total\{[^}]*\} ([\d.e+]+)$", re.MULTILINE)
-DIGEST_ROWS_MAX = 100_000
-"""Up to so many objects, the nodes' whole lists are compared at the end; beyond, their numbers."""
 
 Tell = Callable[[str], None]
 
@@ -123,17 +121,8 @@ class Measurement:
     received_bytes: float
     peer_bytes: float
     """What the nodes sent each other, with the heartbeats of that time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Convergence:
-    """One cluster at the end of its loads, when all nodes had applied everything."""
-
-    place: str
-    objects: int
-    """On every node, and by what clients were answered."""
-    digest: str | None
-    """The SHA-256 of the list of all objects, the same from every node; ``None`` if there were too many to ask for."""
+    turned_away: int
+    """Requests for a whole list that a node refused because it gave others already; they count nowhere else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +133,8 @@ class WorkloadsReport:
     environment: Environment
     measurements: list[Measurement]
     converged: list[Convergence]
+    repeated: list[str]
+    """What was done once more, and why."""
 
 
 async def run_workloads(
@@ -151,11 +142,13 @@ async def run_workloads(
 ) -> WorkloadsReport:
     """Run ``workloads`` in their order; ``tell`` is told what is about to run.
 
-    Raises :class:`LoadFailed` if requests fail, or nodes do not hold the same in the end.
+    A load in which requests fail is run once more. Raises :class:`LoadFailed` if that happens again and again, or nodes
+    do not hold the same in the end.
     """
     environment = look_around(directory)
     measurements: list[Measurement] = []
     converged = []
+    repeats = Repeats(tell)
     for place, group in groupby(workloads, key=lambda each: each.place):
         with TemporaryDirectory(dir=directory, prefix="workloads-") as folder:
             tell(f"forming a cluster: {place.in_words}")
@@ -163,17 +156,30 @@ async def run_workloads(
             cluster = LocalCluster(Path(folder), free_ports(place.nodes), app=APP, arguments=arguments)
             async with cluster, HttpClient() as http:
                 await cluster.wait_formed()
-                bench = _Bench(cluster, http, place, limits, tell, Random(seed))
+                bench = _Bench(cluster, http, place, limits, tell, Random(seed), repeats)
                 measurements += await bench.run(group)
                 converged.append(await bench.check_convergence())
-    return WorkloadsReport(title=title, environment=environment, measurements=measurements, converged=converged)
+    return WorkloadsReport(
+        title=title,
+        environment=environment,
+        measurements=measurements,
+        converged=converged,
+        repeated=repeats.told,
+    )
 
 
 class _Bench:
     """One cluster and its loads."""
 
     def __init__(
-        self, cluster: LocalCluster, http: HttpClient, place: Place, limits: Limits, tell: Tell, rng: Random
+        self,
+        cluster: LocalCluster,
+        http: HttpClient,
+        place: Place,
+        limits: Limits,
+        tell: Tell,
+        rng: Random,
+        repeats: Repeats,
     ) -> None:
         self._cluster = cluster
         self._http = http
@@ -181,32 +187,22 @@ class _Bench:
         self._limits = limits
         self._tell = tell
         self._rng = rng
+        self._repeats = repeats
         self._objects = 0
         self._category = ""
 
     async def run(self, workloads: Iterable[Workload]) -> list[Measurement]:
         leader = await self._cluster.leader()
-        answer = await self._http.post(f"{leader.url}/api/categories", {"name": "All"})
-        if answer.status != 201:
-            raise LoadFailed(f"a category was answered with {answer.status}: {answer.text[:200]}")
-        self._category = answer.json()["id"]
+        self._category = await create_category(self._http, leader)
         await self._seed(leader)
-        return [await self._measure(workload) for workload in workloads]
+        return [await self._repeats.run(each.name, partial(self._measure, each)) for each in workloads]
 
     async def _seed(self, leader: LocalNode) -> None:
         if not self._place.preseed:
             return
         self._tell(f"creating {self._place.preseed:,} objects beforehand")
         deck = self._deck({Kind.BULK: 1}, leader)
-        left = self._place.preseed
-        while left:
-            operation = deck.bulk(min(left, SEED_ROWS))
-            _, _, body = operation.request.partition(b"\r\n\r\n")
-            answer = await self._http.request("POST", f"{leader.url}{self._place.path}/_bulk", body)
-            if answer.status != 201:
-                raise LoadFailed(f"a bulk create was answered with {answer.status}: {answer.text[:200]}")
-            deck.done(operation)
-            left -= operation.rows
+        await create_rows(self._http, leader, self._place.path, deck, self._place.preseed)
         self._objects = deck.objects
         await self._cluster.wait_caught_up()
 
@@ -231,23 +227,35 @@ class _Bench:
         deck = self._deck(workload.weights, leader, workload.bulk_rows)
         deck.begin_with(await self._known(leader), self._objects)
         peer_bytes, fsyncs, cpu = await self._peer_bytes(), await self._fsyncs(), cpu_seconds(self._pids)
-        result = await run_mixed(
-            [(HOST, node.port) for node in nodes],
-            deck.deal,
-            deck.done,
-            connections=workload.connections,
-            seconds=self._limits.seconds,
-            operations_max=self._limits.operations_max,
-            rate=workload.rate,
-        )
+        try:
+            result = await run_load(
+                [(HOST, node.port) for node in nodes],
+                deck.deal,
+                done=deck.done,
+                connections=workload.connections,
+                seconds=self._limits.seconds,
+                operations_max=self._limits.operations_max,
+                rate=workload.rate,
+            )
+        except LoadFailed:
+            await self._count_again()
+            raise
         self._objects = deck.objects
         await wait_quiet(self._pids)
         cpu_after, fsyncs_after = cpu_seconds(self._pids), await self._fsyncs()
-        if not result.operations:
+        if not result.latencies:
             raise LoadFailed(f"{workload.name}: nothing was answered")
         spent = None if cpu is None or cpu_after is None else cpu_after - cpu
         sent = await self._peer_bytes() - peer_bytes
         return _measurement(workload, result, spent, fsyncs_after - fsyncs, sent)
+
+    async def _count_again(self) -> None:
+        """A load failed: of some writes it is not known whether they came about."""
+        self._cluster.check_running()
+        await self._cluster.wait_caught_up()
+        leader = await self._cluster.leader()
+        answer = await fetch(self._http, f"{leader.url}{self._place.path}/count")
+        self._objects = int(answer.json()["count"])
 
     @property
     def _pids(self) -> list[int]:
@@ -261,36 +269,26 @@ class _Bench:
 
     async def _peer_bytes(self) -> float:
         """What all nodes have sent each other since they started."""
-        pages = [await self._http.get(f"{url}/metrics") for url in self._cluster.urls]
-        if wrong := [page.status for page in pages if page.status != 200]:
-            raise LoadFailed(f"/metrics was answered with {wrong[0]}")
-        return sum(float(sent) for page in pages for sent in PEER_BYTES.findall(page.text))
+        return sum([await peer_bytes(self._http, url) for url in self._cluster.urls])
 
     async def check_convergence(self) -> Convergence:
         """Raises :class:`LoadFailed` if the nodes do not hold the same objects, or other than clients were told."""
         self._tell("comparing the nodes")
-        try:
-            await self._cluster.wait_caught_up()
-        except TimeoutError:
-            raise LoadFailed("a node did not catch up after the load") from None
-        counts, digests = set(), set()
-        for url in self._cluster.urls:
-            answer = await self._http.get(f"{url}{self._place.path}/count?consistency=eventually")
-            counts.add(answer.json()["count"])
-            if self._objects <= DIGEST_ROWS_MAX:
-                listed = await self._http.get(f"{url}{self._place.path}?limit=all&consistency=eventually")
-                digests.add(hashlib.sha256(listed.body).hexdigest() if listed.status == 200 else str(listed.status))
-        if counts != {self._objects}:
-            raise LoadFailed(f"the nodes hold {sorted(counts)} objects, and should hold {self._objects}")
-        if len(digests) > 1:
-            raise LoadFailed("the nodes do not hold the same objects")
-        return Convergence(place=self._place.in_words, objects=self._objects, digest=next(iter(digests), None))
+        path, objects = self._place.path, self._objects
+        return await check_convergence(
+            self._cluster,
+            self._place.in_words,
+            lambda node: objects_of(self._http, node.url, [path]),
+            least=objects,
+            most=objects,
+        )
 
 
 def _measurement(
-    workload: Workload, result: MixedResult, cpu: float | None, fsyncs: int, peer_bytes: float
+    workload: Workload, result: LoadResult, cpu: float | None, fsyncs: int, peer_bytes: float
 ) -> Measurement:
-    operations = result.operations
+    timings = result.all()
+    operations = timings.operations
     kinds = [_latencies(kind.value, result.of(kind)) for kind in Kind if kind in result.latencies]
     return Measurement(
         name=workload.name,
@@ -299,7 +297,7 @@ def _measurement(
         nodes=workload.place.nodes,
         connections=workload.connections,
         rate=workload.rate,
-        all=replace(_latencies("all", result.all()), kind="all" if len(kinds) > 1 else kinds[0].kind),
+        all=replace(_latencies("all", timings), kind="all" if len(kinds) > 1 else kinds[0].kind),
         kinds=kinds if len(kinds) > 1 else [],
         rows_per_second=round(result.rows / result.seconds, 1),
         cpu_us=None if cpu is None else round(cpu * 1e6 / operations, 1),
@@ -307,17 +305,18 @@ def _measurement(
         sent_bytes=round(result.sent_bytes / operations, 1),
         received_bytes=round(result.received_bytes / operations, 1),
         peer_bytes=round(peer_bytes / operations, 1),
+        turned_away=result.turned_away,
     )
 
 
-def _latencies(kind: str, result: LoadResult) -> Latencies:
-    ordered = LoadResult(result.seconds, sorted(result.latencies))
+def _latencies(kind: str, timings: Timings) -> Latencies:
+    p50_ms, p95_ms, p99_ms, max_ms = timings.percentiles_ms(50, 95, 99, 100)
     return Latencies(
         kind=kind,
-        operations=ordered.operations,
-        per_second=round(ordered.per_second, 1),
-        p50_ms=round(ordered.percentile_ms(50), 3),
-        p95_ms=round(ordered.percentile_ms(95), 3),
-        p99_ms=round(ordered.percentile_ms(99), 3),
-        max_ms=round(ordered.percentile_ms(100), 3),
+        operations=timings.operations,
+        per_second=round(timings.per_second, 1),
+        p50_ms=p50_ms,
+        p95_ms=p95_ms,
+        p99_ms=p99_ms,
+        max_ms=max_ms,
     )

@@ -7,8 +7,14 @@ from dataclasses import asdict
 
 from rich.table import Table
 
+from quorate.machine.queries import STREAMS_MAX
+from quorate.ops.bench.repeats import told_of_repeats
 from quorate.ops.bench.tables import markdown_page, terminal_table
+from quorate.ops.bench.timings import told_of_few
 from quorate.ops.bench.workload import Latencies, Measurement, WorkloadsReport
+
+KEPT_UP = 0.95
+"""Of a rate, so much has to be answered."""
 
 _HEADINGS = ("workload", "clients", "per second", "rows/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "CPU µs each",
              "fsyncs each", "bytes out", "bytes in", "bytes, nodes")  # fmt: skip
@@ -49,6 +55,15 @@ def _latency_cells(name: str, clients: str, of: Latencies, rows_per_second: floa
     return (name, clients, f"{of.per_second:,.0f}", rows, *times)
 
 
+def _is_late(item: Measurement) -> bool:
+    """Whether fewer were answered than fell due: the rate was more than the nodes, or this machine, could do."""
+    return item.rate is not None and item.all.per_second < KEPT_UP * item.rate
+
+
+def _told_of_lateness(item: Measurement) -> str:
+    return f"{item.name}: {item.all.per_second:,.0f} of {item.rate:,.0f} requests per second, so they came late."
+
+
 def about(report: WorkloadsReport) -> str:
     """What was measured where, and that the nodes agreed, in a few sentences."""
     machine = report.environment
@@ -60,7 +75,18 @@ def about(report: WorkloadsReport) -> str:
     ]
     if any(item.rate is not None for item in report.measurements):
         sentences.append("Where requests are due by the clock, latencies count from then on.")
-    for each in report.converged:
-        same = f"the same list (SHA-256 {each.digest[:12]})" if each.digest else "the same number"
-        sentences.append(f"At the end, {each.place}: {each.objects:,} objects, {same} on every node.")
+    sentences += [_told_of_lateness(item) for item in report.measurements if _is_late(item)]
+    sentences += [
+        f"{_name(item)}, {item.connections}: {item.turned_away:,} more requests for a whole list were turned away, as "
+        f"a node gives {STREAMS_MAX} at a time."
+        for item in report.measurements
+        if item.turned_away
+    ]
+    sentences += told_of_few(
+        (f"{_name(item)}, {each.kind}", each.operations)
+        for item in report.measurements
+        for each in (item.kinds or [item.all])
+    )
+    sentences += told_of_repeats(report.repeated)
+    sentences += [each.in_words() for each in report.converged]
     return " ".join(sentences)
