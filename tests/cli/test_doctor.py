@@ -38,7 +38,7 @@ def test_all_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("offset", "code", "counted"), [(0.0, 0, "all is well"), (-2.0, 1, "1 warning"), (3600.0, 2, "1 critical")]
+    ("offset", "code", "counted"), [(0.0, 0, "all is well"), (-2.0, 1, "1 warning"), (3600.0, 3, "1 critical")]
 )
 def test_the_exit_code_is_the_worst_of_what_is_found(
     monkeypatch: pytest.MonkeyPatch,
@@ -63,7 +63,7 @@ def test_notes_are_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert code == 0
     assert "\n  note  With 1 witness of 3 voters" in out
     assert "\n    cause  A witness votes" in out
-    assert "\n    mend   quorate members add" in out
+    assert "\n    mend   Start one more node with data, and add it: quorate members add 4@HOST:PORT" in out
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,9 @@ def test_a_directory_alone_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--cluster", "host"), 1, "quorate: 'host' is no peer: give host:port, a port, or id@host:port\n"),
+        (("--cluster", "host"), 2, "quorate doctor: Invalid value for --cluster: 'host' is no peer: give host:port,"),
+        (("--cluster", ","), 2, "quorate doctor: Invalid value for --cluster: no cluster is given:"),
+        (("--node-id", "2"), 2, "quorate doctor: Invalid value for --node-id: it goes with --data-dir."),
         (("--seconds", "0"), 2, "quorate doctor: Invalid value for '--seconds'"),
         (("--patience",), 2, "quorate doctor: No such option: --patience"),
     ],

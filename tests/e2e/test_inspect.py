@@ -62,7 +62,7 @@ async def test_a_running_a_killed_and_a_damaged_directory(cluster: LocalCluster,
         file.seek(byte + 40)
         file.write(b"\xff\xff\xff\xff")
     damaged = await inspected(node.data_dir, "--entries", "1..5", code=1)
-    assert "directory_is_damaged" in (await examined("--data-dir", str(node.data_dir), code=2))["data directory"]
+    assert "directory_is_damaged" in (await examined("--data-dir", str(node.data_dir), code=3))["data directory"]
     assert [entry["index"] for entry in damaged["entries"]] == [1, 2, 4, 5]
     assert any(f"byte {byte}: expected entry 3" in problem for problem in damaged["problems"])
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quorate.ops.doctor.checks import diagnose
-from quorate.ops.doctor.evidence import Evidence, Look
-from quorate.ops.doctor.findings import Severity
+from quorate.ops.doctor.evidence import Evidence, Look, Obstacle
+from quorate.ops.doctor.findings import Finding, Severity
 
 NOW = 1_800_000_000.0
 """When the first look is taken; the second is ten seconds later."""
@@ -70,12 +70,22 @@ def healthy(node_id: int, leader: int = 1) -> dict[str, Any]:
             "version": 1,
             "fingerprint": "a" * 64,
             "cluster_version": 1,
+            "cluster_fingerprint": "a" * 64,
             "matches": True,
             "differing_rules": [],
         },
         "version": "0.1.0",
         "process": {"cpu_seconds": 5.0, "resident_bytes": 60_000_000, "open_files": 30},
-        "disk": {"free_bytes": 500 * 2**30, "total_bytes": 1000 * 2**30, "sync_seconds_p99": 0.002},
+        "disk": {
+            "free_bytes": 500 * 2**30,
+            "total_bytes": 1000 * 2**30,
+            "sync_seconds_last": 0.001,
+            "sync_seconds_p99": 0.002,
+            "sync_seconds_sum": 1.0,
+            "syncs": 1000,
+        },
+        "fsyncs": 1000,
+        "faults": None,
     }
 
 
@@ -89,6 +99,8 @@ class Cluster:
         """More about each node's second look."""
         self.clocks = {1: 0.0, 2: 0.0, 3: 0.0}
         """Seconds by which they are ahead."""
+        self.addresses: dict[int, str] = {}
+        """Where nodes are that are not at the usual place."""
 
     @property
     def leader(self) -> dict[str, Any]:
@@ -107,11 +119,11 @@ class Cluster:
                 if each["node_id"] == node_id:
                     each |= more
 
-    def gone(self, node_id: int, error: str = "unreachable", *, listens: bool | None = False) -> None:
+    def gone(self, node_id: int, error: str = "unreachable", *, obstacle: Obstacle | None = Obstacle.REFUSED) -> None:
         """A node that does not answer any more."""
         address = f"127.0.0.1:{8079 + node_id}"
         self.now[node_id] = {"address": address, "error": error}
-        self.looks[node_id] = {"listens": listens}
+        self.looks[node_id] = {"obstacle": obstacle if error == "unreachable" else None}
 
     def leaderless(self) -> None:
         """Nobody leads."""
@@ -134,7 +146,9 @@ class Cluster:
             time = datetime.fromtimestamp(at + trip / 2 + self.clocks.get(node_id, 0.0), UTC).isoformat()
             report = {"time": time, **report}
         more = {"round_trip": trip, **self.looks.get(node_id, {})} if at > NOW else {"round_trip": trip}
-        return Look(address=f"127.0.0.1:{8079 + node_id}", report=report, asked_at=at, **more)
+        return Look(
+            address=self.addresses.get(node_id, f"127.0.0.1:{8079 + node_id}"), report=report, asked_at=at, **more
+        )
 
     def found(self) -> dict[str, Severity]:
         """The checks that find something, and how bad it is."""
@@ -143,5 +157,9 @@ class Cluster:
 
     def said(self, check: str) -> str:
         """What a check says."""
+        return " ".join(finding.what for finding in self.findings(check))
+
+    def findings(self, check: str) -> list[Finding]:
+        """What a check finds."""
         diagnosis = diagnose(self.evidence())
-        return " ".join(finding.what for each in diagnosis.found.values() for name, finding in each if name == check)
+        return [finding for each in diagnosis.found.values() for name, finding in each if name == check]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from quorate.ops.doctor.checks import OF_A_CLUSTER, OF_A_DIRECTORY, diagnose
-from quorate.ops.doctor.disk import free_space_severity
-from quorate.ops.doctor.evidence import Evidence
+from quorate.ops.doctor.evidence import Evidence, Obstacle
 from quorate.ops.doctor.findings import Severity
+from tests.cli.support import outcome
 
 from .clinic import Cluster, member
 
@@ -88,15 +89,24 @@ def no_node_at_all(cluster: Cluster) -> None:
 
 
 def a_firewall(cluster: Cluster) -> None:
-    cluster.gone(3, listens=None)
+    cluster.gone(3, obstacle=Obstacle.SILENT)
+
+
+def a_name_that_is_unknown(cluster: Cluster) -> None:
+    cluster.gone(3, obstacle=Obstacle.UNKNOWN_NAME)
 
 
 def a_paused_node(cluster: Cluster) -> None:
-    cluster.gone(3, "no answer", listens=True)
+    cluster.gone(3, "no answer")
+    cluster.looks[3] = {"round_trip": 3.0}
 
 
 def another_program(cluster: Cluster) -> None:
-    cluster.gone(3, "not a node", listens=True)
+    cluster.gone(3, "not a node")
+
+
+def a_mail_server(cluster: Cluster) -> None:
+    cluster.gone(3, "no answer")
 
 
 def a_broken_link(cluster: Cluster) -> None:
@@ -118,12 +128,19 @@ def one_id_twice(cluster: Cluster) -> None:
     cluster.before[3] |= {"node_id": 2}
 
 
-def strangers_at_an_address(cluster: Cluster) -> None:
+def strangers_where_only_a_node_sees_them(cluster: Cluster) -> None:
+    cluster.gone(3, obstacle=Obstacle.SILENT)
     cluster.now[2]["other_cluster_at"] = ["127.0.0.1:8082"]
 
 
-def two_clusters(cluster: Cluster) -> None:
-    cluster.now[3]["cluster_id"] = "another"
+def a_stranger_at_a_members_address(cluster: Cluster) -> None:
+    for reports in (cluster.before, cluster.now):
+        reports[3] |= {"cluster_id": "another", "role": "leader", "leader": 3, "term": 9, "version": "0.0.1"}
+
+
+def another_cluster_asked_as_well(cluster: Cluster) -> None:
+    for reports in (cluster.before, cluster.now):
+        reports[4] = reports[1] | {"node_id": 1, "address": "127.0.0.1:8083", "cluster_id": "another"}
 
 
 # -- membership ------------------------------------------------------------------------------------------
@@ -159,6 +176,20 @@ def a_joining_node(cluster: Cluster) -> None:
     for reports in (cluster.before, cluster.now):
         reports[4] = reports[3] | {"node_id": 4, "address": "127.0.0.1:8083", "role": "joining", "member_role": None,
                                    "membership": None, "leader": None}  # fmt: skip
+
+
+def a_node_to_be_added(cluster: Cluster) -> None:
+    for reports in (cluster.before, cluster.now):
+        nobody = {"configuration_index": 0, "joint": False, "committed": True, "members": []}
+        reports[4] = reports[3] | {"node_id": 4, "address": "127.0.0.1:8083", "member_role": None, "leader": None,
+                                   "membership": nobody}  # fmt: skip
+
+
+def a_node_to_be_added_alone(cluster: Cluster) -> None:
+    a_node_to_be_added(cluster)
+    for reports in (cluster.before, cluster.now):
+        for node_id in (1, 2, 3):
+            del reports[node_id]
 
 
 def a_removed_node(cluster: Cluster) -> None:
@@ -242,11 +273,20 @@ def a_disk_that_fills(cluster: Cluster) -> None:
 
 
 def a_slow_disk(cluster: Cluster) -> None:
-    cluster.now[3]["disk"]["sync_seconds_p99"] = 0.4
+    cluster.now[3]["disk"] |= {"syncs": 1010, "sync_seconds_sum": 3.0}
+
+
+def a_very_slow_disk(cluster: Cluster) -> None:
+    cluster.now[3]["disk"] |= {"syncs": 1002, "sync_seconds_sum": 4.0}
+
+
+def a_slow_disk_without_a_sync_meanwhile(cluster: Cluster) -> None:
+    cluster.now[3]["disk"] |= {"sync_seconds_p99": 0.4, "sync_seconds_last": 0.2}
 
 
 def a_disk_that_stands_still(cluster: Cluster) -> None:
-    cluster.now[3]["disk"]["sync_seconds_p99"] = 2.5
+    for reports in (cluster.before, cluster.now):
+        reports[3]["storage"]["unsynced_entries"] = 4
 
 
 def much_memory(cluster: Cluster) -> None:
@@ -255,7 +295,8 @@ def much_memory(cluster: Cluster) -> None:
 
 
 def memory_that_grows(cluster: Cluster) -> None:
-    cluster.now[2]["process"]["resident_bytes"] += 110_000_000
+    cluster.before[2]["process"]["resident_bytes"] = 200_000_000
+    cluster.now[2]["process"]["resident_bytes"] = 310_000_000
 
 
 def a_busy_core(cluster: Cluster) -> None:
@@ -293,6 +334,15 @@ def other_timings(cluster: Cluster) -> None:
     cluster.now[3]["settings"]["election_timeout_ms"] = 2000
 
 
+def a_node_for_chaos(cluster: Cluster) -> None:
+    cluster.now[3]["faults"] = {"active": {}, "fired": {}}
+
+
+def a_node_in_chaos(cluster: Cluster) -> None:
+    active = {"links": [], "disk": {"delay_ms": 0, "full": False}, "clock_offset_ms": 5000, "seconds_left": 10}
+    cluster.now[3]["faults"] = {"active": active, "fired": {}}
+
+
 GONE = {"nothing_listens": WARNING}
 
 
@@ -310,20 +360,28 @@ CASES: list[tuple[Wrong, dict[str, Severity]]] = [
     (an_unhealthy_node, {"node_does_not_serve": WARNING}),
     (no_node_at_all, {"nothing_answers": CRITICAL, **GONE}),
     (a_firewall, {"address_is_silent": WARNING, "no_spare_voter": WARNING}),
+    (a_name_that_is_unknown, {"name_is_unknown": WARNING, "no_spare_voter": WARNING}),
     (a_paused_node, {"no_answer": WARNING, "no_spare_voter": WARNING}),
     (another_program, {"not_a_node": WARNING, "no_spare_voter": WARNING}),
+    (a_mail_server, {"no_answer": WARNING, "no_spare_voter": WARNING}),
     (a_broken_link, {"nodes_cannot_reach_each_other": WARNING}),
     (a_silent_member, {"member_is_not_heard": WARNING}),
     (a_slow_answer, {"slow_answers": WARNING}),
     (one_id_twice, {"same_id_twice": CRITICAL, "no_spare_voter": WARNING}),
-    (strangers_at_an_address, {"another_cluster_answers": CRITICAL}),
-    (two_clusters, {"another_cluster_answers": WARNING}),
+    (
+        strangers_where_only_a_node_sees_them,
+        {"another_cluster_answers": CRITICAL, "address_is_silent": WARNING, "no_spare_voter": WARNING},
+    ),
+    (a_stranger_at_a_members_address, {"another_cluster_answers": CRITICAL, "no_spare_voter": WARNING}),
+    (another_cluster_asked_as_well, {"another_cluster_answers": WARNING}),
     (four_voters, {"even_voters": WARNING, "learner_waits_for_its_vote": NOTE}),
     (one_voter, {"single_voter": NOTE}),
     (an_older_membership, {"memberships_differ": WARNING}),
     (a_change_under_way, {"change_lasts": NOTE}),
     (a_change_that_lasts, {"change_lasts": WARNING}),
     (a_joining_node, {"joining_node_waits": WARNING}),
+    (a_node_to_be_added, {"joining_node_waits": WARNING}),
+    (a_node_to_be_added_alone, {"joining_node_waits": WARNING}),
     (a_removed_node, {"node_is_no_member": WARNING}),
     (a_wiped_disk, {"node_is_repaired": WARNING}),
     (a_learner_on_its_way, {"learner_waits_for_its_vote": NOTE}),
@@ -342,10 +400,12 @@ CASES: list[tuple[Wrong, dict[str, Severity]]] = [
     (a_full_disk, {"disk_fills": CRITICAL}),
     (a_disk_that_fills, {"disk_fills": WARNING}),
     (a_slow_disk, {"disk_is_slow": WARNING}),
-    (a_disk_that_stands_still, {"disk_is_slow": CRITICAL}),
+    (a_very_slow_disk, {"disk_is_slow": CRITICAL}),
+    (a_slow_disk_without_a_sync_meanwhile, {"disk_is_slow": WARNING}),
+    (a_disk_that_stands_still, {"disk_stands_still": CRITICAL}),
     (much_memory, {"memory_is_high": WARNING}),
     (memory_that_grows, {"memory_grows": WARNING}),
-    (a_busy_core, {"processor_is_busy": WARNING}),
+    (a_busy_core, {"processor_is_busy": NOTE}),
     (an_older_version, {"versions_differ": WARNING}),
     (an_older_app, {"schema_differs": WARNING}),
     (no_app, {"app_is_missing": WARNING}),
@@ -353,6 +413,8 @@ CASES: list[tuple[Wrong, dict[str, Severity]]] = [
     (a_power_loss, {"power_was_lost": WARNING}),
     (another_profile, {"settings_differ": NOTE}),
     (other_timings, {"settings_differ": WARNING}),
+    (a_node_for_chaos, {"faults_may_be_injected": NOTE}),
+    (a_node_in_chaos, {"faults_may_be_injected": WARNING}),
 ]
 
 
@@ -364,66 +426,27 @@ def test_each_thing_that_may_be_wrong_is_found_alone(wrong: Wrong, found: dict[s
     assert diagnose(cluster.evidence()).severity is max(found.values())
 
 
-def test_a_learner_makes_no_number_even() -> None:
-    cluster = Cluster()
-    for report in cluster.now.values():
-        report["membership"]["members"].append(member(4, role="learner"))
-    assert cluster.found() == {}
+COMMAND = re.compile(r"quorate (?:node|members|status|doctor|inspect|recover) .*?(?=[;:] |, |\. | && |$)")
+FILLED_IN = {"@HOST:PORT": "@h:1", "HOST:PORT": "h:1", "DIR": "d", "MODULE:APP": "m:a", " ID": " 9"}
 
 
-def test_a_busy_leader_whose_entries_are_on_their_way_is_fine() -> None:
-    cluster = Cluster()
-    cluster.before[1]["last_index"] = 510
-    cluster.now[1] |= {"last_index": 530, "commit_index": 520, "applied_index": 519}
-    assert cluster.found() == {}
-
-
-@pytest.mark.parametrize(("trip", "found"), [(0.4, {"clocks_differ": WARNING}), (0.48, {})])
-def test_an_offset_counts_beyond_half_of_the_round_trip(trip: float, found: dict[str, Severity]) -> None:
-    cluster = Cluster()
-    cluster.looks[2] = {"round_trip": trip}
-    cluster.clocks[2] = 0.73 + trip / 2  # the answer, which has the time, came at once, and the question took all of it
-    assert cluster.found() == found
-
-
-def test_of_two_nodes_the_clock_here_says_which_is_wrong() -> None:
-    cluster = Cluster()
-    cluster.gone(3)
-    cluster.clocks[2] = 3600.0
-    assert cluster.said("clocks_differ") == "The clock of node 2 is 3600.0 s ahead."
-    assert cluster.said("own_clock_differs") == ""
-
-
-@pytest.mark.parametrize(
-    ("free_gib", "total_gib", "severity"),
-    [(10, 100, None), (4, 100, WARNING), (25, 1000, None), (1.5, 10, WARNING), (0.2, 10, CRITICAL), (3, 10, None)],
-)
-def test_how_little_room_is_too_little(free_gib: float, total_gib: float, severity: Severity | None) -> None:
-    assert free_space_severity(int(free_gib * 2**30), int(total_gib * 2**30)) is severity
-
-
-def test_a_connection_that_broke_only_now_is_dialled_again() -> None:
-    cluster = Cluster()
-    cluster.now[2]["peers"][1]["connected"] = False
-    assert cluster.found() == {}
-
-
-def test_what_is_said_names_nodes_and_places() -> None:
-    cluster = Cluster()
-    quorum_is_lost(cluster)
-    assert cluster.said("quorum_is_lost").startswith("The quorum is lost: 1 of 3 voters answer, and 2 are needed.")
-    assert "127.0.0.1:8080 (node 1)" in cluster.said("nothing_listens")
-    cluster = Cluster()
-    a_follower_astray(cluster)
-    assert cluster.said("leaders_disagree") == "Node 1 leads, but node 3 knows no leader."
-
-
-def test_nodes_of_an_older_version_that_say_less_are_no_trouble() -> None:
-    cluster = Cluster()
-    for report in (*cluster.before.values(), *cluster.now.values()):
-        for name in ("process", "disk", "settings", "schema", "storage", "storage_profile"):
-            del report[name]
-    assert cluster.found() == {}
+def test_the_commands_that_mend_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    commands: dict[tuple[str, ...], str] = {}
+    for wrong, _ in CASES:
+        cluster = Cluster()
+        wrong(cluster)
+        for finding in diagnose(cluster.evidence()).findings:
+            mend = finding.mend
+            for blank, value in FILLED_IN.items():
+                mend = mend.replace(blank, value)
+            for command in COMMAND.findall(mend):
+                assert re.fullmatch(r"[-\w.:,@/ ]+", command), f"a shell takes something else: {command}"
+                shape = tuple(word for word in command.split() if word.startswith("-") or word.isalpha())
+                commands.setdefault(shape, command)
+    assert len(commands) > 10
+    for command in commands.values():
+        code, _, err = outcome(capsys, *command.split()[1:], "--help")
+        assert code == 0, f"{command}: {err}"
 
 
 def test_every_check_has_been_shown_something() -> None:

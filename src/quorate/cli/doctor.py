@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.markup import escape
 
 from quorate.cli.output import wide_console
 from quorate.cli.status import DEFAULT_CLUSTER
+from quorate.errors import ConfigError
 from quorate.ops.cluster_status import parse_cluster
 from quorate.ops.doctor.checks import Diagnosis, diagnose
 from quorate.ops.doctor.clocks import clock_offset
@@ -44,11 +46,13 @@ def doctor(
 ) -> int:
     """Say what is wrong with a cluster, why, and what mends it. Changes nothing.
 
-    Exits 0 if all is well, 1 with warnings, 2 if something critical was found.
+    Exits 0 if all is well, 1 with warnings, 3 if something critical was found, 2 if it was called wrongly.
     """
+    if node_id is not None and data_dir is None:
+        raise typer.BadParameter("it goes with --data-dir.", param_hint="--node-id")
     evidence = Evidence()
     if cluster is not None or data_dir is None:
-        evidence = asyncio.run(look_at_cluster(parse_cluster(cluster or DEFAULT_CLUSTER), seconds))
+        evidence = asyncio.run(look_at_cluster(_addresses(cluster or DEFAULT_CLUSTER), seconds))
     if data_dir is not None:
         evidence = replace(evidence, directory=look_at_directory(data_dir, node_id))
     diagnosis = diagnose(evidence)
@@ -57,6 +61,13 @@ def doctor(
     else:
         _print(diagnosis)
     return int(diagnosis.severity)
+
+
+def _addresses(cluster: str) -> list[str]:
+    try:
+        return parse_cluster(cluster)
+    except ConfigError as error:  # by itself it would make the exit code of warnings
+        raise typer.BadParameter(f"{error}.", param_hint="--cluster") from None
 
 
 def _document(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -96,29 +107,30 @@ def _finding(name: str, finding: Finding) -> dict[str, str]:
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    console = wide_console()
+    """All at once: if nobody reads to the end (``| head``), the exit code says no less."""
+    wide_console().print("\n".join(_lines(diagnosis)), highlight=False, soft_wrap=True)
 
-    def say(line: str = "") -> None:
-        console.print(line, highlight=False, soft_wrap=True)
 
+def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     width = max(map(len, diagnosis.found))
     for subject, found in diagnosis.found.items():
         told = _counted([finding for _, finding in found])
-        say(f"{subject:<{width}}  {told or '[green]fine[/green]'}")
+        yield f"{subject:<{width}}  {told or '[green]fine[/green]'}"
         for _, finding in found:
             colour = _COLOURS[finding.severity]
-            say(f"  [{colour}]{finding.severity.word}[/{colour}]  {escape(finding.what)}")
-            say(f"    cause  {escape(finding.cause)}")
-            say(f"    mend   {escape(finding.mend)}")
-    say()
-    say(_summary(diagnosis))
+            yield f"  [{colour}]{finding.severity.word}[/{colour}]  {escape(finding.what)}"
+            yield f"    cause  {escape(finding.cause)}"
+            yield f"    mend   {escape(finding.mend)}"
+    yield ""
+    yield _summary(diagnosis)
 
 
 def _summary(diagnosis: Diagnosis) -> str:
     evidence = diagnosis.evidence
     seen = []
     if evidence.looks:
-        seen.append(f"{len(evidence.answers)} of {len(evidence.looks)} nodes answered, {evidence.seconds:.0f} s long")
+        answered = sum(look.error is None for look in evidence.looks)
+        seen.append(f"{answered} of {len(evidence.looks)} nodes answered, {evidence.seconds:.0f} s long")
     if evidence.directory is not None:
         seen.append(f"{escape(evidence.directory.path)} was looked into")
     return f"{'; '.join(seen)}: {_counted(diagnosis.findings) or 'all is well'}."

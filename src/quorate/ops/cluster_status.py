@@ -12,6 +12,9 @@ from quorate.rest.http_client import HttpClient, NotSent, RequestFailed
 
 TIMEOUT_SECONDS = 3.0
 
+_TOLD = {"node_id": int, "address": str, "role": str, "term": int, "commit_index": int, "applied_index": int}
+"""What every node of every version tells of itself, and what kind of value it is."""
+
 Report = dict[str, Any]
 """What a node answers to ``GET /status``; of one that does not, its ``address`` and an ``error``."""
 
@@ -40,14 +43,14 @@ async def fetch_status(client: HttpClient, address: str) -> Report:
     """One node's report."""
     try:
         response = await client.get(f"http://{address}/status")
-        report = response.json()
+        report = response.json() if response.status == 200 else None
     except NotSent:
         return {"address": address, "error": "unreachable"}
     except RequestFailed:
         return {"address": address, "error": "no answer"}
-    except ValueError:
+    except (ValueError, RecursionError):
         report = None
-    if not isinstance(report, dict) or "node_id" not in report:
+    if not isinstance(report, dict) or not all(isinstance(report.get(name), kind) for name, kind in _TOLD.items()):
         return {"address": address, "error": "not a node"}
     return report
 

@@ -36,6 +36,7 @@ OF_A_CLUSTER: Mapping[str, tuple[Check, ...]] = {
     "reachability": (
         reachability.nothing_answers,
         reachability.nothing_listens,
+        reachability.name_is_unknown,
         reachability.address_is_silent,
         reachability.no_answer,
         reachability.not_a_node,
@@ -64,13 +65,14 @@ OF_A_CLUSTER: Mapping[str, tuple[Check, ...]] = {
         replication.log_is_not_cut,
     ),
     "clocks": (clocks.clocks_differ, clocks.own_clock_differs),
-    "disks": (disk.disk_fills, disk.disk_is_slow),
+    "disks": (disk.disk_fills, disk.disk_is_slow, disk.disk_stands_still),
     "processes": (process.memory_is_high, process.memory_grows, process.processor_is_busy),
     "versions and schema": (versions.versions_differ, versions.schema_differs, versions.app_is_missing),
     "storage and settings": (
         storage.acknowledges_before_sync,
         storage.power_was_lost,
         storage.settings_differ,
+        storage.faults_may_be_injected,
     ),
 }
 """Looked at in this order: what is first may be the cause of what follows."""
@@ -103,7 +105,7 @@ class Diagnosis:
 
     @property
     def severity(self) -> Severity:
-        """The worst; its number is the exit code."""
+        """The worst; its number is the exit code. A note if nothing was found."""
         return max((finding.severity for finding in self.findings), default=Severity.NOTE)
 
 

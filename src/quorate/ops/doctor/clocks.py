@@ -48,7 +48,7 @@ def clocks_differ(evidence: Evidence) -> Iterator[Finding]:
                 what=f"The clock of {look.called} is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}.",
                 cause="Its time is not synchronised. When the leader changes, deadlines of keys, leases of tasks and "
                 "schedules come so much earlier or later.",
-                mend="On its machine: timedatectl set-ntp true, then chronyc tracking",
+                mend="On its machine: timedatectl set-ntp true && timedatectl timesync-status",
             )
 
 
@@ -63,5 +63,5 @@ def own_clock_differs(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             what=f"This machine's clock is {abs(off):.1f} s {'behind' if off > 0 else 'ahead of'} the nodes' clocks.",
             cause="This machine's time, or that of all the nodes, is not synchronised.",
-            mend="timedatectl set-ntp true, then chronyc tracking",
+            mend="timedatectl set-ntp true && timedatectl timesync-status",
         )

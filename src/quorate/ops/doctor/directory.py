@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from quorate.ops.doctor.disk import free_space_severity
 from quorate.ops.doctor.evidence import Directory, Evidence
@@ -20,7 +21,7 @@ def directory_is_new(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             what=f"{evidence.directory.path} is empty, or not there: a node would begin anew with it.",
             cause="No node was started with it yet, or the path is another.",
-            mend="quorate node --data-dir with the directory that was used before; or --join for a new node",
+            mend="Start the node with the --data-dir that was used before; a new one, with --join",
         )
 
 
@@ -32,7 +33,8 @@ def directory_is_none_of_ours(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             what=f"No node can use {found.path}: {found.problem}.",
             cause="The path is wrong, or may not be read.",
-            mend="Give the node's --data-dir, and run this as the user that the node runs as",
+            mend="Give the node's --data-dir, and run this as the user that the node runs as: "
+            f"ls -ld {quote(found.path)}",
         )
 
 
@@ -44,14 +46,14 @@ def directory_is_not_writable(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             what=f"{found.path} cannot be written to.",
             cause="It belongs to another user, or the disk is mounted read-only.",
-            mend=f"ls -ld {found.path}; chown it to the user of the node, or run this as that user",
+            mend=f"ls -ld {quote(found.path)}; chown it to the user of the node, or run this as that user",
         )
 
 
 def directory_disk_fills(evidence: Evidence) -> Iterator[Finding]:
     """No room is left where it is."""
     found = evidence.directory
-    if found is None or found.free_bytes is None or found.total_bytes is None:
+    if found is None or found.free_bytes is None or not found.total_bytes:  # some file systems have no size
         return
     severity = free_space_severity(found.free_bytes, found.total_bytes)
     if severity is not None:
@@ -59,7 +61,8 @@ def directory_disk_fills(evidence: Evidence) -> Iterator[Finding]:
             severity=severity,
             what=f"The disk of {found.path} has {size_text(found.free_bytes)} left.",
             cause="Something fills it. A node that cannot write does not start, or stops.",
-            mend=f"du -xh --max-depth=2 on it, and free some; df -h {found.path}",
+            mend="See what fills it, and free some: du -xh --max-depth=2, where it is mounted: "
+            f"df -h {quote(found.path)}",
         )
 
 
@@ -70,6 +73,7 @@ def directory_is_locked(evidence: Evidence) -> Iterator[Finding]:
         return
     identity = report.identity
     answers = identity is not None and identity.node_id in evidence.answering
+    process = report.used_by.removeprefix("process ")
     if answers or not evidence.looks:
         yield Finding(
             severity=Severity.NOTE,
@@ -82,7 +86,8 @@ def directory_is_locked(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             what=f"{report.path} is in use by {report.used_by}, but its node does not answer.",
             cause="That process hangs, is still starting or stopping, or has another --port than the cluster knows.",
-            mend=f"See what {report.used_by} does (ps -fp); kill it if it hangs, then start the node again",
+            mend=f"See what it does: ps -o pid,stat,etime,args -p {process}; kill it if it hangs, then start the node "
+            "again",
         )
 
 
@@ -96,8 +101,8 @@ def directory_is_damaged(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             what=f"Damaged: {problem}.",
             cause="The disk lost or changed what had been written, or somebody did.",
-            mend=f"quorate inspect {report.path} shows it. Start the node while a majority of the others runs: it sets "
-            "the data aside and has itself repaired",
+            mend="Start the node while a majority of the others runs: it sets the data aside and has itself repaired. "
+            f"What is damaged: quorate inspect {quote(report.path)}",
         )
 
 
@@ -118,7 +123,8 @@ def directory_is_repaired(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             what=f"The cluster of {report.path} was recovered by force: {name}.",
             cause="Somebody ran quorate recover. Nodes that were left out must not come back with their old data.",
-            mend=f"Read {report.path}/{name}; start those that were left out with empty directories and --join",
+            mend="Start those that were left out with empty directories and --join; who they are: "
+            f"cat {quote(f'{report.path}/{name}')}",
         )
 
 
@@ -137,7 +143,7 @@ def _wrong_node(found: Directory, identity: StoredIdentity) -> Iterator[Finding]
             severity=Severity.CRITICAL,
             what=f"{found.path} belongs to node {identity.node_id}, not to node {found.node_id}.",
             cause="--data-dir or --node-id is another node's.",
-            mend=f"quorate node --node-id {identity.node_id} --data-dir {found.path}; or another, empty --data-dir",
+            mend=f"Start it with --node-id {identity.node_id}, or with its own --data-dir",
         )
 
 
@@ -149,15 +155,16 @@ def _wrong_cluster(evidence: Evidence, report: DirectoryReport, identity: Stored
             what=f"{report.path} is of cluster {identity.cluster_id!r}, and the nodes that answer are of "
             f"{', '.join(map(repr, sorted(clusters)))}.",
             cause="The directory or --cluster-id is another cluster's.",
-            mend=f"quorate node --cluster-id {identity.cluster_id} with that cluster's --peers; or an empty --data-dir",
+            mend=f"Start it with --cluster-id {identity.cluster_id} and that cluster's --peers, or with an empty "
+            "--data-dir",
         )
     elif evidence.members and identity.node_id not in evidence.members:
         yield Finding(
             severity=Severity.CRITICAL,
             what=f"{report.path} is that of node {identity.node_id}, which is no member of the cluster.",
             cause="The node was removed, or never added.",
-            mend=f"Delete the directory; quorate node --node-id {identity.node_id} --join, then quorate members add "
-            f"{identity.node_id}@{identity.address} {evidence.cluster_flag()}",
+            mend=f"Delete the directory, then: {evidence.start(identity.node_id, identity.address)} --join; and: "
+            f"quorate members add {identity.node_id}@{identity.address} {evidence.cluster_flag()}",
         )
 
 

@@ -7,13 +7,13 @@ from enum import IntEnum
 
 
 class Severity(IntEnum):
-    """How bad it is; its number is the exit code that it makes, but for notes, which make none."""
+    """How bad it is; its number is the exit code that it makes. 2 is left to commands that were called wrongly."""
 
     NOTE = 0
     """Nothing is wrong: something to know."""
     WARNING = 1
     """It works, and one more failure, or some time, may change that."""
-    CRITICAL = 2
+    CRITICAL = 3
     """Something is not served, or what was acknowledged is in danger."""
 
     @property
@@ -24,7 +24,10 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found. ``mend`` is a command, or what else to do."""
+    """One thing that was found. ``mend`` is a command, or what else to do.
+
+    What nobody but the reader knows stands in capitals there (``DIR``, ``HOST:PORT``): the rest can be pasted.
+    """
 
     severity: Severity
     what: str

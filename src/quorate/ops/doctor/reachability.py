@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quorate.ops.doctor.evidence import Evidence, Look
+from quorate.ops.cluster_status import Report
+from quorate.ops.doctor.evidence import ANSWER_SECONDS_MAX, Evidence, Look, Obstacle, host_and_port
 from quorate.ops.doctor.findings import Finding, Severity, names
 
 SLOW_SECONDS = 0.5
@@ -13,37 +14,56 @@ SLOW_SECONDS = 0.5
 
 def nothing_answers(evidence: Evidence) -> Iterator[Finding]:
     """No node answers at all."""
-    if evidence.looks and not evidence.answers:
+    if not evidence.answers:
         yield Finding(
             severity=Severity.CRITICAL,
-            what=f"None of the nodes at {names(list(evidence.asked))} answers.",
+            what=f"No node answers at {names(list(evidence.asked))}.",
             cause="They do not run, they are elsewhere, or this machine cannot reach them.",
-            mend="On a machine of one of them: quorate doctor --cluster HOST:PORT --data-dir DIR",
+            mend=f"On the machine of one of them: quorate doctor {evidence.cluster_flag()} --data-dir DIR",
         )
 
 
 def nothing_listens(evidence: Evidence) -> Iterator[Finding]:
     """A machine refuses the connection."""
     for look in evidence.looks:
-        if look.error is not None and look.listens is False:
+        if look.obstacle is Obstacle.REFUSED:
+            answered = any(each.address == look.address and each.error is None for each in evidence.before)
             yield Finding(
                 severity=Severity.WARNING,
                 what=f"Nothing listens at {_place(evidence, look)}.",
-                cause="The node does not run, or it runs under another --port or --host.",
-                mend=f"Look at the end of its log, then start it: {_start(evidence, look)}",
+                cause=f"The node ended, or is being restarted: {evidence.seconds:.0f} s ago it answered."
+                if answered
+                else "The node does not run, or it runs under another --port or --host.",
+                mend="See the end of its log, then start it with the flags that it had: "
+                f"{evidence.start(evidence.member_at(look.address), look.address)}",
+            )
+
+
+def name_is_unknown(evidence: Evidence) -> Iterator[Finding]:
+    """There is no address for a node's name."""
+    for look in evidence.looks:
+        if look.obstacle is Obstacle.UNKNOWN_NAME:
+            host, _ = host_and_port(look.address)
+            yield Finding(
+                severity=Severity.WARNING,
+                what=f"The name of {_place(evidence, look)} is not known here.",
+                cause="It is misspelt, it has no entry in the DNS (yet), or no DNS server answers.",
+                mend=f"getent hosts {host}; if the node is elsewhere now: quorate members update "
+                f"{evidence.member_at(look.address) or 'ID'} --address HOST:PORT {evidence.cluster_flag()}",
             )
 
 
 def address_is_silent(evidence: Evidence) -> Iterator[Finding]:
     """Not even a refusal comes back."""
     for look in evidence.looks:
-        if look.error == "unreachable" and look.listens is not False:
-            host, _, port = look.address.rpartition(":")
+        if look.error == "unreachable" and look.obstacle in (Obstacle.SILENT, None):
+            host, port = host_and_port(look.address)
             yield Finding(
                 severity=Severity.WARNING,
                 what=f"There is no way to {_place(evidence, look)}: connections are not even refused.",
-                cause="The machine is down, a firewall drops what is sent to the port, or the name is wrong.",
-                mend=f"nc -vz {host} {port}, and let TCP port {port} through the firewall",
+                cause="The machine is down, or a firewall drops what is sent to the port.",
+                mend=f"ping -c 3 {host}; nc -vz -w 3 {host} {port}; if only the first succeeds, let TCP port {port} "
+                "through the firewall",
             )
 
 
@@ -51,11 +71,17 @@ def no_answer(evidence: Evidence) -> Iterator[Finding]:
     """It takes connections and says nothing."""
     for look in evidence.looks:
         if look.error == "no answer":
+            hangs_up = look.round_trip < ANSWER_SECONDS_MAX
             yield Finding(
                 severity=Severity.WARNING,
-                what=f"{_place(evidence, look)} takes connections, but does not answer.",
-                cause="The process is stopped or has no processor, or the node is embedded and speaks to peers alone.",
-                mend="See what the process does (ps -o pid,stat,pcpu,args), and restart it if it does nothing",
+                what=f"{_place(evidence, look)} takes connections, but {'ends them' if hangs_up else 'stays'} without "
+                "an answer.",
+                cause="Another program has the port, which speaks TLS or another protocol; or the node has just ended, "
+                "or is embedded and speaks to peers alone."
+                if hangs_up
+                else "The process is stopped or has no processor, or the node is embedded and speaks to peers alone.",
+                mend=f"On its machine: {_who_listens(look)}, then what it does: ps -o pid,stat,pcpu,args -p PID; "
+                "if it is stopped (T): kill -CONT PID; if it hangs, kill it and start the node again",
             )
 
 
@@ -63,65 +89,80 @@ def not_a_node(evidence: Evidence) -> Iterator[Finding]:
     """Somebody else has the port."""
     for look in evidence.looks:
         if look.error == "not a node":
-            port = look.address.rpartition(":")[2]
+            node_id = evidence.member_at(look.address)
             yield Finding(
                 severity=Severity.WARNING,
-                what=f"What answers at {look.address} is no node.",
+                what=f"What answers at {_place(evidence, look)} is no node.",
                 cause="Another program has the port, or a proxy answers for a node that is not there.",
-                mend=f"ss -ltnp 'sport = :{port}' on that machine, then start the node with a --port that is free",
+                mend=f"On its machine: {_who_listens(look)}; end that program, then: "
+                f"{evidence.start(node_id, look.address)}; or start the node with another --port, then: "
+                f"quorate members update {node_id or 'ID'} --address HOST:PORT {evidence.cluster_flag()}",
             )
 
 
 def nodes_cannot_reach_each_other(evidence: Evidence) -> Iterator[Finding]:
     """A node answers here, but another one has no connection to it."""
-    for report in evidence.reports:
+    stayed = {report["node_id"]: report for report in evidence.reports if evidence.earlier(report)}
+    for report in stayed.values():  # one that came up only now is not connected at once
+        earlier = {peer["node_id"]: peer for peer in (evidence.earlier(report) or {}).get("peers", ())}
         for peer in report.get("peers", ()):
-            if peer["connected"] or peer["node_id"] not in evidence.answering:
+            there = stayed.get(peer["node_id"])
+            if peer["connected"] or there is None:
                 continue
-            earlier = evidence.earlier(report)
-            if earlier and any(p["node_id"] == peer["node_id"] and p["connected"] for p in earlier.get("peers", ())):
+            if earlier.get(peer["node_id"], {}).get("connected"):
                 continue  # it has only just broken off, and is dialled again
-            host, _, port = peer["address"].rpartition(":")
-            yield Finding(
-                severity=Severity.WARNING,
-                what=f"Node {report['node_id']} cannot send to node {peer['node_id']} at {peer['address']}, "
-                "which answers here.",
-                cause="The network between them lets nothing through, or that address means something else there.",
-                mend=f"On the machine of node {report['node_id']}: nc -vz {host} {port}; if the address is wrong, "
-                f"restart node {peer['node_id']} with --advertise HOST:PORT",
-            )
+            yield _no_connection(report, peer, there)
+
+
+def _no_connection(report: Report, peer: Report, there: Report) -> Finding:
+    here, other = report["node_id"], peer["node_id"]
+    host, port = host_and_port(peer["address"])
+    cause = "The network between them lets nothing through, or that address means something else there."
+    mend = (
+        f"On the machine of node {here}: nc -vz -w 3 {host} {port}; if the address is wrong, restart node {other} "
+        "with --advertise HOST:PORT"
+    )
+    without = [each["node_id"] for each in (report, there) if each.get("schema", {}) is None]
+    if len(without) == 1:
+        cause = f"Node {without[0]} was started without --app, and nodes that serve models refuse one that does not."
+        mend = f"Start node {without[0]} again with the --app of the others"
+    return Finding(
+        severity=Severity.WARNING,
+        what=f"Node {here} cannot send to node {other} at {peer['address']}, which answers here.",
+        cause=cause,
+        mend=mend,
+    )
 
 
 def member_is_not_heard(evidence: Evidence) -> Iterator[Finding]:
     """The leader has a connection to a member, and no answers."""
-    for member in (evidence.leader or {}).get("membership", {}).get("members", ()):
+    for member in ((evidence.leader or {}).get("membership") or {}).get("members", ()):
         if member["connected"] and member["heard"] is False:
             yield Finding(
                 severity=Severity.WARNING,
                 what=f"The leader has a connection to node {member['node_id']}, but hears nothing from it.",
                 cause="The node is stopped or overloaded, or what it sends is lost on the way back.",
-                mend=f"quorate status {evidence.cluster_flag()}, and see that node's log and machine",
+                mend=f"See that node's log and machine, and whether it lasts: quorate status {evidence.cluster_flag()}",
             )
 
 
 def slow_answers(evidence: Evidence) -> Iterator[Finding]:
     """It takes long to say anything."""
     for look in evidence.answers:
-        if look.round_trip > SLOW_SECONDS:
+        if look.round_trip > SLOW_SECONDS and evidence.earlier(look.report):  # one that starts is busy with that
             yield Finding(
                 severity=Severity.WARNING,
                 what=f"{look.called.capitalize()} took {look.round_trip * 1000:.0f} ms to answer.",
                 cause="It is overloaded or short of processor time, or it is far away.",
-                mend=f"ping -c 10 {look.address.rpartition(':')[0]}, and top on its machine",
+                mend=f"ping -c 10 {host_and_port(look.address)[0]}, and top on its machine",
             )
 
 
 def same_id_twice(evidence: Evidence) -> Iterator[Finding]:
     """Two processes say that they are the same node."""
-    places: dict[int, dict[object, str]] = {}
+    places: dict[int, dict[str, str]] = {}
     for look in evidence.answers:
-        own = look.report.get("process", {}).get("pid") or look.report["address"]
-        places.setdefault(look.report["node_id"], {})[own] = look.address
+        places.setdefault(look.report["node_id"], {})[look.report["address"]] = look.address
     for node_id, found in places.items():
         if len(found) > 1:
             yield Finding(
@@ -134,25 +175,29 @@ def same_id_twice(evidence: Evidence) -> Iterator[Finding]:
 
 
 def another_cluster_answers(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes of another cluster are where the peers should be, or among those that were asked."""
+    """A node of another cluster is where a member should be, or among those that were asked."""
+    strangers = {look.address: f"a node of cluster {look.report.get('cluster_id')!r}" for look in evidence.strangers}
     for report in evidence.reports:
-        if report.get("other_cluster_at"):
-            yield Finding(
-                severity=Severity.CRITICAL,
-                what=f"Node {report['node_id']} finds another cluster's nodes at {names(report['other_cluster_at'])}.",
-                cause="The cluster was recovered by force without this node, or --peers or --cluster-id are wrong.",
-                mend=f"If it was recovered: quorate node --node-id {report['node_id']} --join with an empty --data-dir,"
-                " and quorate members add; else correct its settings",
-            )
-    clusters = sorted({str(report["cluster_id"]) for report in evidence.reports if "cluster_id" in report})
-    if len(clusters) > 1:
+        for address in report.get("other_cluster_at", ()):
+            if address not in _seen(evidence):  # or what the node remembers of it may be over
+                strangers[address] = "a node of another cluster"
+    for address, stranger in strangers.items():
+        node_id = evidence.member_at(address)
         yield Finding(
-            severity=Severity.WARNING,
-            what=f"The nodes that were asked are of {len(clusters)} clusters: {names(clusters)}.",
-            cause="The addresses are those of several clusters, or a node was started with the wrong --cluster-id.",
-            mend="Ask one cluster at a time, or start the node again with its cluster's --cluster-id and an empty "
-            "--data-dir",
+            severity=Severity.WARNING if node_id is None else Severity.CRITICAL,
+            what=f"At {address} answers {stranger}, not of {evidence.cluster_id!r}.",
+            cause="It was started with the wrong --cluster-id or --port, or one of the clusters was recovered by force "
+            "without the other's nodes; or the addresses that were asked are those of several clusters.",
+            mend=f"If it should be of {evidence.cluster_id!r}: stop it, then with an empty directory: "
+            f"{evidence.start(node_id, address)} --cluster-id {evidence.cluster_id}"
+            f"{'' if node_id is not None else ' --join'}; else leave it out of --cluster and --peers",
         )
+
+
+def _seen(evidence: Evidence) -> set[str]:
+    """The addresses of which is known what is there."""
+    unknown = (Obstacle.SILENT, Obstacle.UNKNOWN_NAME)
+    return {look.address for look in evidence.looks if look.obstacle not in unknown}
 
 
 def _place(evidence: Evidence, look: Look) -> str:
@@ -160,6 +205,5 @@ def _place(evidence: Evidence, look: Look) -> str:
     return look.address if node_id is None else f"{look.address} (node {node_id})"
 
 
-def _start(evidence: Evidence, look: Look) -> str:
-    node_id, port = evidence.member_at(look.address), look.address.rpartition(":")[2]
-    return f"quorate node --node-id {node_id or 'ID'} --port {port} …; or quorate doctor --data-dir DIR where it was"
+def _who_listens(look: Look) -> str:
+    return f"ss -ltnp 'sport = :{host_and_port(look.address)[1]}'"

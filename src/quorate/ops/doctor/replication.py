@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quorate.ops.doctor.evidence import Evidence
+from quorate.ops.doctor.evidence import Evidence, host_and_port
 from quorate.ops.doctor.findings import Finding, Severity, size_text
 
 LAG_ENTRIES_MAX = 1_000
@@ -29,8 +29,8 @@ def nothing_commits(evidence: Evidence) -> Iterator[Finding]:
             what=f"Nothing was committed for {evidence.seconds:.0f} s: the leader has entries up to "
             f"{leader['last_index']}, and {leader['commit_index']} is the last that is committed.",
             cause="No majority acknowledges what it sends: nodes are missing, cut off, or their disks stand still.",
-            mend="Mend what is said of the other nodes here, then if need be: quorate members transfer-leader "
-            f"{evidence.cluster_flag()}",
+            mend="Mend what is said of the other nodes here; if it is the leader's own disk or network: "
+            f"quorate members transfer-leader {evidence.cluster_flag()}",
         )
 
 
@@ -41,6 +41,7 @@ def member_lags(evidence: Evidence) -> Iterator[Finding]:
     before = {
         member["node_id"]: member["lag"] for member in ((earlier or {}).get("membership") or {}).get("members", ())
     }
+    ping = f", ping -c 10 {host_and_port(leader['address'])[0]}" if leader else ""
     for node_id, member in evidence.members.items():
         lag, was = member["lag"], before.get(node_id)
         if lag is None or lag <= LAG_ENTRIES_MAX or member["snapshot"] or node_id not in evidence.answering:
@@ -53,7 +54,7 @@ def member_lags(evidence: Evidence) -> Iterator[Finding]:
             cause="It was away."
             if catches_up
             else "Its disk, its processor or the network to it is too slow for what is written.",
-            mend=f"On its machine: iostat -x 1 5, top, ping the leader at {(leader or {}).get('address', '?')}",
+            mend=f"On its machine: top, iostat -x 1 5{ping}",
         )
 
 
@@ -65,7 +66,7 @@ def gets_a_snapshot(evidence: Evidence) -> Iterator[Finding]:
                 severity=Severity.NOTE,
                 what=f"Node {node_id} is being brought a snapshot.",
                 cause="It is new, or was away for longer than the log reaches back.",
-                mend=f"Nothing; if it stays so, see its log: quorate members list {evidence.cluster_flag()}",
+                mend=f"Nothing; whether it goes on, and its log: quorate members list {evidence.cluster_flag()}",
             )
 
 
@@ -78,7 +79,7 @@ def applies_slowly(evidence: Evidence) -> Iterator[Finding]:
                 severity=Severity.WARNING,
                 what=f"Node {report['node_id']} has {waiting} entries to apply that are committed.",
                 cause="It has just started and replays its log, does a migration, or has too little processor time.",
-                mend=f"quorate status {evidence.cluster_flag()} once more; if it does not fall, top on its machine",
+                mend=f"See whether it falls, else top on its machine: quorate status {evidence.cluster_flag()}",
             )
 
 
@@ -97,5 +98,5 @@ def log_is_not_cut(evidence: Evidence) -> Iterator[Finding]:
                 cause="What is applied cannot be made durable (see its log), it lags far behind itself, or entries "
                 "are kept for a member that is being brought a snapshot.",
                 mend=f"On its machine: quorate inspect DIR; a lower --snapshot-threshold than "
-                f"{settings.get('snapshot_threshold', KEPT_ENTRIES)} cuts it sooner",
+                f"{settings.get('snapshot_threshold', KEPT_ENTRIES)} at its start cuts it sooner",
             )

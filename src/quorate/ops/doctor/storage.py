@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ def acknowledges_before_sync(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             what=f"Node {names(found)} acknowledges writes before they are synced.",
             cause="Its storage profile says so. If a majority of the machines loses power at once, writes are lost.",
-            mend="If that is not wanted: quorate node --storage-profile durable",
+            mend="If that is not wanted, start it with --storage-profile durable",
         )
 
 
@@ -37,6 +38,37 @@ def power_was_lost(evidence: Evidence) -> Iterator[Finding]:
                 cause="Its machine went down while entries were acknowledged and not synced yet.",
                 mend="Nothing, if the other machines stayed up: it has them from there. Else --storage-profile durable",
             )
+
+
+def faults_may_be_injected(evidence: Evidence) -> Iterator[Finding]:
+    """A node lets itself be broken, or is broken just now, on purpose."""
+    spared = []
+    for look in evidence.answers:
+        faults = look.report.get("faults")
+        if faults is None:
+            continue
+        if not faults.get("active"):
+            spared.append(str(look.report["node_id"]))
+            continue
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"Faults are injected into {look.called}: {_told(faults['active'])}.",
+            cause="Somebody tries what it survives; what else is found may come of that.",
+            mend=f"curl -X DELETE http://{look.address}/admin/faults",
+        )
+    if spared:
+        yield Finding(
+            severity=Severity.NOTE,
+            what=f"Node {names(spared)} lets faults be injected.",
+            cause="It was started with --allow-faults, which is not for production.",
+            mend="If this is production, start it without --allow-faults",
+        )
+
+
+def _told(active: dict[str, Any]) -> str:
+    """What is wrong, without what could be and is not."""
+    wrong = {name: any(each.values()) if isinstance(each, dict) else each for name, each in active.items()}
+    return json.dumps({name: active[name] for name, each in wrong.items() if each})
 
 
 def settings_differ(evidence: Evidence) -> Iterator[Finding]:

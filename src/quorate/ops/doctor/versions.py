@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from quorate.ops.doctor.evidence import Evidence
 from quorate.ops.doctor.findings import Finding, Severity, names
@@ -25,19 +26,24 @@ def versions_differ(evidence: Evidence) -> Iterator[Finding]:
 
 def schema_differs(evidence: Evidence) -> Iterator[Finding]:
     """A node's app declares something else than what is in force."""
-    for report in evidence.reports:
+    for report in evidence.holders:
         schema = report.get("schema")
-        if not schema or schema["matches"]:
-            continue
-        in_force = schema["cluster_version"]
+        if not schema or schema["matches"] or (schema["cluster_version"] is None and evidence.leader is None):
+            continue  # what is in force is said in the log, once there is a leader
+        here, in_force = _version(schema, ""), _version(schema, "cluster_")
         rules = f" These rules differ: {names(schema['differing_rules'])}." if schema["differing_rules"] else ""
         yield Finding(
             severity=Severity.WARNING,
-            what=f"Node {report['node_id']} has version {schema['version']} of the schema, and "
-            f"{f'version {in_force}' if in_force is not None else 'none'} is in force.{rules}",
+            what=f"Node {report['node_id']} has {here} of the schema, and {in_force} is in force.{rules}",
             cause="Not all nodes run the same app: a new schema comes into force when no node runs the old one.",
             mend="Deploy the same --app to every node and restart one after the other",
         )
+
+
+def _version(schema: dict[str, Any], whose: str) -> str:
+    """The version and the beginning of the fingerprint: two apps may have one version, and not be the same."""
+    version = schema[f"{whose}version"]
+    return "none" if version is None else f"version {version} ({schema[f'{whose}fingerprint']:.8})"
 
 
 def app_is_missing(evidence: Evidence) -> Iterator[Finding]:
