@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def root() -> Iterator[logging.Logger]:
 
 def objects(path: Path) -> list[dict[str, Any]]:
     """The lines that are complete, each of which is a JSON object."""
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
 def test_json_has_who_when_where_and_the_fields(tmp_path: Path, root: logging.Logger) -> None:
@@ -76,6 +77,53 @@ def test_json_has_who_when_where_and_the_fields(tmp_path: Path, root: logging.Lo
     assert "ValueError: broken" in failed["exc_info"]
 
 
+class Unprintable:
+    """Its ``repr`` is a mistake."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("it has no words")
+
+
+def log_mistakenly(root: logging.Logger, message: str, *arguments: object) -> None:
+    """Give the line to our handler alone: that of pytest would not have it."""
+    root.handlers[-1].handle(logging.LogRecord("quorate", logging.INFO, __file__, 1, message, arguments, None))
+
+
+def test_whatever_is_logged_is_a_line_of_json(
+    tmp_path: Path, root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also names of files that are no UTF-8, numbers that are none, and calls that are mistakes."""
+    file = tmp_path / "node.log"
+    begin_logging(LogSettings(format=LogFormat.JSON, file=file), {"node_id": 3})
+    log = logging.getLogger("quorate.somewhere")
+    log.info("half a pair: %s", "\udcff", extra={"peer": "\ud800", "members": ["\udcff"], "seconds": float("nan")})
+    log_mistakenly(root, "not a number: %d", "three")
+    log_mistakenly(root, "it is %s", Unprintable())
+    log.info("\x00 \x1b[31m \u2028 \U0001f600", extra={"peer": Unprintable()})
+    try:
+        raise ValueError("\udcff")
+    except ValueError:
+        log.exception("it failed")
+    half, number, words, odd, failed = objects(file)
+    assert (half["message"], half["peer"], half["members"]) == ("half a pair: \\udcff", "\\ud800", ["\\udcff"])
+    assert half["seconds"] is None
+    assert number["message"].startswith("'not a number: %d' (line ")
+    assert (number["level"], number["logger"], number["node_id"]) == ("ERROR", "quorate", 3)
+    assert "it has no words" in words["message"]
+    assert odd["message"] == "\x00 \x1b[31m \u2028 \U0001f600"
+    assert "ValueError: \\udcff" in failed["exc_info"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_obeys_nothing_that_is_logged(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    begin_logging(LogSettings(), {"node_id": 3})
+    logging.getLogger("quorate").warning("\x1b[2J\x07 %s", "\r gone\x9b")
+    log_mistakenly(root, "not a number: %d", "three")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("quorate: \\x1b[2J\\x07 \\x0d gone\\x9b")
+    assert "cannot be written" in second
+
+
 def test_the_console_has_a_line_for_people(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     begin_logging(LogSettings(level="warning"), {"node_id": 3})
     logging.getLogger("quorate").warning("node %d stops", 3)
@@ -92,6 +140,78 @@ def test_files_are_rotated_by_size_and_the_oldest_go(tmp_path: Path, root: loggi
         logging.getLogger("quorate").info("%s", "x" * 10_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["node.log", "node.log.1", "node.log.2"]
     assert all(path.stat().st_size <= 1_000_000 for path in tmp_path.iterdir())
+
+
+def test_a_line_longer_than_a_file_may_be_is_written_all_the_same(tmp_path: Path, root: logging.Logger) -> None:
+    file = tmp_path / "node.log"
+    begin_logging(LogSettings(file=file, rotate_mb=1, backups=1), {"node_id": 1})
+    for _ in range(2):
+        logging.getLogger("quorate").info("%s", "x" * 1_100_000)
+    assert [path.stat().st_size > 1_100_000 for path in sorted(tmp_path.iterdir())] == [True, True]
+
+
+def test_a_file_that_was_renamed_is_opened_anew(tmp_path: Path, root: logging.Logger) -> None:
+    """What logrotate does, with nobody told of it."""
+    file, renamed = tmp_path / "node.log", tmp_path / "node.log-20261122"
+    begin_logging(LogSettings(file=file), {"node_id": 1})
+    logging.getLogger("quorate").info("before")
+    file.rename(renamed)
+    logging.getLogger("quorate").info("after")
+    file.unlink()
+    logging.getLogger("quorate").info("at last")
+    assert renamed.read_text().endswith(": before\n")
+    assert file.read_text().endswith(": at last\n")
+    assert file.read_text().count("\n") == 1
+
+
+WRITES_LINES = """
+import logging, sys
+from pathlib import Path
+from quorate.logs import LogFile
+log = logging.getLogger()
+log.setLevel("INFO")
+log.addHandler(LogFile(Path(sys.argv[1]), 5000, 100))
+input()
+for number in range(1000):
+    log.info("%s-%d %s", sys.argv[2], number, "x" * 20)
+"""
+
+
+def test_two_processes_rotate_one_file_and_no_line_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "shared.log"
+    command = (sys.executable, "-c", WRITES_LINES, str(file))
+    writers = [subprocess.Popen((*command, name), stdin=subprocess.PIPE, text=True) for name in "ab"]
+    try:
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+        for writer in writers:
+            writer.communicate(timeout=30)
+            assert writer.returncode == 0
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+    lines = [line.split()[0] for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name}-{number}" for name in "ab" for number in range(1000))
+    assert len(list(tmp_path.iterdir())) > 10
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5200
+
+
+def test_a_file_that_cannot_be_written_any_more_is_told_of_once(
+    tmp_path: Path, root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "logs"
+    begin_logging(LogSettings(file=directory / "node.log"), {"node_id": 1})
+    (directory / "node.log").unlink()
+    directory.rmdir()
+    for _ in range(3):
+        logging.getLogger("quorate").info("nowhere to go")
+    assert capsys.readouterr().err == f"the log cannot be written to {directory}/node.log: No such file or directory\n"
+    directory.mkdir()
+    logging.getLogger("quorate").info("here again")
+    assert (directory / "node.log").read_text().count("\n") == 1
 
 
 def test_without_a_size_nothing_is_rotated(tmp_path: Path, root: logging.Logger) -> None:
@@ -199,18 +319,21 @@ async def test_a_nodes_whole_life_is_told_in_fields_and_no_secret_is(tmp_path: P
                 headers = {"authorization": f"Bearer {token}"}
                 await http.post(f"http://127.0.0.1:{port}/cluster/members", {"wrong": True}, headers)
             await _until_told(file, "statistics")
+            process.send_signal(signal.SIGHUP)  # what tools send that have renamed the file
+            file.rename(before := tmp_path / "before.log")
+            await _until_told(file, "statistics")
         process.send_signal(signal.SIGTERM)
         printed, _ = await asyncio.to_thread(process.communicate, timeout=30)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 0, printed
-    lines = objects(file)
+    lines = [*objects(before), *objects(file)]
     assert all(line["node_id"] == 1 and line["time"] and line["level"] for line in lines)
     elected = next(line for line in lines if line.get("event") == "leader_elected")
     assert (elected["term"], elected["leader"]) == (1, 1)
     assert lines[-1]["message"] == "node 1 has stopped"
-    told = file.read_bytes() + printed
+    told = before.read_bytes() + file.read_bytes() + printed
     assert PASSWORD.encode() not in told
     assert TOKEN.encode() not in told
 
@@ -227,8 +350,9 @@ async def _until_healthy(http: HttpClient, port: int) -> None:
 
 async def _until_told(file: Path, event: str) -> None:
     while True:
-        if any(line.get("event") == event for line in objects(file)):
-            return
+        with suppress(FileNotFoundError):
+            if any(line.get("event") == event for line in objects(file)):
+                return
         await asyncio.sleep(0.02)
 
 

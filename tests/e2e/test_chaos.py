@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import sys
 import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from quorate.ops.chaos.keys import KeysConnection
+from quorate.ops.local_cluster import LocalCluster
 from quorate.ops.local_node import LocalNode
 from quorate.rest.http_client import HttpClient, Unanswered
 
 from .support import StartCluster, leader_and_followers, quorate
 
 FAULTS = "/admin/faults"
-CRASHED = 137
+CRASHED, INTERRUPTED = 137, 130
+PASSWORD = "of-the-keys"
 
 
 def test_the_leader_is_killed_and_the_report_says_what_it_cost(tmp_path: Path) -> None:
@@ -42,7 +52,7 @@ async def test_a_running_cluster_is_broken_as_asked_and_gets_whole_again(
     addresses = ",".join(node.address for node in cluster.nodes.values())
     done = quorate(
         *("chaos", "--cluster", addresses, "--scenario", "partition_leader", "--duration", "5s"),
-        *("--load-test-concurrent", "10", "--rate", "100", "--max-interruption", "1ms"),
+        *("--load-test-concurrent", "10", "--rate", "200", "--max-interruption", "5ms"),
     )
     assert done.returncode == 1, done.stdout + done.stderr
     missed = done.stdout.partition("not passed:")[2]
@@ -61,6 +71,65 @@ async def test_a_running_cluster_is_broken_as_asked_and_gets_whole_again(
     follower.may_end()
     assert (await http.request("POST", f"{follower.url}{FAULTS}/stop")).status == 202
     assert await follower.wait_ended(40) == 0
+
+
+async def test_a_supervised_cluster_loses_its_leader_and_an_interrupted_run_leaves_nothing_behind(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = await start_cluster("--allow-faults", "--kv-password", PASSWORD)
+    ended: list[int | None] = []
+    supervising = asyncio.create_task(supervise(cluster, ended))
+    addresses = ",".join(node.address for node in cluster.nodes.values())
+    common = ("--cluster", addresses, "--kv-password", PASSWORD, "--load-test-concurrent", "10", "--rate", "100")
+    lax = ("--min-availability", "50", "--max-interruption", "10s", "--deadline", "5s")
+    try:
+        async with run_quorate("chaos", *common, *lax, "--duration", "5s", "--json") as crashing:
+            told, complained = await crashing.communicate()
+        assert crashing.returncode == 0, complained.decode()
+        (fault,) = json.loads(told)["faults"]
+        assert fault["recovered_seconds"] > fault["ended_seconds"] > fault["began_seconds"]
+        assert ended == [CRASHED]
+
+        async with run_quorate("chaos", *common, "--scenario", "membership_churn", "--json") as churning:
+            assert churning.stderr is not None
+            while b"becomes a learner" not in await churning.stderr.readline():
+                pass
+            churning.send_signal(signal.SIGINT)
+            told, complained = await churning.communicate()
+        assert (churning.returncode, told) == (INTERRUPTED, b"")
+        assert complained.endswith(b"there is no report\nquorate: interrupted\n")
+        reports = await cluster.statuses()
+        assert {(report["member_role"], *report["faults"]["active"]) for report in reports} == {("voter",)}
+        connection = KeysConnection(addresses.split(",")[0], PASSWORD, timeout=10)
+        assert await connection.ask("DBSIZE") == 0
+        connection.close()
+    finally:
+        supervising.cancel()
+
+
+async def supervise(cluster: LocalCluster, ended: list[int | None]) -> None:
+    """Start every node again that ends, as systemd does; what they ``ended`` with."""
+    while True:
+        for node in cluster.nodes.values():
+            if not node.is_running:
+                ended.append(node.exit_code)
+                node.start()
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def run_quorate(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command, beside other things; it ends with the block."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
+    command = (sys.executable, "-m", "quorate", *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
+    try:
+        async with asyncio.timeout(60):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def is_paused(http: HttpClient, node: LocalNode) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from quorate.errors import ConfigError
 from quorate.ops.calls.record import NOT_APPLIED, OK, UNKNOWN, Call, Key, Record, Verb
+from quorate.ops.chaos import target as target_module
 from quorate.ops.chaos.judging import judge
 from quorate.ops.chaos.load import LoadSettings
 from quorate.ops.chaos.page import as_html, timeline
@@ -19,7 +20,8 @@ from quorate.ops.chaos.readback import Held
 from quorate.ops.chaos.report import ChaosReport, Setup, Thresholds, floored, make_report, missed
 from quorate.ops.chaos.run import ChaosSettings
 from quorate.ops.chaos.scenarios import DOING, Fault, Scenario, scenarios_of
-from quorate.ops.chaos.target import Target
+from quorate.ops.chaos.target import Target, check_named
+from quorate.ops.local_cluster import NoProgress
 
 OWN: Key = ("list", "own:1:0")
 SHARED: Key = ("register", "shared:0:1")
@@ -64,13 +66,19 @@ def test_all_that_was_acknowledged_is_there_once_on_every_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "broken"), [((1,), "lost=1"), ((1, 2, 2), "duplicated=1"), ((1, 2, 9), "never_sent=1")]
+    ("values", "broken"), [((1,), "lost: 2 in own:1:0"), ((1, 2, 2), "twice: 2"), ((1, 2, 9), "never sent: 9")]
 )
 def test_one_node_that_breaks_a_promise_is_enough(values: tuple[int, ...], broken: str) -> None:
     consistency = judge(CALLS, {1: held(1, 2), 2: held(*values), 3: held(1, 2)})
     assert consistency.percent < 100
     assert consistency.differing == 1
     assert any("node 2" in finding and broken in finding for finding in consistency.findings)
+
+
+def test_where_nothing_could_be_read_nothing_is_called_lost_and_nothing_is_consistent() -> None:
+    consistency = judge(CALLS, {})
+    assert (consistency.lists.acknowledged, consistency.lists.lost, consistency.percent) == (2, 0, 0.0)
+    assert consistency.linearizable is True, "the answers alone were"
 
 
 def test_what_is_unknown_may_be_there_or_not_and_what_was_refused_may_not() -> None:
@@ -208,6 +216,95 @@ def test_a_run_that_could_not_be_remembered_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match="--rate 111 or less"):
         settings.check()
+
+
+def test_an_interruption_that_cannot_be_seen_is_not_asked_for() -> None:
+    load = LoadSettings(clients=1, rate=1, deadline_seconds=1)
+    settings = ChaosSettings(
+        scenarios=(Scenario.PAUSE,), seconds=60, every_seconds=10, seed=1, load=load, thresholds=Thresholds()
+    )
+    with pytest.raises(ConfigError, match="due every 1000 ms, which is longer than --max-interruption 500 ms"):
+        settings.check()
+
+
+def named(**changed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the three nodes of a cluster say of themselves, by their addresses, but for what is ``changed``."""
+    members = [{"node_id": at, "address": f"n{at}", "role": "voter"} for at in (1, 2, 3)]
+    reports = {
+        f"n{at}": {
+            "node_id": at, "cluster_id": "quorate", "member_role": "voter", "faults": {},
+            "membership": {"configuration_index": 7, "members": members},
+        }
+        for at in (1, 2, 3)
+    }  # fmt: skip
+    return {address: {**report, **changed.get(address, {})} for address, report in reports.items()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"n2": {"error": "unreachable"}}, "n2: unreachable"),
+        ({"n2": {"faults": None}}, "n2 does not let itself be broken"),
+        ({"n2": {"node_id": 1}}, "n1 and n2 are the same node"),
+        ({"n2": {"cluster_id": "another"}}, "different clusters: another, quorate"),
+        ({"n2": {"member_role": None}}, "here are 2"),
+        (
+            {"n3": {"membership": {"configuration_index": 8, "members": [
+                {"node_id": 4, "address": "n4", "role": "learner"}, {"node_id": 5, "address": "n5", "role": "witness"},
+            ]}}},
+            "node 4, n4, is missing",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_named_must_be_one_whole_cluster(changed: dict[str, dict[str, Any]], told: str) -> None:
+    check_named(named())
+    with pytest.raises(ConfigError, match=told):
+        check_named(named(**changed))
+
+
+class Ending(Target):
+    """A target of which one node is asked again and again how it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *reports: dict[str, Any]) -> None:
+        super().__init__(["n1"])
+        self.addresses = {1: "n1"}
+        self.left = list(reports)
+
+        async def fetch(_: object, address: str) -> dict[str, Any]:
+            return self.left.pop(0)
+
+        monkeypatch.setattr(target_module, "fetch_status", fetch)
+        monkeypatch.setattr(target_module, "POLL_SECONDS", 0)
+
+    async def _administer(self, method: str, node_id: int, path: str, body: Any = None) -> None:
+        """It is told."""
+
+
+@pytest.mark.parametrize("ended", [{"error": "unreachable"}, {"uptime_seconds": 0.4}])
+async def test_a_node_that_is_slow_to_answer_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch, ended: dict[str, Any]
+) -> None:
+    running, slow = {"uptime_seconds": 50.0}, {"error": "no answer"}
+    target = Ending(monkeypatch, running, slow, running, slow, ended, {"error": "one too many"})
+    await target.restart(1)
+    assert target.left == [{"error": "one too many"}]
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        ({"error": "unreachable"}, r"node 1 \(n1\) is unreachable \(does a supervisor start it again\?\)"),
+        ({"error": "no answer"}, "somebody listens there, and does not answer in time"),
+        ({"error": "not a node"}, r"something answers there, but with no node's status"),
+    ],
+)
+async def test_a_node_that_does_not_come_back_is_told_of_in_words(
+    monkeypatch: pytest.MonkeyPatch, report: dict[str, Any], told: str
+) -> None:
+    target = Ending(monkeypatch, *[report] * 10_000)
+    target.voters = [1]
+    with pytest.raises(NoProgress, match=f"the cluster is not whole again: nobody leads; .*{told}"):
+        await target.settle(0.01)
 
 
 async def test_nodes_that_are_not_there_are_named() -> None:

@@ -19,7 +19,7 @@ from rich.table import Table
 from quorate.cli.output import wide_console
 from quorate.config import admin_token_of
 from quorate.config_mistakes import variable
-from quorate.errors import ConfigError
+from quorate.errors import ConfigError, QuorateError
 from quorate.ops.chaos.load import LoadSettings
 from quorate.ops.chaos.page import as_html, numbers
 from quorate.ops.chaos.report import ChaosReport, Thresholds
@@ -54,8 +54,8 @@ def _duration(text: str) -> float:
 
 def _interval(text: str) -> float:
     seconds = _seconds(text)
-    if seconds <= 0:
-        raise typer.BadParameter(f"should be more than nothing, not {text}")
+    if not 0 < seconds <= SECONDS_MAX:
+        raise typer.BadParameter(f"should be more than nothing and at most {SECONDS_MAX:g} s, not {text}")
     return seconds
 
 
@@ -119,7 +119,10 @@ def chaos(
         every_seconds=_interval(every),
         seed=int.from_bytes(os.urandom(4)) if seed is None else seed,
         load=LoadSettings(
-            clients=load_test_concurrent, rate=rate, deadline_seconds=_interval(deadline), password=kv_password
+            clients=load_test_concurrent,
+            rate=rate,
+            deadline_seconds=_interval(deadline),
+            password=None if cluster is None else kv_password,  # the variable may be set for other nodes
         ),
         thresholds=Thresholds(
             availability_percent=min_availability,
@@ -133,12 +136,14 @@ def chaos(
         raise typer.BadParameter(str(error)) from None
     console = Console(stderr=True) if as_json else wide_console()
     report = _run(settings, cluster, nodes or NODES, data_dir, admin_token, console)
-    if html is not None:
-        html.write_text(as_html(report))
     if as_json:
         typer.echo(json.dumps(report.as_json()))
     else:
         _print(wide_console(), report)
+    if report.findings and cluster is None and data_dir is None:
+        console.print("\nwith --data-dir the data and the logs of the nodes are kept", highlight=False)
+    if html is not None:
+        _write(html, as_html(report))
     if not report.passed:
         raise typer.Exit(1)
 
@@ -147,6 +152,13 @@ def _check_writable(path: Path | None) -> None:
     """Better now than when all is done."""
     if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
         raise typer.BadParameter(f"cannot write {path}", param_hint="--html")
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise QuorateError(f"the report could not be written to {path}: {error.strerror}") from None
 
 
 def _run(
@@ -165,7 +177,8 @@ def _run(
                 raise ConfigError(f"{directory} is not empty: choose another --data-dir")
             return _attack(settings, BroughtCluster(directory, free_ports(nodes)), console)
     except Interrupted:
-        raise typer.Exit(130) from None
+        console.print("what was broken is healed; there is no report", highlight=False)
+        raise typer.Abort from None
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -139,7 +139,7 @@ async def _serve(settings: NodeConfig) -> None:
     for line in recoveries_told(settings.data_dir):
         log.warning("%s", line)
     server = NodeServer(settings, load_app(settings.app) if settings.app else None)
-    asked = _signals()
+    asked = _signals(has_log_file=settings.log_file is not None)
     await server.start()
     rare_garbage_collections()
     log.info("node %d serves http://%s and redis://%s", settings.node_id, settings.address, settings.address)
@@ -172,10 +172,19 @@ def _tell_if_alone(node: Node, settings: NodeConfig) -> None:
         log.warning("node %d is a cluster of its own: nothing survives its loss", settings.node_id)
 
 
-def _signals() -> asyncio.Queue[int]:
-    """The signals that ask the node to stop, as they come."""
+def _signals(*, has_log_file: bool) -> asyncio.Queue[int]:
+    """The signals that ask the node to stop, as they come.
+
+    SIGHUP is one of them, for the terminal is gone: unless the node was started with ``nohup``, or has a file for its
+    log. Then it is what tools send that have renamed the file, of which the log becomes aware by itself.
+    """
     asked: asyncio.Queue[int] = asyncio.Queue()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if has_log_file:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        stopping.append(signal.SIGHUP)
+    for number in stopping:
         asyncio.get_running_loop().add_signal_handler(number, asked.put_nowait, number)
     return asked
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import quorate.testing.linearizability as lin
 from quorate.ops.calls.record import NOT_APPLIED, OK, Call, Thing, Verb
+
+EXAMPLES_MAX = 3
 
 
 def judge_calls(calls: Sequence[Call]) -> list[str]:
@@ -66,11 +68,29 @@ class ListVerdict:
     """Values of which it was said that they are not applied."""
     never_sent: int
     """Values that nobody appended."""
+    examples: tuple[str, ...] = field(default=(), compare=False)
+    """Some of them, for people."""
 
     @property
     def good(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.duplicated or self.refused_but_there or self.never_sent)
+        return not self.broken
+
+    @property
+    def broken(self) -> int:
+        """How many were not."""
+        return self.lost + self.duplicated + self.refused_but_there + self.never_sent
+
+    def __str__(self) -> str:
+        numbers = {
+            "lost": self.lost,
+            "there more than once": self.duplicated,
+            "there though refused": self.refused_but_there,
+            "there though never sent": self.never_sent,
+        }
+        told = ", ".join(f"{count:,} {what}" for what, count in numbers.items() if count) or "nothing broken"
+        examples = f" ({'; '.join(self.examples)})" if self.examples else ""
+        return f"{told}{examples}; {self.acknowledged:,} appends were acknowledged"
 
 
 def judge_lists(calls: Iterable[Call], held: dict[str, list[int]]) -> ListVerdict:
@@ -78,10 +98,21 @@ def judge_lists(calls: Iterable[Call], held: dict[str, list[int]]) -> ListVerdic
     appends = [call for call in calls if call.verb is Verb.APPEND]
     told = {outcome: {(c.key[1], c.value) for c in appends if c.outcome == outcome} for outcome in (OK, NOT_APPLIED)}
     there = Counter((name, value) for name, values in held.items() for value in values)
+    broken = {
+        "lost": told[OK] - there.keys(),
+        "twice": {each for each, times in there.items() if times > 1},
+        "refused": told[NOT_APPLIED] & there.keys(),
+        "never sent": there.keys() - {(call.key[1], call.value) for call in appends},
+    }
     return ListVerdict(
         acknowledged=len(told[OK]),
-        lost=len(told[OK] - there.keys()),
-        duplicated=sum(1 for times in there.values() if times > 1),
-        refused_but_there=len(told[NOT_APPLIED] & there.keys()),
-        never_sent=len(there.keys() - {(call.key[1], call.value) for call in appends}),
+        lost=len(broken["lost"]),
+        duplicated=len(broken["twice"]),
+        refused_but_there=len(broken["refused"]),
+        never_sent=len(broken["never sent"]),
+        examples=tuple(
+            f"{what}: {value} in {name}"
+            for what, values in broken.items()
+            for name, value in sorted(values)[:EXAMPLES_MAX]
+        ),
     )

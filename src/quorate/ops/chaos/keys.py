@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
 
 import hiredis
@@ -38,34 +39,34 @@ class KeysConnection:
 
     async def ask(self, *command: str | int | bytes, timeout: float | None = None) -> Any:
         """The reply. Raises :class:`Failed`. ``timeout``: if it may not take as long as usually."""
-        seconds = self._timeout if timeout is None else min(timeout, self._timeout)
+        deadline = time.monotonic() + (self._timeout if timeout is None else min(timeout, self._timeout))
         if self._writer is None:
-            await self._connect(seconds)
-        reply = await self._exchange(command, seconds)
+            await self._connect(deadline)
+        reply = await self._exchange(command, deadline)
         if isinstance(reply, hiredis.ReplyError):
             raise _refusal(str(reply))
         return reply
 
-    async def _connect(self, seconds: float) -> None:
+    async def _connect(self, deadline: float) -> None:
         host, _, port = self.address.rpartition(":")
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 self._reader, self._writer = await asyncio.open_connection(host.strip("[]"), int(port))
         except (OSError, TimeoutError) as error:
             told = f"{self.address} cannot be reached: {error or 'no answer'}"
             raise Failed("no connection", told, unknown=False, broken=True) from None
         self._replies = hiredis.Reader()
         if self._password is not None:
-            reply = await self._exchange(("AUTH", self._password), seconds)
+            reply = await self._exchange(("AUTH", self._password), deadline)
             if isinstance(reply, hiredis.ReplyError):
                 self.close()
                 raise Failed("refused", f"{self.address}: {reply}", unknown=False, broken=True)
 
-    async def _exchange(self, command: tuple[str | int | bytes, ...], seconds: float) -> Any:
+    async def _exchange(self, command: tuple[str | int | bytes, ...], deadline: float) -> Any:
         assert self._reader is not None
         assert self._writer is not None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 self._writer.write(hiredis.pack_command(cast("Any", command)))
                 while (reply := self._replies.gets()) is False:
                     data = await self._reader.read(READ_BYTES)
@@ -76,7 +77,7 @@ class KeysConnection:
         except TimeoutError:
             self.close()
             raise Failed("no answer", f"{self.address} did not answer in time", unknown=True, broken=True) from None
-        except OSError as error:
+        except (OSError, hiredis.ProtocolError) as error:
             self.close()
             raise Failed("broken connection", f"{self.address}: {error}", unknown=True, broken=True) from None
         except BaseException:  # what was asked is still to be answered

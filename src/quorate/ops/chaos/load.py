@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,9 +22,19 @@ PAUSE_SECONDS = (0.01, 0.05)
 PIECE_SECONDS = 2.0
 """So long the clients share the same registers: histories that are short are quick to check."""
 REGISTERS = 16
+OPERATIONS_MAX = 400_000
+"""So much can be remembered and judged."""
+LOOK_SECONDS = 0.25
+"""A client that has nothing to do looks this often whether all is over."""
+MEANWHILE = "due meanwhile"
+"""The class of operations that came due while their client was at one that failed: so would they have."""
 STAY_OPERATIONS = 50
 """A client looks for a node anew after so many, or all would gather on the one that was not broken for longest."""
-WEIGHTS = {Verb.APPEND: 2, Verb.WRITE: 1, Verb.READ: 1}
+MIXED = {Verb.APPEND: 2, Verb.WRITE: 1, Verb.READ: 1}
+WRITES = {Verb.APPEND: 2, Verb.WRITE: 1}
+READER_EACH = 4
+"""One client of so many does nothing but read: one that writes hangs at once where there is no quorum, and would never
+learn that stale answers are to be had there."""
 LIST_VALUES_MAX = 1000
 """A client goes on with a list of its own after so many values."""
 RETRIED = frozenset({"CLUSTERDOWN", "TRYAGAIN", "UNKNOWN", "LOADING"})
@@ -58,6 +69,9 @@ class Load:
         self.keys: dict[str, None] = {}
         """Every key that may have been written, in the order of the first writes."""
         self.began = 0.0
+        self.exhausted = False
+        """Whether there was no more load, though the run went on: more could not be judged."""
+        self._over = math.inf
         self._addresses = list(addresses)
         self._settings = settings
         self._rng = rng
@@ -68,27 +82,36 @@ class Load:
         """Work until ``stop`` is set and what was begun is ended."""
         self.began = time.monotonic()
         clients = [_Client(self, number) for number in range(self._settings.clients)]
+        turns = self._rng.sample(range(len(clients)), len(clients))
         try:
             async with asyncio.TaskGroup() as group:
-                for client in clients:
-                    group.create_task(self._work(client, stop))
+                for client, turn in zip(clients, turns, strict=True):
+                    # Evenly: an interruption is not to be what chance left between two operations.
+                    group.create_task(self._work(client, self.began + turn / self._settings.rate, stop))
                 await stop.wait()
-                self.record.active.append((self.began, time.monotonic()))
+                self._over = min(self._over, time.monotonic())
+                self.record.active.append((self.began, self._over))
         finally:
             for client in clients:
                 client.close()
             await asyncio.sleep(0)  # the loop ends the connections in its next turn
 
-    async def _work(self, client: _Client, stop: asyncio.Event) -> None:
+    async def _work(self, client: _Client, due: float, stop: asyncio.Event) -> None:
         pace = self._settings.clients / self._settings.rate
-        due = self.began + self._rng.uniform(0, pace)
         while not stop.is_set():
             if (early := due - time.monotonic()) > 0:
-                await asyncio.sleep(early)
+                await asyncio.sleep(min(early, LOOK_SECONDS))
                 continue
-            await client.operate(due)
-            # What became due in the meantime is made up for, or a long wait would count as a single one.
+            if len(self.record.calls) >= OPERATIONS_MAX:
+                self.exhausted, self._over = True, min(self._over, time.monotonic())
+                return
+            succeeded = await client.operate(due)
+            # What became due in the meantime is made up for, or a long wait would count as a single one; or it has
+            # failed as well, or a long outage would count as the few operations that clients hung in.
             due += pace
+            while not succeeded and due < min(self._over, time.monotonic()):
+                client.miss(due)
+                due += pace
 
     def connections(self) -> list[KeysConnection]:
         """One to every node, for one client."""
@@ -100,12 +123,19 @@ class Load:
 
     def draw(self, client: int, own: int) -> tuple[Key, Verb, Any]:
         """What a client does next; ``own`` is how much it has appended to its own lists."""
-        verb = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        verb = self._verb(client)
         if verb is Verb.APPEND:
             return (str(Thing.LIST), f"{self.prefix}own:{client}:{own // LIST_VALUES_MAX}"), verb, next(self._values)
         piece = int((time.monotonic() - self.began) / PIECE_SECONDS)
         register = (str(Thing.REGISTER), f"{self.prefix}shared:{piece}:{self._rng.randrange(REGISTERS)}")
         return register, verb, next(self._values) if verb is Verb.WRITE else None
+
+    def _verb(self, client: int) -> Verb:
+        if self._settings.clients >= READER_EACH:
+            weights = {Verb.READ: 1} if client % READER_EACH == 0 else WRITES
+        else:
+            weights = MIXED
+        return self._rng.choices(list(weights), list(weights.values()))[0]
 
     def new_id(self) -> str:
         """For a write that may be sent again."""
@@ -132,7 +162,21 @@ class _Client:
         self._operations = 0
         self._appended = 0
 
-    async def operate(self, due: float) -> None:
+    def miss(self, due: float) -> None:
+        """Count one as failed, and do not try it."""
+        load = self._load
+        key, verb, value = load.draw(self._number, self._appended)
+        load.failed += 1
+        load.errors[MEANWHILE] += 1
+        load.record.add(
+            Call(
+                client=self._number, key=key, verb=verb, value=value, invoked=due, returned=None, outcome=NOT_APPLIED,
+                tries=0,
+            )
+        )  # fmt: skip
+
+    async def operate(self, due: float) -> bool:
+        """Whether it succeeded, one that was ``due`` at that time."""
         load = self._load
         self._operations += 1
         if self._operations % STAY_OPERATIONS == 0:
@@ -144,9 +188,8 @@ class _Client:
         if verb is not Verb.READ:
             load.keys.setdefault(key[1])
         invoked = time.monotonic()
-        outcome, answer, tries = await self._tried(command, invoked + load.deadline_seconds)
+        outcome, answer, tries = await self._tried(command, read, invoked + load.deadline_seconds)
         if outcome == OK:
-            answer = read(answer)
             load.waits.append(time.monotonic() - due)
         else:
             load.failed += 1
@@ -158,14 +201,21 @@ class _Client:
                 returned=time.monotonic() if outcome == OK else None, outcome=outcome, tries=tries,
             )
         )  # fmt: skip
+        return outcome == OK
 
-    async def _tried(self, command: tuple[str | int, ...], deadline: float) -> tuple[str, Any, int]:
+    async def _tried(
+        self, command: tuple[str | int, ...], read: Callable[[Any], int | None], deadline: float
+    ) -> tuple[str, Any, int]:
         """(outcome, answer, tries): the command is one that may be sent again, to any node."""
         outcome, tries = NOT_APPLIED, 0
         while True:
             tries += 1
             try:
-                return OK, await self._asked.ask(*command, timeout=deadline - time.monotonic()), tries
+                answer = await self._asked.ask(*command, timeout=deadline - time.monotonic())
+                return OK, read(answer), tries
+            except (ValueError, TypeError):
+                self._load.record.surprises.append(f"{command[0]} was answered: {answer!r:.200}")
+                return UNKNOWN, None, tries
             except Failed as error:
                 self._load.errors[error.kind] += 1
                 if error.unknown:

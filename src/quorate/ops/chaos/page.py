@@ -11,14 +11,16 @@ WIDTH, HEIGHT = 960, 220
 LEFT, TOP, BOTTOM = 48, 20, 24
 BARS_MAX = 300
 TICKS = 6
+DIGIT_WIDTH = 7
+NO_BREAK = "\N{NO-BREAK SPACE}"
 NAMED_MAX = 3
 """Scenarios in the title."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6570; --paper: #fff; --line: #d7dce1;
-  --ok: #2f7d5b; --bad: #c62f2f; --fault: #d9822b; }
+  --ok: #2a6f97; --bad: #c62f2f; --fault: #d9822b; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5b0; --paper: #14181c; --line: #323a42;
-  --ok: #4fae84; --bad: #f06a6a; --fault: #e0a050; } }
+  --ok: #5fa8d3; --bad: #f06a6a; --fault: #e0a050; } }
 body { margin: 2rem auto; max-width: 62rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -49,13 +51,17 @@ def as_html(report: ChaosReport) -> str:
             _verdict(report),
             f'<p class="soft">{escape(_setup(report))}</p>',
             "<h2>Operations per second, and faults</h2>",
-            f'<div class="wide">{timeline(report)}</div>',
-            '<p class="soft">Green: operations that succeeded. Red: begun then, and failed. '
-            "Shaded orange: a fault. Shaded red: the longest interruption.</p>",
+            _scrolled("Timeline", timeline(report)),
+            '<p class="soft">Blue: operations that succeeded. Red, on top: begun then, and failed. '
+            "Shaded orange: a fault, with its number below. Shaded red: the longest interruption.</p>",
             "<h2>Numbers</h2>",
-            _table(("what", "measured"), numbers(report)),
+            _table("Numbers", ("what", "measured"), numbers(report)),
             "<h2>Faults</h2>",
-            _table(("at", "scenario", "what", "undone after", "whole again after"), _fault_rows(report.faults)),
+            _table(
+                "Faults",
+                ("number", "at", "scenario", "what", "undone after", "whole again after"),
+                _fault_rows(report.faults),
+            ),
             *_findings(report),
             "</main></body></html>\n",
         ]
@@ -68,6 +74,7 @@ def numbers(report: ChaosReport) -> list[tuple[str, str]]:
     told = f"{report.acknowledged:,} acknowledged appends: {report.lost} lost, {report.duplicated} duplicated"
     more = f"{report.refused_but_there} refused but there, {report.never_sent} never sent"
     limits = report.thresholds
+    per_second = report.operations / max(report.seconds, SLOT_SECONDS)
     return [
         ("availability", f"{floored(report.availability_percent)} % (at least {limits.availability_percent:g} %)"),
         ("... by tenths of seconds", f"{floored(report.slots_available_percent)} % with a success"),
@@ -76,7 +83,11 @@ def numbers(report: ChaosReport) -> list[tuple[str, str]]:
             f"{report.longest_interruption_ms:.0f} ms, {report.interrupted_at_seconds:.1f} s after the beginning "
             f"(at most {limits.interruption_ms:g} ms)",
         ),
-        ("operations", f"{report.operations:,}: {report.failed:,} failed, {report.unknown:,} unknown"),
+        (
+            "operations",
+            f"{report.operations:,}: {report.failed:,} failed, {report.unknown:,} unknown; "
+            f"{per_second:,.0f} per second, of {report.rate:,g} tried for",
+        ),
         ("tries that failed", f"{errors}; {report.tries:,} tries in all"),
         ("latency", f"p50 {report.p50_ms:g} ms, p99 {report.p99_ms:g} ms, longest {report.max_ms:g} ms"),
         ("consistency", f"{floored(report.consistency_percent)} % (at least {limits.consistency_percent:g} %)"),
@@ -100,27 +111,33 @@ def _setup(report: ChaosReport) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _scrolled(name, f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _scrolled(name: str, inner: str) -> str:
+    """What may be wider than the window: also the keyboard scrolls it."""
+    return f'<div class="wide" role="region" aria-label="{escape(name)}" tabindex="0">{inner}</div>'
 
 
 def _fault_rows(faults: Sequence[FaultReport]) -> list[tuple[str, ...]]:
     return [
         (
-            f"{fault.began_seconds:.1f} s",
+            str(number),
+            f"{fault.began_seconds:.1f}{NO_BREAK}s",
             fault.scenario,
             fault.told,
             _after(fault, fault.ended_seconds),
             _after(fault, fault.recovered_seconds),
         )
-        for fault in faults
+        for number, fault in enumerate(faults, start=1)
     ]
 
 
 def _after(fault: FaultReport, at: float | None) -> str:
-    return "" if at is None else f"{at - fault.began_seconds:.2f} s"
+    return "" if at is None else f"{at - fault.began_seconds:.2f}{NO_BREAK}s"
 
 
 def _findings(report: ChaosReport) -> Iterator[str]:
@@ -147,6 +164,7 @@ def timeline(report: ChaosReport) -> str:
     for fault in report.faults:
         end = fault.ended_seconds if fault.ended_seconds is not None else seconds
         parts.append(_band("fault", fault.began_seconds, end, scale, f"{fault.scenario}: {fault.told}"))
+    parts.extend(_fault_numbers(report.faults, scale))
     gap_end = report.interrupted_at_seconds + report.longest_interruption_ms / 1000
     told = f"longest interruption: {report.longest_interruption_ms:.0f} ms"
     parts.append(_band("gap", report.interrupted_at_seconds, gap_end, scale, told))
@@ -176,6 +194,16 @@ def _band(kind: str, began: float, ended: float, scale: float, told: str) -> str
         f'<rect class="{kind}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{height}">'
         f"<title>{escape(told)}</title></rect>"
     )
+
+
+def _fault_numbers(faults: Sequence[FaultReport], scale: float) -> Iterator[str]:
+    """Above the bands, as far as there is room: in the order of the table."""
+    free = float(LEFT)
+    for number, fault in enumerate(faults, start=1):
+        left = LEFT + fault.began_seconds * scale
+        if left >= free:
+            free = left + DIGIT_WIDTH * (len(str(number)) + 1)
+            yield f'<text x="{left:.1f}" y="{TOP - 6}">{number}</text>'
 
 
 def _bars(bars: Sequence[Slot], peak: int, floor: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -226,8 +226,7 @@ async def _full_disk(attack: Attack) -> None:
     """A node that cannot write has to stop by itself."""
     node_id = await attack.somebody()
     async with attack.breaking(Scenario.FULL_DISK, f"the disk of node {node_id} is full"):
-        await attack.target.put(node_id, FULL_DISK_SECONDS, disk={"full": True})
-        if not await attack.target.end_by_itself(node_id, FULL_DISK_SECONDS):
+        if not await attack.target.let_end(node_id, FULL_DISK_SECONDS, disk={"full": True}):
             attack.findings.append(f"node {node_id} went on though its disk was full")
         await attack.target.bring_back(node_id)
 
@@ -260,8 +259,13 @@ async def _membership_churn(attack: Attack) -> None:
         await attack.recover()
     node_id = await attack.follower()
     async with attack.breaking(Scenario.MEMBERSHIP_CHURN, f"node {node_id} becomes a learner, and a voter again"):
-        await attack.target.change("POST", f"members/{node_id}/demote")
-        await attack.hold(DOWN_SECONDS)
+        try:
+            await attack.target.change("POST", f"members/{node_id}/demote")
+            await attack.hold(DOWN_SECONDS)
+        except BaseException:  # such as an interruption: nothing but us would make it a voter again
+            with suppress(QuorateError):
+                await attack.target.change("POST", f"members/{node_id}/promote")
+            raise
         await attack.target.change("POST", f"members/{node_id}/promote")
     await attack.recover()
     successor = await attack.follower()

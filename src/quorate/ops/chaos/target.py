@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,17 +15,29 @@ from quorate.ops.cluster_status import Report, fetch_status, lacks, leading
 from quorate.ops.local_cluster import LocalCluster, NoProgress
 from quorate.ops.members import ClusterMembers
 from quorate.ops.ports import free_ports
-from quorate.rest.http_client import HttpClient, RequestFailed
+from quorate.rest.http_client import HttpClient, RequestFailed, Response
 
 STATUS_SECONDS = 1.0
+ADMINISTER_SECONDS = 5.0
+LOOKS = 5
+"""So often a node is asked at the beginning that does not answer within ``STATUS_SECONDS``."""
 POLL_SECONDS = 0.02
 SETTLE_SECONDS_MAX = 60.0
 """So long after a fault the cluster may take to be whole again; its supervisor's share included."""
+LEADER_SECONDS_MAX = 10.0
+"""So long a cluster that was whole may take until it is known who leads."""
 ENDED_SECONDS_MAX = 20.0
 REMOVED = 3
 """What a node ends with that is no member any more."""
 VOTERS_MIN = 3
 """With fewer, the loss of one is the loss of the majority, and nothing could be expected of what is left."""
+
+HINTS = {
+    "unreachable": " (does a supervisor start it again?)",
+    "no answer": " (somebody listens there, and does not answer in time)",
+    "not a node": " (something answers there, but with no node's status)",
+}
+HOLDING_DATA = ("voter", "learner")
 
 HTTP_OK = range(200, 300)
 
@@ -37,6 +49,8 @@ class Target:
     """
 
     name = "a running cluster"
+    stays = True
+    """Whether it is still there when the run is over."""
 
     def __init__(self, addresses: Sequence[str], admin_token: str | None = None) -> None:
         """``admin_token`` is sent with whatever administers."""
@@ -57,31 +71,37 @@ class Target:
         return self
 
     async def _look(self) -> None:
-        reports = await asyncio.gather(*(fetch_status(self.http, address) for address in self._given))
-        for address, report in zip(self._given, reports, strict=True):
-            if "error" in report:
-                raise ConfigError(f"the node at {address}: {report['error']}")
-            if report.get("faults") is None:
-                raise ConfigError(f"the node at {address} does not let itself be broken: start it with --allow-faults")
-            if report["member_role"] in ("voter", "learner"):
+        reports = await asyncio.gather(*(self._first_report(address) for address in self._given))
+        named = dict(zip(self._given, reports, strict=True))
+        check_named(named)
+        for address, report in named.items():
+            if report["member_role"] in HOLDING_DATA:
                 self.addresses[report["node_id"]] = address
         try:
             await asyncio.gather(*(self.clear(node_id) for node_id in self.addresses))
         except QuorateError as error:
             raise ConfigError(str(error)) from None
         self.voters = sorted(report["node_id"] for report in reports if report["member_role"] == "voter")
-        if len(self.voters) < VOTERS_MIN:
-            raise ConfigError(
-                f"name all nodes of a cluster with {VOTERS_MIN} voters or more: here are {len(self.voters)}"
-            )
+
+    async def _first_report(self, address: str) -> Report:
+        """What a node says; one that does not answer is asked a few times: it may be busy, or wake up just now."""
+        for _ in range(LOOKS - 1):
+            report = await fetch_status(self.http, address)
+            if report.get("error") != "no answer":
+                return report
+        return await fetch_status(self.http, address)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await asyncio.gather(*(self.clear(node_id) for node_id in self.addresses), return_exceptions=True)
+            await self.heal()
         finally:
             await self.http.aclose()
+
+    async def heal(self) -> None:
+        """Take back whatever is injected, as far as nodes can be reached; elsewhere it ends by itself."""
+        await asyncio.gather(*(self.clear(node_id) for node_id in self.addresses), return_exceptions=True)
 
     # -- what it is --------------------------------------------------------------------------------------
 
@@ -92,37 +112,42 @@ class Target:
 
     async def leader(self) -> int:
         """Who leads, once somebody does. Raises :class:`NoProgress`."""
-        deadline = time.monotonic() + SETTLE_SECONDS_MAX
+        deadline = time.monotonic() + LEADER_SECONDS_MAX
         while time.monotonic() < deadline:
             if (found := leading((await self.statuses()).values())) is not None:
                 return int(found["node_id"])
             await asyncio.sleep(POLL_SECONDS)
-        raise NoProgress(f"nobody leads after {SETTLE_SECONDS_MAX:g} s")
+        raise NoProgress(f"nobody leads after {LEADER_SECONDS_MAX:g} s")
 
-    async def settle(self) -> float:
+    async def settle(self, seconds_max: float = SETTLE_SECONDS_MAX) -> float:
         """Wait until every voter is there, follows and has caught up; how many seconds that took.
 
         Raises :class:`NoProgress`, which says what is missing.
         """
         began = time.monotonic()
         missing = "nothing was heard"
-        while time.monotonic() < began + SETTLE_SECONDS_MAX:
+        while time.monotonic() < began + seconds_max:
             self._tend()
             missing = self._missing(await self.statuses())
             if not missing:
                 return time.monotonic() - began
             await asyncio.sleep(POLL_SECONDS)
-        raise NoProgress(f"after {SETTLE_SECONDS_MAX:g} s {missing}{self._hint()}")
+        raise NoProgress(f"{seconds_max:g} s later the cluster is not whole again: {missing}")
 
     def _missing(self, reports: Mapping[int, Report]) -> str:
+        """What keeps the cluster from being whole, node by node; empty if nothing does."""
         leader = leading(reports.values())
-        if leader is None:
-            return "nobody leads"
-        found = ((node_id, lacks(reports[node_id], leader["commit_index"])) for node_id in self.voters)
-        return "; ".join(f"node {node_id} {why}" for node_id, why in found if why)
+        committed = 0 if leader is None else leader["commit_index"]
+        found = [
+            f"node {node_id} ({self.addresses[node_id]}) {why}{self._hint(node_id, reports[node_id])}"
+            for node_id in self.voters
+            if (why := lacks(reports[node_id], committed))
+        ]
+        return "; ".join(found if leader is not None else ["nobody leads", *found])
 
-    def _hint(self) -> str:
-        return ": is there a supervisor that starts the nodes again?"
+    def _hint(self, node_id: int, report: Report) -> str:
+        """What may be behind it that a node is not as it should be."""
+        return HINTS.get(report.get("error", ""), "")
 
     def _tend(self) -> None:
         """Look after the processes."""
@@ -138,18 +163,27 @@ class Target:
         await self._administer("DELETE", node_id, "")
 
     async def crash(self, node_id: int) -> None:
-        """End a node without a word. Raises :class:`QuorateError`."""
-        await self._administer("POST", node_id, "/crash")
+        """End a node without a word; returns when it has ended. Raises :class:`QuorateError`."""
+        await self._end(node_id, "/crash")
 
     async def restart(self, node_id: int) -> None:
         """Have a node stop in order, and be started again; returns when it has ended. Raises :class:`QuorateError`."""
-        await self._administer("POST", node_id, "/stop")
-        await self._until(node_id, lambda report: "error" in report)
+        await self._end(node_id, "/stop")
 
-    async def end_by_itself(self, node_id: int, seconds: float) -> bool:
-        """Wait until a node that cannot go on has ended; whether it has within ``seconds``."""
+    async def _end(self, node_id: int, path: str) -> None:
+        ran_seconds = await self._ran_seconds(node_id)
+        await self._administer("POST", node_id, path)
+        await self._wait_ended(node_id, ran_seconds, ENDED_SECONDS_MAX)
+
+    async def let_end(self, node_id: int, seconds: float, **faults: Any) -> bool:
+        """Break a node so that it cannot go on; whether it has ended within ``seconds``.
+
+        Raises :class:`QuorateError`.
+        """
+        ran_seconds = await self._ran_seconds(node_id)
+        await self.put(node_id, seconds, **faults)
         try:
-            await self._until(node_id, lambda report: "error" in report, seconds)
+            await self._wait_ended(node_id, ran_seconds, seconds)
         except NoProgress:
             return False
         return True
@@ -170,14 +204,35 @@ class Target:
             await members.wait_for(node_id, SETTLE_SECONDS_MAX, role="voter", progress=lambda waiting: None)
 
     async def change(self, method: str, path: str, body: Any = None) -> None:
-        """Change the membership, as ``/cluster`` takes it. Raises :class:`QuorateError`."""
+        """Change the membership, as ``/cluster`` takes it. Raises :class:`QuorateError`.
+
+        To its end, also if we are cancelled: what may still happen could not be taken back.
+        """
+        changing = asyncio.ensure_future(self._change(method, path, body))
+        try:
+            await asyncio.shield(changing)
+        except asyncio.CancelledError:
+            await asyncio.gather(changing, return_exceptions=True)
+            raise
+
+    async def _change(self, method: str, path: str, body: Any) -> None:
         async with ClusterMembers(list(self.addresses.values()), admin_token=self._admin_token) as members:
             await members.change(method, path, body)
 
-    async def _until(self, node_id: int, reached: Callable[[Report], bool], seconds: float = ENDED_SECONDS_MAX) -> None:
+    async def _ran_seconds(self, node_id: int) -> float:
+        """For how long its process has run."""
+        report = await fetch_status(self.http, self.addresses[node_id])
+        return float(report.get("uptime_seconds", 0.0))
+
+    async def _wait_ended(self, node_id: int, ran_seconds: float, seconds: float) -> None:
+        """Return when nobody listens there, or another process does already. Raises :class:`NoProgress`.
+
+        A node that is only slow to answer has not ended: the next one must not be stopped while it is still about to.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if reached(await fetch_status(self.http, self.addresses[node_id])):
+            report = await fetch_status(self.http, self.addresses[node_id])
+            if report.get("error") == "unreachable" or report.get("uptime_seconds", ran_seconds) < ran_seconds:
                 return
             await asyncio.sleep(POLL_SECONDS)
         raise NoProgress(f"node {node_id} did not end within {seconds:g} s")
@@ -187,17 +242,50 @@ class Target:
         content = None if body is None else json.dumps(body).encode()
         headers = {} if self._admin_token is None else {"authorization": f"Bearer {self._admin_token}"}
         try:
-            response = await self.http.request(method, url, content, headers)
+            response = await self.http.request(method, url, content, headers, timeout=ADMINISTER_SECONDS)
         except RequestFailed as error:
             raise QuorateError(f"node {node_id} could not be told to break: {error}") from None
         if response.status not in HTTP_OK:
-            raise QuorateError(f"{method} {url} was answered with {response.status}: {response.text[:200]}")
+            raise QuorateError(f"node {node_id} ({self.addresses[node_id]}) refuses to be broken: {_detail(response)}")
+
+
+def check_named(reports: Mapping[str, Report]) -> None:
+    """Raises :class:`ConfigError` if what was named, by address, is not all of one cluster that may be broken."""
+    nodes: dict[int, str] = {}
+    for address, report in reports.items():
+        if "error" in report:
+            raise ConfigError(f"the node at {address}: {report['error']}")
+        if report.get("faults") is None:
+            raise ConfigError(f"the node at {address} does not let itself be broken: start it with --allow-faults")
+        if (other := nodes.setdefault(report["node_id"], address)) != address:
+            raise ConfigError(f"{other} and {address} are the same node, or two clusters': name each node once")
+    names = sorted({str(report["cluster_id"]) for report in reports.values()})
+    if len(names) > 1:
+        raise ConfigError(f"these are nodes of different clusters: {', '.join(names)}")
+    known = [report["membership"] for report in reports.values() if report["membership"] is not None]
+    members = max(known, key=lambda each: int(each["configuration_index"]))["members"] if known else []
+    for member in members:
+        if member["role"] in HOLDING_DATA and member["node_id"] not in nodes:
+            raise ConfigError(
+                f"name all nodes of the cluster: node {member['node_id']}, {member['address']}, is missing"
+            )
+    voters = [report["node_id"] for report in reports.values() if report["member_role"] == "voter"]
+    if len(voters) < VOTERS_MIN:
+        raise ConfigError(f"name all nodes of a cluster with {VOTERS_MIN} voters or more: here are {len(voters)}")
+
+
+def _detail(response: Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"it answered {response.status}: {response.text[:200]}"
 
 
 class BroughtCluster(Target):
     """Nodes of its own on this machine, which it starts again itself; leaving it stops them all."""
 
     name = "a cluster of its own on this machine"
+    stays = False
 
     def __init__(self, directory: Path, ports: Sequence[int]) -> None:
         self._cluster = LocalCluster(directory, ports, arguments=("--allow-faults",))
@@ -221,16 +309,12 @@ class BroughtCluster(Target):
         finally:
             await self._cluster.__aexit__(kind, error, traceback)
 
-    def _hint(self) -> str:
-        return ""
+    def _hint(self, node_id: int, report: Report) -> str:
+        return f", and wrote last: {self._cluster.nodes[node_id].last_log_line()}"
 
     def _tend(self) -> None:
         """A node that ended though nobody asked it to is a finding."""
         self._cluster.check_running()
-
-    def logs(self) -> Iterable[Path]:
-        """Where the nodes' logs are."""
-        return [node.log_path for node in self._cluster.nodes.values()]
 
     async def crash(self, node_id: int) -> None:
         """``kill -9``."""
@@ -245,10 +329,11 @@ class BroughtCluster(Target):
             raise QuorateError(f"node {node_id} was told to stop and ended with {code}: {node.last_log_line()}")
         node.start()
 
-    async def end_by_itself(self, node_id: int, seconds: float) -> bool:
-        """See :meth:`Target.end_by_itself`."""
+    async def let_end(self, node_id: int, seconds: float, **faults: Any) -> bool:
+        """See :meth:`Target.let_end`."""
         node = self._cluster.nodes[node_id]
         node.may_end()
+        await self.put(node_id, seconds, **faults)
         try:
             await node.wait_ended(seconds)
         except TimeoutError:
