@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 import redis.asyncio
 
 from quorate.web.dashboard import live
 from quorate.web.dashboard.files import DIRECTORY
+from quorate.web.dashboard.live import Live
+from quorate.web.dashboard.others import OTHERS_MAX, REPORT_BYTES_MAX, NoReports, Others, Reports
 from quorate.web.server import NodeServer
 
 from .support import StartCluster, client_of
@@ -22,12 +25,23 @@ TOKEN = "a-token-of-24-characters"
 
 
 async def reports(client: httpx.AsyncClient, path: str = "/dashboard/live", **options: Any) -> AsyncIterator[Any]:
+    """Those of the node, and those of others with ``type`` ``other``."""
     async with client.stream("GET", path, timeout=10, **options) as stream:
         assert stream.status_code == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
+        kind = None
         async for line in stream.aiter_lines():
+            if line.startswith("event: "):
+                kind = line.removeprefix("event: ")
             if line.startswith("data: "):
-                yield json.loads(line.removeprefix("data: "))
+                yield {**json.loads(line.removeprefix("data: ")), "type": kind}
+                kind = None
+
+
+def _live_of(server: NodeServer) -> Live:
+    site: Any = server._site
+    found: Live = site._dashboard._live
+    return found
 
 
 async def test_the_page_and_all_that_it_names_are_served_with_a_strict_policy(client: httpx.AsyncClient) -> None:
@@ -118,13 +132,79 @@ async def test_there_are_no_more_streams_than_so_many_and_nothing_is_measured_fo
     refused = await client.get("/dashboard/live")
     assert refused.status_code == 503
     await stream.aclose()  # type: ignore[attr-defined]
-    site: Any = server._site
     async with asyncio.timeout(10):
-        while site._dashboard._live._making is not None:  # noqa: ASYNC110 - nothing tells when the client is gone
+        while _live_of(server)._making is not None:  # noqa: ASYNC110 - nothing tells when the client is gone
             await asyncio.sleep(0.01)
     async for report in reports(client):
         assert report["node_id"] == 1
         break
+
+
+async def test_a_node_tells_what_others_say_to_who_cannot_ask_them(start_cluster: StartCluster) -> None:
+    servers = await start_cluster(3)
+    async with client_of(servers[0]) as client:
+        stream = reports(client, "/dashboard/live?of=1,2,3,9")
+        heard: dict[int, list[Any]] = {1: [], 2: [], 3: []}
+        while not all(len(each) > 1 for each in heard.values()):
+            report = await anext(stream)
+            assert report["type"] == (None if report["node_id"] == 1 else "other")
+            heard[report["node_id"]].append(report)
+        for told in heard.values():
+            numbers = [event["number"] for report in told for event in report["events"]]
+            assert numbers == sorted(set(numbers)), "each event once"
+            assert "leader_elected" in [event["kind"] for event in told[0]["events"]]
+        late = reports(client, "/dashboard/live?of=2")
+        while (report := await anext(late))["node_id"] != 2:
+            pass
+        assert report["events"], "who comes later is told of what happened before"
+        await late.aclose()  # type: ignore[attr-defined]
+
+        await servers[1].stop()
+        others = _live_of(servers[0])._others
+        async with asyncio.timeout(10):
+            while others._followed[2][0].report is not None:
+                await anext(stream)
+        again = reports(client, "/dashboard/live?of=2,3")
+        assert {(await anext(again))["node_id"] for _ in range(4)} == {1, 3}, "nobody is told what it said last"
+        for each in (stream, again):
+            await each.aclose()  # type: ignore[attr-defined]
+        async with asyncio.timeout(10):
+            while others._followed:  # noqa: ASYNC110 - nothing tells when the client is gone
+                await asyncio.sleep(0.01)
+        assert not others._wanted
+
+
+async def test_only_so_many_nodes_can_be_asked_for_and_by_their_ids(client: httpx.AsyncClient) -> None:
+    many = ",".join(str(number) for number in range(1, 66))
+    for wrong in ("x", ",", "1,,2", "0", "-1", "1000000000", "2,2", many):
+        answer = await client.get("/dashboard/live", params={"of": wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "of"), wrong
+
+
+async def test_no_more_than_so_many_ids_are_looked_out_for_that_no_member_has(server: NodeServer) -> None:
+    others = Others(server.node, lambda: None)
+    assert len(others.want(range(100, 100 + OTHERS_MAX))) == OTHERS_MAX
+    assert list(others.want([1000, 100])) == [100]
+    others.leave([100])
+    others.leave(range(100, 100 + OTHERS_MAX))
+    assert list(others.want([1000])) == [1000]
+    others.leave([1000])
+
+
+def test_what_is_no_stream_of_reports_is_not_taken_for_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    parts = (head[:20], head[20:] + b"retry: 1\n\nid: 1\nda", b'ta: {"node_id":', b"7}\n", b"\nid: 2\n")
+    stream = Reports()
+    assert [report for part in parts for report in stream.feed(part)] == [{"node_id": 7}]
+    for wrong in (
+        b"\x00\x01",
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+        head + b"data: [1]\n\n",
+        head + b"data: {\n\n",
+        head + b"x" * (REPORT_BYTES_MAX + 1),
+    ):
+        with pytest.raises(NoReports):
+            Reports().feed(wrong)
 
 
 async def test_a_node_that_stops_ends_its_streams(start_cluster: StartCluster) -> None:
@@ -170,6 +250,8 @@ async def test_what_there_is_to_look_at(client: httpx.AsyncClient) -> None:
     assert (about["title"], about["tasks"], about["admin_token"]) == ("Library", "/api/v1", False)
     (shelf, book) = about["models"]
     assert (shelf["resource"], shelf["key"], book["fields"][0]) == ("shelves", "id", "id")
+    assert list(shelf["operators"]) == shelf["fields"]
+    assert {"eq", "contains"} <= set(shelf["operators"]["name"])
 
 
 async def test_keys_are_shown_in_pages_and_values_from_their_beginning(

@@ -3,12 +3,14 @@ events.
 
 A report is made once for all who watch, and none while nobody does. Who is slow gets the latest, not all of them: what
 happened in between is in the next one, for ``events`` go by their numbers.
+
+``?of=2,3`` adds what other members say of themselves, as events of the type ``other``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ import msgspec
 from quorate.node.node import Node
 from quorate.rest.events import RETRY_MS, STREAM_HEADERS, Watcher
 from quorate.rest.http import RequestError, Stream
+from quorate.web.dashboard.others import Other, Others
 
 INTERVAL_SECONDS = 1.0
 SETTLE_SECONDS = 0.1
@@ -37,9 +40,10 @@ class Live:
         self._report: Report = {}
         self._made = asyncio.Event()
         self._making: asyncio.Task[None] | None = None
+        self._others = Others(node, self._tell)
 
-    def watch(self, event: int | None) -> Stream:
-        """One more stream, with the events behind number ``event`` in its first report.
+    def watch(self, event: int, others: Collection[int] = ()) -> Stream:
+        """One more stream, with the events behind number ``event`` in its first report; and ``others``, by their ids.
 
         Raises :class:`RequestError` while there are too many.
         """
@@ -49,7 +53,8 @@ class Live:
         self._watchers += 1
         if self._making is None:
             self._making = asyncio.get_running_loop().create_task(self._make())
-        watcher = Watcher(self._texts(event or 0), self._left)
+        wanted = self._others.want(others)
+        watcher = Watcher(self._texts(event, list(wanted.values())), lambda: self._left(wanted))
         return Stream(200, [*STREAM_HEADERS, (b"x-accel-buffering", b"no")], watcher)
 
     def close(self) -> None:
@@ -57,8 +62,13 @@ class Live:
         self._closed = True
         self._made.set()
 
-    def _left(self) -> None:
+    def _tell(self) -> None:
+        made, self._made = self._made, asyncio.Event()
+        made.set()
+
+    def _left(self, others: Collection[int]) -> None:
         self._watchers -= 1
+        self._others.leave(others)
         if not self._watchers and self._making is not None:
             self._making.cancel()
             self._making = None
@@ -73,8 +83,7 @@ class Live:
                 due = loop.time() + INTERVAL_SECONDS
                 self._report = await self._measure()
                 self._number += 1
-                made, self._made = self._made, asyncio.Event()
-                made.set()
+                self._tell()
                 await asyncio.wait([happening], timeout=due - loop.time())
                 if happening.done() and happening.result() is not None:
                     happening = asyncio.ensure_future(anext(events, None))
@@ -82,17 +91,24 @@ class Live:
         finally:
             happening.cancel()
 
-    async def _texts(self, event: int) -> AsyncGenerator[bytes, None]:
+    async def _texts(self, event: int, others: list[Other]) -> AsyncGenerator[bytes, None]:
         yield b"retry: %d\n\n" % RETRY_MS
         seen = 0
+        of_others = [(0, 0)] * len(others)  # (report, event) that was seen last
         if event > self._node.timeline.last:  # it was that of an event before this node was started again
             event = 0
         while not self._closed:
+            made = self._made
             if seen < self._number and self._report:
                 seen = self._number
                 events = [each.document() for each in self._node.timeline.since(event)]
                 event = self._node.timeline.last
-                report = msgspec.json.encode({**self._report, "events": events})
-                yield b"id: %d\ndata: %s\n\n" % (seen, report)
-            else:
-                await self._made.wait()
+                yield b"id: %d\ndata: %b\n\n" % (seen, msgspec.json.encode({**self._report, "events": events}))
+            for at, other in enumerate(others):
+                number, last = of_others[at]
+                if other.report is not None and number < other.number:
+                    happened, last = other.since(last)
+                    of_others[at] = other.number, last
+                    report = msgspec.json.encode({**other.report, "events": happened})
+                    yield b"event: other\ndata: %b\n\n" % report
+            await made.wait()

@@ -19,15 +19,18 @@ from typing import Any
 import msgspec
 
 from quorate.app import App
+from quorate.config import NODE_ID_MAX
 from quorate.errors import QuorateError
+from quorate.models.query.fields import QueryFields
 from quorate.node.node import Node
 from quorate.rest.http import JSON_TYPE, Headers, RequestError, Response, Stream, not_allowed
-from quorate.rest.params import known_parameters, number
+from quorate.rest.params import invalid, known_parameters, number, whole_number
 from quorate.web.admin import AdminRight
 from quorate.web.asgi import ASGIApp, Message, Receive, Scope, Send, send_response, send_stream
 from quorate.web.dashboard.files import PAGE, content_policy, files
 from quorate.web.dashboard.keys import KeyPages
 from quorate.web.dashboard.live import Live
+from quorate.web.dashboard.others import OTHERS_MAX
 from quorate.web.dashboard.report import Reporter
 from quorate.web.origins import addresses_of, header, is_of_members
 from quorate.web.problems import problem_of
@@ -108,8 +111,8 @@ class Dashboard:
         elif path == f"{PLACE}/":
             return Response(308, [(b"location", b"../dashboard")], b"")
         elif path == f"{PLACE}/live":
-            values = known_parameters(query, ("after",))
-            return self._live.watch(number(values, "after", 0, 0, _NUMBER_MAX))
+            values = known_parameters(query, ("after", "of"))
+            return self._live.watch(number(values, "after", 0, 0, _NUMBER_MAX), _node_ids(values.get("of", "")))
         elif path == f"{PLACE}/about":
             return _json(self._about())
         elif path in (f"{PLACE}/keys", f"{PLACE}/keys/one"):
@@ -136,6 +139,7 @@ class Dashboard:
                     "key": schema.key.name,
                     "fields": list(schema.exposed_names),
                     "history": schema.has_history,
+                    "operators": {name: field.operators for name, field in QueryFields(schema).by_name.items()},
                 }
                 for schema in self._app.schemas
             ],
@@ -172,6 +176,15 @@ _PREFLIGHT = [
     (b"access-control-allow-headers", b"authorization, content-type, if-match"),
     (b"access-control-max-age", b"600"),
 ]
+
+
+def _node_ids(text: str) -> set[int]:
+    """Those in ``2,3``. Raises :class:`RequestError`."""
+    numbers = [whole_number(each, NODE_ID_MAX) for each in text.split(",", OTHERS_MAX)] if text else []
+    found = {each for each in numbers if each}
+    if len(found) < len(numbers) or len(found) > OTHERS_MAX:
+        raise invalid("of", "value", f"Query parameter should be at most {OTHERS_MAX} ids of nodes, as 2,3")
+    return found
 
 
 def _is_of_site(path: str) -> bool:

@@ -1,7 +1,7 @@
 // Live charts in SVG, a point a second: what the page has seen, the last five minutes at most.
 
 import { h, s, say, setAttribute } from "./dom.js";
-import { NONE, clock, known } from "./format.js";
+import { NONE, clock, known, now as present } from "./format.js";
 
 const WIDTH = 300;
 const HEIGHT = 72;
@@ -51,7 +51,7 @@ export function lineChart({ label, lines, format, top = 0, steps = false }) {
   let span = SPAN_MS;
 
   function update(samples, least = top) {
-    const now = samples.at(-1)?.at ?? Date.now();
+    const now = samples.at(-1)?.at ?? present();
     const [width, words] = spanOf(samples);
     span = width;
     say(begin, words);
@@ -74,7 +74,7 @@ export function lineChart({ label, lines, format, top = 0, steps = false }) {
 
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    const now = shown.at(-1)?.at ?? Date.now();
+    const now = shown.at(-1)?.at ?? present();
     const at = now - span * (1 - (event.clientX - box.left) / box.width);
     const nearest = shown.reduce((best, each) => (Math.abs(each.at - at) < Math.abs(best.at - at) ? each : best), shown[0]);
     if (!nearest) return;
@@ -130,7 +130,7 @@ export function leaderStrip() {
     h("figcaption", null, h("span", null, "Who led"), legend), svg, times);
 
   function update(samples) {
-    const now = samples.at(-1)?.at ?? Date.now();
+    const now = samples.at(-1)?.at ?? present();
     const [span, words] = spanOf(samples);
     say(begin, words);
     const runs = [];

@@ -1,12 +1,16 @@
-// What is known of the cluster: one stream to every member, so that the page goes on when any of them dies.
+// What is known of the cluster: one stream to every member, so that the page goes on when any of them dies. Those that the
+// browser cannot ask are heard through one that it can.
+
+import { now } from "./format.js";
 
 export const SAMPLES_MAX = 300; // of one second each
 const EVENTS_MAX = 300;
 const SMOOTHED = 5; // reports over which CPU time is told
 const SILENT_MS = 3_500; // a node reports every second
-const RETRY_MS = [500, 1_000, 2_000, 4_000];
+const RETRY_MS = [500, 1_000, 2_000];
+const RETRY_RELAYED_MS = 30_000;
 
-/** One member's stream and the last that it has told. */
+/** One member: its stream, and the last that it has told. */
 class Member {
   constructor(cluster, address) {
     this.cluster = cluster;
@@ -16,46 +20,85 @@ class Member {
     this.reports = []; // that and some before it
     this.heardAt = 0;
     this.event = 0; // the number of the last event that was seen
-    this.startedAt = null;
     this.failures = 0;
+    this.refusal = null;
+    this.openedAt = 0;
+    this.isBarred = false; // it is of no use to ask there
+    this.isRelayed = false; // the last report came through another member
+    this.others = new Set(); // the ids of those that this one's stream tells of, too
     this.samples = []; // {at, …}: what the charts show
     this.open();
   }
 
   open() {
-    this.source = new EventSource(`${this.base}/dashboard/live?after=${this.event}`);
-    this.source.onmessage = (message) => this.heard(JSON.parse(message.data));
+    this.close();
+    if (this.isBarred || this.cluster.isPaused) return;
+    this.openedAt = now();
+    const others = this.others.size ? `&of=${[...this.others].join()}` : "";
+    this.source = new EventSource(`${this.base}/dashboard/live?after=${this.isRelayed ? 0 : this.event}${others}`);
+    this.source.onmessage = (message) => this.cluster.heardFrom(this, JSON.parse(message.data));
+    this.source.addEventListener("other", (message) => this.cluster.heardThrough(JSON.parse(message.data)));
     this.source.onerror = () => this.failed();
   }
 
   failed() {
-    this.source.close();
-    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.close();
+    this.others.clear();
+    const wait = this.isRelayed ? RETRY_RELAYED_MS : RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;
-    clearTimeout(this.timer);
+    if (!this.report && this.base === this.cluster.home) this.ask();
     this.timer = setTimeout(() => this.open(), wait);
     this.cluster.changed();
   }
 
-  heard(report) {
-    this.failures = 0;
+  /** Why it tells nothing, which a stream that fails does not say. */
+  async ask() {
+    const control = new AbortController();
+    try {
+      const answer = await fetch(`${this.base}/dashboard/live`, { signal: control.signal });
+      this.refusal = answer.ok ? null : (await answer.json()).detail;
+    } catch {
+      this.refusal = null;
+    }
+    control.abort();
+    this.cluster.changed();
+  }
+
+  /** Ask it no more: the policy of the page forbids that, or somebody else answers there. */
+  bar() {
+    this.isBarred = true;
+    this.failed();
+  }
+
+  heard(report, isRelayed = false) {
+    if (!isRelayed) this.failures = 0;
     const restarted = this.report && report.uptime_seconds < this.report.uptime_seconds;
     if (restarted) this.event = 0;
     if (restarted || !this.isUp) this.reports = [];
+    this.isRelayed = isRelayed;
     this.report = report;
     this.reports.push(report);
     if (this.reports.length > SMOOTHED + 1) this.reports.shift();
-    this.heardAt = Date.now();
+    this.heardAt = now();
     for (const event of report.events) {
       this.event = Math.max(this.event, event.number);
       this.cluster.note(report.node_id, event);
     }
     this.sample();
-    this.cluster.heard(this);
   }
 
   get isUp() {
-    return this.report !== null && Date.now() - this.heardAt < SILENT_MS && this.failures === 0;
+    return this.report !== null && now() - this.heardAt < SILENT_MS && (this.isRelayed || this.failures === 0);
+  }
+
+  /** Whether the browser has asked it in vain. */
+  get isMissed() {
+    return !this.isDirect && (this.failures > 0 || now() - this.openedAt > SILENT_MS);
+  }
+
+  /** Whether the browser reaches it itself. */
+  get isDirect() {
+    return this.isUp && !this.isRelayed;
   }
 
   /** By how much a counter grew in a second, over so many of the last reports. */
@@ -81,7 +124,7 @@ class Member {
 
   close() {
     clearTimeout(this.timer);
-    this.source.close();
+    this.source?.close();
   }
 }
 
@@ -92,8 +135,35 @@ export class Cluster extends EventTarget {
     this.events = []; // latest first
     this.home = location.origin + location.pathname.replace(/\/dashboard\/?$/, "");
     this.samples = []; // of the cluster as a whole
+    this.isPaused = false;
+    this.openedAt = 0;
+    document.addEventListener("securitypolicyviolation", (event) => {
+      for (const each of this.members.values()) if (!each.isBarred && event.blockedURI.startsWith(each.base)) each.bar();
+    });
+    this.shareConnections();
     this.follow(location.host);
     setInterval(() => this.tick(), 1_000);
+  }
+
+  /** A browser opens six connections to a node, for all its pages: those that nobody sees give theirs to a new one. */
+  shareConnections() {
+    const pages = new BroadcastChannel("quorate-dashboards");
+    pages.onmessage = () => {
+      if (document.hidden) this.pause(true);
+    };
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && this.isPaused) {
+        this.pause(false);
+        pages.postMessage("seen");
+      }
+    });
+    pages.postMessage("opened");
+  }
+
+  pause(isPaused) {
+    this.isPaused = isPaused;
+    this.openedAt = now();
+    for (const each of this.members.values()) each.open();
   }
 
   /** Where a member is asked. All on one machine have the name under which the page was opened. */
@@ -113,14 +183,30 @@ export class Cluster extends EventTarget {
     if (!this.members.has(address)) this.members.set(address, new Member(this, address));
   }
 
-  /** Follow whom a report names, and nobody else; the first report also tells under which name the page's own node goes. */
-  heard(member) {
-    const { report } = member;
-    if (member.address !== report.address && !this.members.has(report.address)) {
+  /** A member has told of itself. */
+  heardFrom(member, report) {
+    if (member.address !== report.address) {
+      const other = this.members.get(report.address);
+      if (other && member.base !== this.home) return member.bar(); // ports lead elsewhere
+      other?.close(); // behind what served the page is another node now, or the first report tells which
       this.members.delete(member.address);
       member.address = report.address;
       this.members.set(report.address, member);
     }
+    member.heard(report);
+    return this.learn(report);
+  }
+
+  /** A member has told of another. */
+  heardThrough(report) {
+    const member = this.members.get(report.address);
+    if (!member || member.isDirect) return;
+    member.heard(report, true);
+    this.learn(report);
+  }
+
+  /** Follow whom a report names, and nobody else. */
+  learn(report) {
     const listed = report.membership?.members ?? report.peers;
     this.known = [report.address, ...listed.map((each) => each.address)];
     if (report.membership?.committed && (report.role === "leader" || !this.leader)) {
@@ -136,7 +222,19 @@ export class Cluster extends EventTarget {
     this.changed();
   }
 
+  /** Have a member that is reached tell of those that are not. */
+  relay() {
+    const direct = this.up.filter((each) => each.isDirect);
+    const carrier = direct.find((each) => each.others.size) ?? direct.find((each) => each.base === this.home) ?? direct[0];
+    if (!carrier) return;
+    const missing = this.nodes.filter(({ stream }) => stream?.isMissed).map((each) => each.id);
+    if (missing.every((each) => carrier.others.has(each))) return;
+    missing.forEach((each) => carrier.others.add(each));
+    carrier.open();
+  }
+
   note(nodeId, event) {
+    if (event.kind.startsWith("partition_") && this.best && !this.nodes.some((each) => each.id === nodeId)) return; // it was removed
     const id = `${nodeId}/${event.time}/${event.number}`;
     if (this.events.some((each) => each.id === id)) return;
     this.events.push({ id, node: nodeId, ...event });
@@ -145,12 +243,14 @@ export class Cluster extends EventTarget {
   }
 
   tick() {
+    if (this.isPaused || now() - this.openedAt < 1_000) return; // nothing is known yet
+    this.relay();
     const leader = this.leader;
     const up = this.nodes.filter((each) => each.state === "up").length;
     const last = leader?.samples.at(-1);
     this.samples.push({
-      at: Date.now(),
-      leader: leader?.report.node_id ?? null,
+      at: now(),
+      leader: leader?.report.node_id ?? this.hearsay,
       up,
       applied: last?.applied ?? (leader ? null : 0),
       commit: last?.commit ?? null,
@@ -178,6 +278,12 @@ export class Cluster extends EventTarget {
   get leader() {
     const leading = this.up.filter((each) => each.report.role === "leader");
     return leading.sort((one, other) => other.report.term - one.report.term)[0] ?? null;
+  }
+
+  /** The id of the leader, if this page was never told of it but by others. */
+  get hearsay() {
+    const id = this.leader ? null : this.best?.leader ?? null;
+    return this.nodes.some((each) => each.id === id && !each.report) ? id : null;
   }
 
   /** The report that knows most: the leader's, or that of the highest term. */
@@ -221,11 +327,15 @@ export class Cluster extends EventTarget {
   /** `good`, `warning` or `bad`, and one sentence that says why. */
   get health() {
     const nodes = this.nodes;
-    if (!nodes.length) return { level: "unknown", text: "Waiting for the first report…" };
+    if (!nodes.length) {
+      const { refusal } = [...this.members.values()][0];
+      return refusal ? { level: "bad", text: `This node tells nothing: ${refusal}.` } : { level: "unknown", text: "Waiting for the first report…" };
+    }
     const up = nodes.filter((each) => each.state === "up");
     const standing = `${up.length} of ${nodes.length} nodes are up`;
     const missing = nodes.filter((each) => each.state !== "up").map((each) => `node ${each.id}`);
     if (!this.up.length) return { level: "bad", text: "No node answers. The page goes on as soon as one does." };
+    if (this.hearsay) return { level: "warning", text: `Node ${this.hearsay} leads, as others say: this page does not hear it. ${standing}.` };
     if (!this.leader) {
       const voting = this.voters.filter((each) => each.state === "up").length;
       const why = voting < this.majority ? `no majority of ${this.voters.length} can be reached` : "an election is under way";

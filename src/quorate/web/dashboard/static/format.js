@@ -5,6 +5,9 @@ export const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
+/** Milliseconds since 1970 when the page was opened, and from then on by a clock that nobody sets. */
+export const now = () => performance.timeOrigin + performance.now();
+
 export const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 
 export const count = (value) => (known(value) ? whole.format(value) : NONE);

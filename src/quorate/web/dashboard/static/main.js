@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { Cluster } from "./cluster.js";
 import { h, say, setAttribute } from "./dom.js";
+import { now as present } from "./format.js";
 import { keysPage } from "./keys.js";
 import { modelsPage } from "./models.js";
 import { announce } from "./notices.js";
@@ -30,16 +31,21 @@ let page = null;
 let isFirst = true;
 
 function route() {
-  const [name, ...rest] = location.hash.slice(1).split("/").map(decoded);
-  const id = name in PAGES ? name : "overview";
+  const [path, query] = location.hash.slice(1).split(/\?(.*)/s);
+  const [name, ...rest] = path.split("/").map(decoded);
+  const id = Object.hasOwn(PAGES, name) ? name : "overview";
   const [title, make] = PAGES[id];
   tabs.forEach((tab) => setAttribute(tab, "aria-current", tab.hash === `#${id}` ? "page" : null));
   document.title = `${title} · Quorate`;
-  page = make(cluster, api, rest);
+  page = make(cluster, api, rest, new URLSearchParams(query));
   content.replaceChildren(page.element);
   page.update?.();
-  if (!isFirst) content.focus({ preventScroll: true });
-  if (!isFirst) scrollTo(0, 0);
+  if (!isFirst) {
+    const heading = content.querySelector("h1");
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
   isFirst = false;
 }
 
@@ -62,8 +68,8 @@ function listen() {
     leader = now;
     leaderless = null;
   } else if (leader !== null && leaderless === null) {
-    leaderless = Date.now();
-  } else if (typeof leaderless === "number" && Date.now() - leaderless > LEADERLESS_MS) {
+    leaderless = present();
+  } else if (typeof leaderless === "number" && present() - leaderless > LEADERLESS_MS) {
     announce("The cluster has no leader.");
     leaderless = true;
   }
@@ -100,7 +106,7 @@ async function begin() {
       await new Promise((resolve) => setTimeout(resolve, 1_000));
     }
   }
-  if (!["", "#overview", "#events"].includes(location.hash)) route();
+  if (!["", "#overview", "#events"].includes(location.hash)) route(); // those need nothing of that
 }
 
 begin();

@@ -2,7 +2,7 @@
 
 import { button, h } from "./dom.js";
 
-const SHOWN_MS = 7_000;
+const SHOWN_MS = 10_000;
 const SHOWN_MAX = 4;
 
 export function notify(text, level = "good") {
@@ -10,7 +10,8 @@ export function notify(text, level = "good") {
   const notice = h("div", { class: `notice ${level}` }, h("span", null, text), button("×", () => notice.remove(), { class: "icon", "aria-label": "Dismiss" }));
   place.append(notice);
   while (place.children.length > SHOWN_MAX) place.firstElementChild.remove();
-  setTimeout(() => notice.remove(), SHOWN_MS);
+  const fade = () => (notice.matches(":hover, :focus-within") ? setTimeout(fade, SHOWN_MS) : notice.remove());
+  setTimeout(fade, SHOWN_MS);
 }
 
 /** Say something to those who hear the page: what it shows to the others anyway. */

@@ -1,7 +1,7 @@
 // The first page: what a newcomer wants to know, then the four panels, the nodes and what happened.
 
 import { leaderStrip, lineChart } from "./charts.js";
-import { arrange, button, h, say, setAttribute, table } from "./dom.js";
+import { ACTIONS, arrange, button, h, labelled, say, setAttribute, table } from "./dom.js";
 import { timeline } from "./events.js";
 import { NONE, ago, bytes, count, known, percent, rate, seconds, span } from "./format.js";
 import { addMember, manage } from "./actions.js";
@@ -27,7 +27,7 @@ function healthPanel(cluster) {
     const { nodes, leader } = cluster;
     const up = nodes.filter((each) => each.state === "up").length;
     const elected = leader?.report.elections.elected_at ?? cluster.best?.elections.elected_at;
-    shown.update(`${up} / ${nodes.length}`, leader ? `Node ${leader.report.node_id}` : "none", elected ? ago(elected, 1) : NONE);
+    shown.update(`${up} / ${nodes.length}`, leader || cluster.hearsay ? `Node ${leader?.report.node_id ?? cluster.hearsay}` : "none", elected ? ago(elected, 1) : NONE);
     chart.update(cluster.samples, nodes.length);
   }
   return { element, update };
@@ -70,7 +70,8 @@ function replicationPanel(cluster) {
     const lag = lags.length ? Math.max(...lags) : null;
     shown.update(commit ? seconds(commit.p50) : NONE, lag === 0 ? "0 s" : seconds(lag), bytes(report?.log_bytes));
     chart.update(cluster.samples);
-    say(note, report ? `Entry ${count(report.commit_index)} is committed; the log begins with ${count(report.log_first_index)}.` : "");
+    const idle = commit ? "" : "Nothing was written since this page was opened. ";
+    say(note, report ? `${idle}Entry ${count(report.commit_index)} is committed; the log begins with ${count(report.log_first_index)}.` : "");
   }
   return { element, update };
 }
@@ -98,8 +99,8 @@ function performancePanel(cluster) {
   return { element, update };
 }
 
-const COLUMNS = ["Node", "Role", "State", { text: "Lag", number: true }, { text: "Applied", number: true }, { text: "CPU", number: true },
-  { text: "Memory", number: true }, { text: "Disk free", number: true }, "Version", "Uptime", ""];
+const COLUMNS = ["Node", "Role", "State", { text: "Lag (entries)", number: true }, { text: "Applied", number: true }, { text: "CPU", number: true },
+  { text: "Memory", number: true }, { text: "Disk free", number: true }, "Version", "Uptime", ACTIONS];
 
 function stateOf(node, cluster) {
   if (node.state === "down") return ["bad", "not reached"];
@@ -118,15 +119,15 @@ function stateOf(node, cluster) {
 function nodesTable(cluster, api) {
   const rows = new Map();
   const body = h("tbody");
-  const element = table("Nodes", COLUMNS, body);
+  const element = table("State of each node", COLUMNS, body, "compact");
 
   function row(node) {
-    const name = h("th", { scope: "row" });
+    const name = h("th");
     const state = h("span", { class: "state" });
-    const cells = COLUMNS.slice(1, -1).map((column, at) => h("td", { class: column.number ? "number" : null, "data-label": column.text ?? column }, at === 1 ? state : null));
+    const cells = COLUMNS.slice(1, -1).map((column, at) => h("td", { class: column.number ? "number" : null }, at === 1 ? state : null));
     const action = button("Manage…", () => manage(cluster, api, node.id), { class: "small", "aria-label": `Manage node ${node.id}` });
     name.append(h("span", null, `Node ${node.id}`), h("span", { class: "address" }, node.address));
-    return { element: h("tr", null, name, cells, h("td", { class: "end" }, action)), cells, state };
+    return { element: labelled(h("tr", null, name, cells, h("td", { class: "end" }, action)), COLUMNS), cells, state };
   }
 
   function update() {
@@ -152,10 +153,21 @@ function nodesTable(cluster, api) {
       say(cells[8], node.isUp ? span(report.uptime_seconds) : NONE);
     }
     const ids = new Set(nodes.map((each) => each.id));
-    for (const id of [...rows.keys()].filter((each) => !ids.has(each))) rows.delete(id);
+    const gone = [...rows].filter(([id]) => !ids.has(id));
+    const hadFocus = gone.some(([, each]) => each.element.contains(document.activeElement));
+    gone.forEach(([id]) => rows.delete(id));
     arrange(body, nodes.map((each) => rows.get(each.id).element));
+    if (hadFocus) body.querySelector("button")?.focus();
   }
   return { element, update };
+}
+
+/** What is good to know about the number of nodes. */
+function advice({ voters: { length }, majority }) {
+  if (!length) return "";
+  if (length === 1) return "A write is done once it is on this node's disk. With three nodes any one could fail.";
+  if (length % 2 === 0) return `${length} voters survive no more failures than ${length - 1} do: an odd number is better.`;
+  return `A write is done once ${majority} of ${length} voters have it on disk.`;
 }
 
 export function overview(cluster, api) {
@@ -179,8 +191,7 @@ export function overview(cluster, api) {
     const { level, text } = cluster.health;
     setAttribute(hero, "data-level", level);
     say(sentence, text);
-    const warning = cluster.voters.length && cluster.voters.length % 2 === 0 ? `An even number of voters, ${cluster.voters.length}, survives no more failures than one less.` : "";
-    say(hint, warning || (cluster.voters.length ? `A write is done once ${cluster.majority} of ${cluster.voters.length} voters have it on disk.` : ""));
+    say(hint, advice(cluster));
     picture.update(cluster);
     panels.forEach((each) => each.update());
     nodes.update();

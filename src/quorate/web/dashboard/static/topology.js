@@ -4,6 +4,7 @@ import { s, setAttribute } from "./dom.js";
 
 const SIZE = 220;
 const RADIUS = 72;
+const LABELLED_MAX = 4; // in a larger circle the labels of all would lie on each other
 
 export function topology() {
   const links = s("g");
@@ -22,6 +23,7 @@ export function topology() {
       const radius = all.length === 1 ? 0 : RADIUS;
       return [each.id, { x: SIZE / 2 + radius * Math.cos(angle), y: SIZE / 2 + radius * Math.sin(angle) }];
     }));
+    const isCrowded = all.length > LABELLED_MAX;
     const from = place.get(leader);
     links.replaceChildren(...all.filter((each) => from && each.id !== leader).map((each) => {
       const to = place.get(each.id);
@@ -31,9 +33,9 @@ export function topology() {
       const { x, y } = place.get(each.id);
       const isLeader = each.id === leader;
       return s("g", { transform: `translate(${x} ${y})`, class: `node ${each.state} ${isLeader ? "leads" : ""} ${each.member.role}` },
-        s("circle", { r: isLeader ? 27 : 22 }),
+        s("circle", { r: (isLeader ? 27 : 22) - (isCrowded ? 4 : 0) }),
         s("text", { y: 6 }, String(each.id)),
-        s("text", { class: "role", y: isLeader ? 43 : 38 }, each.state === "down" ? "not reached" : isLeader ? "leader" : each.member.role === "voter" ? "follower" : each.member.role));
+        (!isCrowded || isLeader) && s("text", { class: "role", y: isLeader ? 43 : 38 }, each.state === "down" ? "not reached" : isLeader ? "leader" : each.member.role === "voter" ? "follower" : each.member.role));
     }));
     const told = all.map((each) => `node ${each.id} ${each.state === "down" ? "is not reached" : each.id === leader ? "leads" : "follows"}`);
     setAttribute(element, "aria-label", `The cluster: ${told.join(", ")}`);
