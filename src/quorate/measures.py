@@ -34,11 +34,6 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def observe_each(self, value: float, times: int) -> None:
-        """Count ``value`` so many times."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.sum += value * times
-
     @property
     def count(self) -> int:
         """How many values were observed."""

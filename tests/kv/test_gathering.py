@@ -328,3 +328,48 @@ async def test_a_read_that_breaks_leaves_nobody_else_waiting(log: Log, monkeypat
     await log.tasks.ended()
     monkeypatch.setattr(broken, "answered", break_down)
     await until(lambda: (4, 0) in other.told)
+
+
+class Clock:
+    """It goes on when the test says so, and when something is answered."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(gathering, "monotonic", lambda: self.now)
+
+    def answers_after(self, client: Client, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        answered = client.answered
+
+        def answered_late(place: Any, reply: Any) -> None:
+            self.now += seconds
+            answered(place, reply)
+
+        monkeypatch.setattr(client, "answered", answered_late)
+
+
+async def test_each_write_is_timed_from_when_it_came_itself(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, client = Clock(monkeypatch), Client()
+    writes = Writes(log.propose, log.tasks.spawn, 1024)
+    for number in range(3):
+        writes.add(client, number, [b"%d" % number])
+        clock.now += 1
+    writes.withdraw(client, 0)
+    await end(log, 1)
+    assert log.sizes == [2]
+    assert (writes.figures.seconds.count, writes.figures.seconds.sum) == (2, 2 + 1)
+
+
+async def test_a_read_that_is_put_off_is_timed_until_it_is_answered(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "SLICE_SECONDS", -1.0)
+    clock, client = Clock(monkeypatch), Client()
+    clock.answers_after(client, 1.0, monkeypatch)
+
+    async def barrier() -> None:
+        clock.now += 10
+
+    reads = Reads(barrier, database, log.tasks.spawn)
+    for place in range(3):
+        reads.add(client, place, COMMANDS[b"EXISTS"], [b"EXISTS", b"k"])
+    await until(lambda: (2, 0) in client.told)
+    assert (reads.figures.seconds.count, reads.figures.seconds.sum) == (3, 11 + 12 + 13)
+    assert reads.figures.failed == 0

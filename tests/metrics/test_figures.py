@@ -74,6 +74,14 @@ def test_what_clients_send_becomes_no_label() -> None:
     }
 
 
+def test_what_is_turned_away_before_it_is_for_anybody_is_counted_without_a_duration() -> None:
+    requests = Requests()
+    for status in (400, 503, 503):
+        requests.turned_away(status)
+    assert requests.counts == {("none", "other", 400): 1, ("none", "other", 503): 2}
+    assert not requests.seconds
+
+
 def test_the_largest_queues_are_named_and_the_others_counted_together() -> None:
     class Tables:
         def __init__(self) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+from collections.abc import Callable
+from functools import partial
+from itertools import count, pairwise
+from typing import cast
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import parser
 
-from .conftest import Said
+from quorate.metrics import registry
+from quorate.metrics.registry import wants_openmetrics
 
-SCRAPE_SECONDS_MAX = 0.005
+from .conftest import OPENMETRICS, Said
+
+SLICE_SECONDS_MAX = 0.0025
 
 ASKED_FOR: dict[str, tuple[str, ...]] = {
     "A1.65 current_term": ("quorate_term",),
@@ -133,6 +142,23 @@ def test_a_member_that_is_gone_is_missed_by_name(said: Said) -> None:
     assert alone.value("quorate_quorum_reachable") == 1
 
 
+def test_who_waits_to_be_added_calls_nothing_a_partition(said: Said) -> None:
+    outside = said.outside
+    assert outside.value("quorate_leader_id") == outside.value("quorate_cluster_size") == 0
+    for name in ("quorate_quorum_reachable", "quorate_partition_state"):
+        assert not outside.families[name].samples
+        assert said.witness.families[name].samples
+    assert outside.value("quorate_log_entries") == 0
+
+
+def test_a_witness_does_not_say_that_there_is_no_data(said: Said) -> None:
+    assert set(said.witness.families) == set(said.leader.families)
+    assert said.witness.value("quorate_members", role="witness") == 1
+    for name in ("quorate_objects", "quorate_objects_created_total", "quorate_keys", "quorate_tasks_pending"):
+        assert said.leader.families[name].samples
+        assert not said.witness.families[name].samples
+
+
 def test_openmetrics_is_spoken_where_it_is_asked_for(said: Said) -> None:
     answer = said.openmetrics
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -146,5 +172,60 @@ def test_prometheus_finds_nothing_to_complain_of(promtool: str, said: Said) -> N
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_scrape_does_not_keep_the_node_from_its_work(said: Said) -> None:
-    assert min(said.seconds) < SCRAPE_SECONDS_MAX  # the least: other tests run on the same cores
+@pytest.mark.parametrize(
+    ("accept", "is_wanted"),
+    [
+        (OPENMETRICS, True),
+        ("application/openmetrics-text", True),
+        ("Application/OpenMetrics-Text ; Version=0.0.1", True),
+        ("text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5", True),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=0.0, */*", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;version=1.x", False),
+        ("text/plain;version=one", False),
+        ("", False),
+        (",;=,", False),
+        ("*/*", False),
+    ],
+)
+def test_what_is_not_spoken_is_not_promised(accept: str, is_wanted: bool) -> None:
+    assert wants_openmetrics(accept) is is_wanted
+
+
+async def test_scrapes_at_the_same_time_wait_for_each_other_and_others_have_the_loop_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+    scrapes = count()
+
+    def subjects(sources: object) -> list[Callable[[], list[Metric]]]:
+        scrape = next(scrapes)
+
+        def subject(number: int) -> list[Metric]:
+            happened.append(f"{scrape}.{number}")
+            return [GaugeMetricFamily(f"metric_{number}", "x", value=1)]
+
+        return [partial(subject, number) for number in range(3)]
+
+    async def others() -> None:
+        while len(texts) < 2:
+            happened.append("others")
+            await asyncio.sleep(0)
+
+    async def scrape(accept: str) -> None:
+        texts.append((await metrics.text(accept))[0].decode())
+
+    monkeypatch.setattr(registry, "SLICE_SECONDS", -1.0)
+    monkeypatch.setattr(registry, "_subjects", subjects)
+    metrics = registry.Metrics(cast("registry.Sources", None))
+    texts: list[str] = []
+    await asyncio.gather(scrape(OPENMETRICS), scrape(""), others())
+    assert [each for each in happened if each != "others"] == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
+    assert all("others" in pair for pair in pairwise(happened))
+    assert [text.count("# EOF\n") for text in texts] == [1, 0]
+    assert all(text.count("# TYPE metric_") == 3 for text in texts)
+
+
+def test_a_scrape_keeps_the_event_loop_for_a_bit_at_a_time(said: Said) -> None:
+    assert min(said.seconds) < SLICE_SECONDS_MAX  # the least: other tests run on the same cores

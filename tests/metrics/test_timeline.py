@@ -11,6 +11,7 @@ from quorate.node.events import (
     MembershipChanged,
     PeerConnected,
     PeerDisconnected,
+    PeersSilent,
     RoleChanged,
     SnapshotSent,
 )
@@ -47,9 +48,9 @@ def test_an_election_lasts_from_the_loss_of_the_leader_until_there_is_another(no
     timeline = node.timeline
     timeline.note(LeaderElected(1, 2))
     assert timeline.elections.count == 0  # a node that was just started found its leader
-    timeline.note(LeaderLost(1, 2))
     node.now += 0.2
     timeline.note(RoleChanged(1, Role.PRE_CANDIDATE))
+    timeline.note(LeaderLost(1, 2, silent_seconds=0.2))
     node.now += 0.1
     timeline.note(RoleChanged(2, Role.LEADER))
     timeline.note(LeaderElected(2, 1))
@@ -85,6 +86,22 @@ def test_a_partition_begins_when_a_member_that_was_connected_is_not_and_ends_whe
     last = timeline.since()[-1]
     assert (last.kind, last.facts) == ("partition_recovered", {"lost": [3], "seconds": 4.0})
     assert timeline.partitions == 1  # one, though it looked different three times
+
+
+def test_a_member_that_is_silent_is_lost_though_its_connection_stands(node: Fixture) -> None:
+    timeline = node.timeline
+    for peer in (2, 3):
+        timeline.note(PeerConnected(peer))
+    timeline.note(PeersSilent(frozenset({3, 9})))
+    assert (timeline.lost, timeline.is_cut_off, timeline.partitions) == ({3}, False, 1)
+    timeline.note(PeerDisconnected(3))
+    timeline.note(PeersSilent(frozenset({2, 3})))
+    assert (timeline.lost, timeline.is_cut_off, timeline.partitions) == ({2, 3}, True, 1)
+    timeline.note(PeerConnected(3))
+    assert timeline.lost == {2, 3}  # nothing has come through yet
+    timeline.note(PeersSilent(frozenset()))
+    assert timeline.lost == frozenset()
+    assert node.kinds()[-1] == "partition_recovered"
 
 
 def test_who_was_never_there_or_is_no_member_any_more_is_not_lost(node: Fixture) -> None:

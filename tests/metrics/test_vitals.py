@@ -29,6 +29,7 @@ def test_all_of_it_is_there(tmp_path: Path) -> None:
     assert 0 < disk["free_bytes"] < disk["total_bytes"]
     assert disk["sync_seconds_last"] == 0.25
     assert 0.1 < disk["sync_seconds_p99"] <= 0.25
+    assert (disk["syncs"], disk["sync_seconds_sum"]) == (100, 25.0)
 
 
 def test_a_node_that_has_not_begun_and_a_disk_that_is_not_there_say_nothing(tmp_path: Path) -> None:

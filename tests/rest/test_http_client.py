@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from quorate.ops.ports import free_ports
+from quorate.rest import http_client
 from quorate.rest.http_client import HttpClient, NotSent, Unanswered
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -120,3 +121,19 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
         with pytest.raises(Unanswered, match="in time"):
             await client.get(url)
     await asyncio.sleep(0.01)
+
+
+async def test_an_answer_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "ANSWER_BYTES_MAX", 100_000)
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(bytes(10_000))
+                await writer.drain()
+
+    async with serving(endless) as url, HttpClient() as client:
+        with pytest.raises(Unanswered, match="the answer is longer than 100000 bytes"):
+            await client.get(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from socket import gethostname
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from quorate.config import NodeConfig, admin_token_of
 from quorate.errors import ConfigError
 from quorate.ops.members import ClusterMembers, Refused
 from quorate.web.admin import administers
+from quorate.web.origins import is_of_members
 from quorate.web.server import NodeServer
 
 from .support import StartCluster, client_of
@@ -53,7 +55,8 @@ async def test_with_a_token_only_who_shows_it_administers_and_everybody_reads(st
             ):
                 refused = await client.request(method, path, headers=headers)
                 assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
-                assert refused.headers["www-authenticate"] == 'Bearer realm="quorate"'
+                error = ', error="invalid_token"' if headers else ""
+                assert refused.headers["www-authenticate"] == f'Bearer realm="quorate"{error}'
                 assert refused.json()["outcome"] == "not_applied"
         assert (await client.post("/cluster/leader", json={"node_id": 1}, headers=RIGHT)).json()["leader"] == 1
         assert (await client.post("/dashboard/site/cluster/leader", json={"node_id": 1}, headers=RIGHT)).json()[
@@ -79,8 +82,37 @@ async def test_without_a_token_a_foreign_page_may_not_administer(server: NodeSer
     for origin in ("http://evil.example", f"http://evil.example:{port}", "null", f"ftp://{address}", "http://"):
         refused = await client.post("/cluster/leader", headers={"origin": origin})
         assert (refused.status_code, refused.json()["outcome"]) == (403, "not_applied")
-    for headers in ({}, {"origin": f"http://{address}"}, {"origin": "http://here.test", "host": "here.test"}):
+    for headers in ({}, {"origin": f"http://{address}"}, {"origin": "http://here", "host": "here"}):
         assert (await client.post("/cluster/leader", json={"node_id": 1}, headers=headers)).status_code == 200
+    rebound = {"origin": f"http://evil.example:{port}", "host": f"evil.example:{port}"}
+    assert (await client.post("/cluster/leader", json={"node_id": 1}, headers=rebound)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_theirs"),
+    [
+        ("http://localhost:8080", "localhost:8080", True),
+        ("http://localhost:8081", "localhost:8080", True),
+        ("http://localhost:3000", "localhost:8080", False),
+        ("https://10.0.0.7", "10.0.0.7", True),
+        ("http://[fe80::1]:8080", "[fe80::1]:8080", True),
+        ("http://a.cluster.example:8080", None, True),
+        ("http://A.Cluster.example:8080", "a.cluster.example:8080", True),
+        ("http://a.cluster.example", "a.cluster.example", True),
+        (f"http://{gethostname()}:8080", f"{gethostname()}:8080", True),
+        ("http://evil.example:8080", "evil.example:8080", False),
+        ("http://evil.example", "evil.example", False),
+        ("http://127.0.0.1.evil.example:8080", "127.0.0.1.evil.example:8080", False),
+        ("http://localhost.:8080", "localhost.:8080", False),
+        ("http://999.0.0.1:8080", "999.0.0.1:8080", False),
+        ("http://localhost:8080", "evil.example:8080", False),
+        ("file://localhost:8080", "localhost:8080", False),
+    ],
+)
+def test_a_page_is_a_member_s_only_under_a_name_that_no_stranger_can_own(
+    origin: str, host: str | None, is_theirs: bool
+) -> None:
+    assert is_of_members(origin, host, ["a.cluster.example:8080", "10.1.0.1:8081"]) is is_theirs
 
 
 async def test_the_token_is_told_to_nobody(start_cluster: StartCluster, caplog: pytest.LogCaptureFixture) -> None:

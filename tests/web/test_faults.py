@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import httpx
 import pytest
 
-from quorate.errors import ConfigError, StorageError
+from quorate.errors import ConfigError, QuorateError, StorageError
 from quorate.ops.chaos.target import Target
+from quorate.web.injected import InjectedFaults
 from quorate.web.server import NodeServer
 
 from .support import StartCluster, client_of, until
@@ -128,11 +130,28 @@ async def test_with_a_token_the_right_to_administer_is_needed(start_cluster: Sta
     async with client_of(server) as client:
         assert (await put(client, clock_offset_ms=1)).status_code == 401
         assert (await client.post(f"{FAULTS}/crash")).status_code == 401
-        with pytest.raises(ConfigError, match="401"):
-            async with Target([server.config.address]):
-                pass
-        with pytest.raises(ConfigError, match="3 voters"):
-            async with Target([server.config.address], "open sesame"):
-                pass
+        for token in (None, "open sesame"):
+            target = Target([server.config.address], token)
+            target.addresses[1] = server.config.address
+            with nullcontext() if token else pytest.raises(QuorateError, match="admin token"):
+                await target.clear(1)
+            await target.http.aclose()
         client.headers["authorization"] = "Bearer open sesame"
         assert (await put(client, clock_offset_ms=1)).status_code == 200
+
+
+def test_those_that_paused_the_node_are_waited_for_when_they_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Ended:
+        def poll(self) -> int:
+            asked.append(self)
+            return 0
+
+    monkeypatch.setattr("quorate.web.injected.subprocess.Popen", lambda *arguments, **named: Ended())
+    faults = InjectedFaults()
+    faults.pause(1)
+    faults.pause(1)
+    for _ in range(2):
+        faults.report()
+        assert len(set(asked)) == len(asked) == 2

@@ -81,6 +81,8 @@ async def test_what_is_no_request_is_a_problem_too(server: NodeServer, rubbish: 
     answer = await say(server, rubbish)
     assert statuses(answer) == [400]
     assert b"application/problem+json" in answer
+    assert server._site is not None
+    assert server._site.requests.counts == {("none", "other", 400): 1}
 
 
 async def test_rubbish_behind_a_request_does_not_take_its_answer_away(server: NodeServer) -> None:

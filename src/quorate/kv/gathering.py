@@ -49,10 +49,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class RequestFigures:
-    """How many were carried out, in what time, and how many were not, or may not have been.
-
-    Time counts from when the first of a batch came, so for the others it is a little more than they waited.
-    """
+    """How many were carried out, each in what time from when it came, and how many were not, or may not have been."""
 
     def __init__(self) -> None:
         self.seconds = Histogram()
@@ -79,17 +76,25 @@ class Sender(Protocol[P_contra]):
 class Batch:
     """Writes that travel as one command, and where their replies go."""
 
-    __slots__ = ("began", "bytes", "copying", "request_id", "requests", "senders", "timer")
+    __slots__ = ("bytes", "came", "copying", "request_id", "requests", "senders", "timer")
 
     def __init__(self, request_id: str | None = None) -> None:
-        self.began = monotonic()
         self.request_id = request_id
         self.requests: list[bytes] = []
         self.senders: list[tuple[Sender[Any], Any]] = []
+        self.came: list[float] = []
+        """When each of them did."""
         self.bytes = 0
         """What they have and copy."""
         self.copying = 0
         self.timer: asyncio.Handle | None = None
+
+    def add(self, sender: Sender[Any], place: Any, encoded: bytes, size: int) -> None:
+        """One more, which has and copies so many bytes."""
+        self.requests.append(encoded)
+        self.senders.append((sender, place))
+        self.came.append(monotonic())
+        self.bytes += size
 
     def fail(self, error: QuorateError) -> None:
         """Tell all of them."""
@@ -136,9 +141,7 @@ class Writes:
             batch = self._begin()  # a large one travels alone, lest it take others with it
         if copied:
             batch.copying += 1
-        batch.requests.append(encoded)
-        batch.senders.append((sender, place))
-        batch.bytes += size
+        batch.add(sender, place, encoded, size)
         self.bytes += size
         return size > HEAVY_BYTES
 
@@ -147,9 +150,7 @@ class Writes:
         self._send()
         batch = self._batch = Batch(request_id)
         encoded = _encode(request)
-        batch.requests.append(encoded)
-        batch.senders.append((sender, place))
-        batch.bytes = len(encoded) + copied
+        batch.add(sender, place, encoded, len(encoded) + copied)
         self.bytes += batch.bytes
         self._send()
         return batch.bytes > HEAVY_BYTES
@@ -159,7 +160,7 @@ class Writes:
         batch = self._batch
         if batch is not None and (sender, place) in batch.senders:
             at = batch.senders.index((sender, place))
-            del batch.senders[at], batch.requests[at]
+            del batch.senders[at], batch.requests[at], batch.came[at]
 
     async def apply(self, request: list[bytes]) -> Reply:
         """One write of nobody's; returns its reply. Raises what proposing raises."""
@@ -207,7 +208,9 @@ class Writes:
             for (sender, place), reply in zip(batch.senders, replies, strict=True):
                 sender.answered(place, reply)
         finally:
-            self.figures.seconds.observe_each(monotonic() - batch.began, count)
+            now, observe = monotonic(), self.figures.seconds.observe
+            for came in batch.came:
+                observe(now - came)
             self._under_way -= 1
             self._under_way_bytes -= batch.bytes
             self.bytes -= batch.bytes
@@ -216,7 +219,8 @@ class Writes:
             self._leave()
 
 
-Read = tuple[Sender[Any], Any, Spec, list[bytes]]
+Read = tuple[Sender[Any], Any, Spec, list[bytes], float]
+"""Who asks, the place of the reply, what is asked, and when it came."""
 
 
 class Reads:
@@ -241,33 +245,37 @@ class Reads:
         """One more."""
         if not self._waiting:
             self._spawn(self._run())
-        self._waiting.append((sender, place, spec, request))
+        self._waiting.append((sender, place, spec, request, monotonic()))
 
     async def _run(self) -> None:
         await asyncio.sleep(0)  # whatever else came in this turn comes along
-        reads, self._waiting, began = self._waiting, [], monotonic()
+        reads, self._waiting = self._waiting, []
         try:
             await self._barrier()
         except QuorateError as error:
             self.figures.failed += len(reads)
-            for sender, place, _, _ in reads:
+            now = monotonic()
+            for sender, place, _, _, came in reads:
                 sender.failed(place, error, None)
+                self.figures.seconds.observe(now - came)
         else:
             self._answer(reads)
-        self.figures.seconds.observe_each(monotonic() - began, len(reads))
         for sender in {read[0]: None for read in reads}:
             sender.go_on()
 
     def _answer(self, reads: Iterable[Read]) -> None:
         """Answer what fits into a slice, and is not behind what waits for one; put off the rest."""
         db, late, is_over, ends = self._keyspace(), self._late, False, monotonic() + SLICE_SECONDS
+        observe = self.figures.seconds.observe
         for read in reads:
-            sender, place, spec, request = read
+            sender, place, spec, request, came = read
             if is_over or sender in late:
                 self._put_off(read)
             elif not sender.is_gone:
                 sender.answered(place, spec.answer(db, request))
-                is_over = monotonic() >= ends
+                now = monotonic()
+                observe(now - came)
+                is_over = now >= ends
 
     def _put_off(self, read: Read) -> None:
         if not self._late:

@@ -54,15 +54,22 @@ def _members(node: Node, status: NodeStatus) -> Iterator[Metric]:
     yield gauge("cluster_size", "Members of the configuration in force", len(members))
     yield gauge("healthy_members", "Members that this node can reach, with itself", len(healthy))
     yield gauges("members", "Members by what they are", ("role",), {(role.value,): roles[role] for role in MemberRole})
-    yield gauge("quorum_reachable", "1 while the members that this node can reach are a quorum", quorum)
+    is_outside = running is not None and status.member_role is None
+    yield gauge(
+        "quorum_reachable",
+        "1 while the members that this node can reach are a quorum; nothing while it waits to be one",
+        None if is_outside else quorum,
+    )
     state = CUT_OFF if not quorum else OUT_OF_REACH if len(healthy) < len(members) else WHOLE
     yield gauge(
         "partition_state",
         f"{WHOLE}: all members can be reached; {OUT_OF_REACH}: some cannot; {CUT_OFF}: this node reaches no quorum",
-        state,
+        None if is_outside else state,
     )
     yield counter(
-        "partitions_total", "How often members that were connected became unreachable", node.timeline.partitions
+        "partitions_total",
+        "How often members that were connected became unreachable or silent",
+        node.timeline.partitions,
     )
     changes = node.timeline.counts["membership_changed"]
     yield counter("membership_changes_total", "Configurations that came into force", changes)
@@ -77,12 +84,12 @@ def _elections(node: Node) -> Iterator[Metric]:
     yield counter("elections_total", "Elections that ended with a leader, as seen from here", timeline.elections.count)
     yield histogram(
         "election_duration_seconds",
-        "From when no leader was known until one was, as seen from here",
+        "From when this node heard from its leader last, or stood itself, until it knew one again",
         timeline.elections,
     )
     yield gauge(
         "last_election_duration_seconds",
-        "From when no leader was known until one was, in the last election",
+        "How long the last election took",
         timeline.election_seconds_last,
     )
     at_us = timeline.elected_at_us

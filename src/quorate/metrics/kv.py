@@ -41,7 +41,7 @@ def resp(service: Service) -> Iterator[Metric]:
     )
     yield histograms(
         "resp_request_duration_seconds",
-        "From the first command of a batch until all of it was carried out, for each command",
+        "From when a command for keys was begun until it was carried out",
         KIND,
         [(kind, figures.seconds) for kind, figures in kinds.items()],
     )

@@ -27,7 +27,7 @@ def log(node: Node, disk_bytes: DiskBytes) -> Iterator[Metric]:
 def _indexes(node: Node) -> Iterator[Metric]:
     status, running = node.status, node.running
     durable = running.group.core.log.durable if running is not None else 0
-    yield gauge("log_entries", "Entries that the log has", status.last_index - status.log_first_index + 1)
+    yield gauge("log_entries", "Entries that the log has", status.last_index - status.snapshot_index)
     yield gauge("log_bytes", "The size of the log on disk", status.log_bytes)
     yield gauge("log_first_index", "The first entry that the log has", status.log_first_index)
     yield gauge("log_last_index", "The last entry of the log", status.last_index)

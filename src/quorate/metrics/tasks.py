@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import Metric
 
@@ -20,12 +20,11 @@ OTHERS = "(others)"
 def tasks(machine: TasksMachine) -> Iterator[Metric]:
     """What is there."""
     queues = list(machine.tables.queues.values()) if machine.is_open else []
-    counts = {queue.name: _by_state(queue) for queue in queues}
-    ranked = sorted(counts, key=lambda name: (-sum(counts[name]), name))
-    shown = {name: counts[name] for name in ranked[:QUEUES_MAX]}
-    rest = ranked[QUEUES_MAX:]
-    if rest:
-        shown[OTHERS] = [sum(column) for column in zip(*(counts[name] for name in rest), strict=True)]
+    sizes = {queue.name: sum(sum(lane.counts) for lane in queue.lanes.values()) for queue in queues}
+    ranked = sorted(queues, key=lambda queue: (-sizes[queue.name], queue.name))
+    shown = {queue.name: _by_state([queue]) for queue in ranked[:QUEUES_MAX]}
+    if len(ranked) > QUEUES_MAX:
+        shown[OTHERS] = _by_state(ranked[QUEUES_MAX:])
     samples = {
         (name, state.label): float(count)
         for name, each in shown.items()
@@ -41,7 +40,6 @@ def tasks(machine: TasksMachine) -> Iterator[Metric]:
     yield counter("task_changes_total", "Changes of tasks' states in the whole cluster, ever", changes)
 
 
-def _by_state(queue: Queue) -> list[int]:
-    return [
-        sum(column) for column in zip([0] * len(State), *(lane.counts for lane in queue.lanes.values()), strict=True)
-    ]
+def _by_state(queues: Sequence[Queue]) -> list[int]:
+    lanes = [lane.counts for queue in queues for lane in queue.lanes.values()]
+    return [sum(column) for column in zip([0] * len(State), *lanes, strict=True)]

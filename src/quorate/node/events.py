@@ -31,6 +31,8 @@ class LeaderLost:
     name: ClassVar[str] = "leader_lost"
     term: int
     leader: int
+    silent_seconds: float = 0.0
+    """How long ago this node heard from it last, if it is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ class PeerDisconnected:
 
     name: ClassVar[str] = "peer_disconnected"
     peer: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeersSilent:
+    """The peers that ought to answer this node, by what it knows, and have not for seconds: connected or not."""
+
+    name: ClassVar[str] = "peers_silent"
+    peers: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,7 @@ NodeEvent = (
     | RoleChanged
     | PeerConnected
     | PeerDisconnected
+    | PeersSilent
     | MembershipChanged
     | LogCompacted
     | SnapshotSent

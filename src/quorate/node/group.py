@@ -20,14 +20,15 @@ from quorate.machine.commands import Command
 from quorate.machine.outcome import Applied
 from quorate.machine.router import Router
 from quorate.node.applier import Applier
-from quorate.node.events import EventStream, LeaderElected, LeaderLost, RoleChanged
+from quorate.node.events import EventStream, LeaderElected, LeaderLost, PeersSilent, RoleChanged
 from quorate.node.figures import Figures
 from quorate.node.forwarding import ForwardMessage
+from quorate.node.hearing import SILENT_MS, SILENT_TIMEOUTS, Hearing
 from quorate.node.placement import Placement
 from quorate.node.reads import ReadGate
 from quorate.raft.core import RaftCore
 from quorate.raft.membership import Member
-from quorate.raft.messages import AppendEntries, Message
+from quorate.raft.messages import AppendEntries, Heartbeat, Message
 from quorate.raft.output import Floor, Output, SnapshotWanted
 from quorate.raft.roles import Role
 from quorate.storage.writer import Writer
@@ -114,6 +115,8 @@ class Group:
         self._tick_timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._tick_due_at = self._loop.time()
+        self.hearing = Hearing(max(SILENT_MS, SILENT_TIMEOUTS * config.election_timeout_ms) // TICK_MS)
+        self._leader_heard_at = self._loop.time()
         self._received_from: dict[int, int] = {}
         """The tick in which bits of a peer's long message came last."""
         self._latest_session = (0, 0)
@@ -190,6 +193,9 @@ class Group:
 
     def received(self, peer: int, message: Message) -> None:
         """A peer's consensus message arrived."""
+        self.hearing.heard(peer, self._ticks)
+        if isinstance(message, AppendEntries | Heartbeat):
+            self._leader_heard_at = self._loop.time()
         if isinstance(message, AppendEntries):
             self.entries_received += len(message.entries)
             with self.failing_loudly():
@@ -200,6 +206,7 @@ class Group:
         """A long message of a peer is arriving. Told for each bit of it; once a tick is enough."""
         if self._received_from.get(peer) != self._ticks:
             self._received_from[peer] = self._ticks
+            self.hearing.heard(peer, self._ticks)
             self._input(self.core.receiving, peer)
 
     def offered_snapshot(self, term: int, session: int, *, for_witness: bool) -> None:
@@ -338,10 +345,13 @@ class Group:
             self._events.publish(RoleChanged(term, role))
         if leader != old_leader:
             self._placement.leader_changed(leader)
+            self.hearing.begin(self._ticks)
             if old_leader is not None:
                 facts = {"event": LeaderLost.name, "term": old_term, "leader": old_leader}
                 log.info("term %d: leader %d is lost", old_term, old_leader, extra=facts)
-                self._events.publish(LeaderLost(old_term, old_leader))
+                is_own = old_leader == self.core.node_id
+                silent_seconds = 0.0 if is_own else self._loop.time() - self._leader_heard_at
+                self._events.publish(LeaderLost(old_term, old_leader, silent_seconds))
         if leader is not None and (leader, term) != (old_leader, old_term):
             facts = {"event": LeaderElected.name, "term": term, "leader": leader}
             log.info("term %d: node %d leads", term, leader, extra=facts)
@@ -422,6 +432,16 @@ class Group:
         self._placement.expire()
         self._reads.expire(self._loop.time())
         self._ask_for_reads()
+        if self.hearing.look(self._expected(), self._ticks):
+            self._events.publish(PeersSilent(self.hearing.silent))
+
+    def _expected(self) -> set[int]:
+        """Who answers this node if all is well: a leader, everyone; without one, those whose votes are asked for."""
+        configuration = self.core.configuration
+        if self.core.leader not in (None, self.core.node_id):
+            return set()  # it hears from the leader alone, and would notice
+        asked = (peer for peer in configuration.ids if self.core.is_leader or configuration.is_voter(peer))
+        return {peer for peer in asked if peer != self.core.node_id}
 
     def fail(self, error: BaseException) -> None:
         """Give up: the state or the disk can no longer be trusted."""

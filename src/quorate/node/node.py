@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 
 from quorate.config import RaftConfig
 from quorate.errors import (
+    AddressUnavailable,
     ConfigError,
     NodeStopped,
     NotLeader,
@@ -189,7 +190,7 @@ class Node:
             await transport.listen(host, port)
         except OSError as error:
             await transport.stop()
-            raise ConfigError(f"cannot listen on {self.config.address}: {error.strerror}") from error
+            raise AddressUnavailable(f"cannot listen on {self.config.address}: {error.strerror}") from error
         return transport
 
     def _begin_if_possible(self) -> None:

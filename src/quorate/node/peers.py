@@ -154,6 +154,8 @@ class Peers:
             return
         if refusal.code is RefusalCode.OTHER_CLUSTER:
             self._found_other_cluster(address, refusal.reason)
+        else:
+            self.other_cluster_at.pop(address, None)
         if self.running is None:
             return
         if refusal.code is RefusalCode.REMOVED:

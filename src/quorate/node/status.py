@@ -34,7 +34,7 @@ class MemberStatus:
 
     ``match_index``, ``lag``, ``repairing``, ``snapshot`` (it is being brought one) and ``heard`` (it has answered in
     the last election timeouts, which a connection alone does not say) are known to the leader only; every node knows
-    the first three of itself.
+    the first three of itself, and one that has lost its leader, who has been silent since.
     """
 
     node_id: int
@@ -156,7 +156,7 @@ def status_of(
         log_bytes=store.log_bytes if store else 0,
         snapshot_index=core.log.floor.index if core else 0,
         repairing=core.repairing if core else False,
-        membership=_membership(core, addresses, connected) if core else None,
+        membership=_membership(group, addresses, connected) if group else None,
         peers=tuple(_peers(config.node_id, core, addresses, connected)),
         fsyncs=store.stats.syncs if store else 0,
         storage=_storage(config, store),
@@ -193,18 +193,19 @@ def _how_far(core: RaftCore | None, peer: int) -> tuple[int | None, int | None]:
     return progress.match, core.log.last_index - progress.match
 
 
-def _membership(core: RaftCore, addresses: Mapping[int, str], connected: Container[int]) -> MembershipStatus:
+def _membership(group: Group, addresses: Mapping[int, str], connected: Container[int]) -> MembershipStatus:
+    core = group.core
     configuration, index = core.configuration, core.log.configurations.index
     return MembershipStatus(
         configuration_index=index,
         joint=configuration.is_joint,
         committed=index <= core.log.committed,
-        members=tuple(_member(member, core, addresses, connected) for member in configuration),
+        members=tuple(_member(member, group, addresses, connected) for member in configuration),
     )
 
 
-def _member(member: Member, core: RaftCore, addresses: Mapping[int, str], connected: Container[int]) -> MemberStatus:
-    peer = member.node_id
+def _member(member: Member, group: Group, addresses: Mapping[int, str], connected: Container[int]) -> MemberStatus:
+    core, peer = group.core, member.node_id
     match, lag = _how_far(core, peer)
     repairing: bool | None = None
     snapshot: bool | None = None
@@ -214,6 +215,8 @@ def _member(member: Member, core: RaftCore, addresses: Mapping[int, str], connec
     elif core.replication is not None and (progress := core.replication.peers.get(peer)) is not None:
         repairing, snapshot = progress.repairing, progress.state is ProgressState.SNAPSHOT
         heard = progress.active or progress.was_active
+    elif peer in group.hearing.silent:
+        heard = False
     return MemberStatus(
         node_id=peer,
         address=addresses.get(peer, member.address),

@@ -22,6 +22,7 @@ from quorate.node.events import (
     NodeEvent,
     PeerConnected,
     PeerDisconnected,
+    PeersSilent,
     RoleChanged,
     SnapshotInstalled,
     SnapshotSent,
@@ -66,12 +67,12 @@ def loop_time() -> float:
 class Timeline:
     """A bounded record; the oldest gives way.
 
-    An *election*, as seen from here, is the time in which this node knew no leader though it had known one, or in
-    which it stood for election itself, until it knows one. That a node which was just started finds a leader is none.
+    An *election*, as seen from here, is the time from when this node heard from its leader last, or stood for election
+    itself, until it knows one again. That a node which was just started finds a leader is none.
 
-    A *partition*, as seen from here, begins when a member that was connected is not any more, and ends when all are
-    again, or are members no longer. A member that was stopped looks the same. A node is *cut off* when those that it
-    can reach, with itself, are no quorum.
+    A *partition*, as seen from here, begins when a member that was connected is not any more, or is silent, and ends
+    when all are there again, or are members no longer. A member that was stopped looks the same. A node is *cut off*
+    when those that it can reach, with itself, are no quorum.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class Timeline:
         self.elected_at_us: int | None = None
         """When this node last came to know a leader."""
         self.lost: frozenset[int] = frozenset()
-        """The members that were connected and are not."""
+        """The members that were connected and are not, or are silent."""
         self.is_cut_off = False
         self.partitions = 0
         """How many partitions began."""
         self._met: set[int] = set()
         self._connected: set[int] = set()
+        self._silent: frozenset[int] = frozenset()
         self._leaderless_since: float | None = None
         self._partitioned_since = 0.0
 
@@ -120,7 +122,7 @@ class Timeline:
             case RoleChanged():
                 self._role_changed(event)
             case LeaderLost():
-                self._begin_election()
+                self._begin_election(event.silent_seconds)
                 self._add(event.name, term=event.term, leader=event.leader)
             case LeaderElected():
                 self._elected(event)
@@ -133,6 +135,9 @@ class Timeline:
             case PeerDisconnected():
                 self._connected.discard(event.peer)
                 self._add(event.name, peer=event.peer)
+                self._look_around()
+            case PeersSilent():
+                self._silent = event.peers
                 self._look_around()
             case MembershipChanged():
                 roles = {str(member.node_id): member.role.value for member in event.configuration}
@@ -156,9 +161,10 @@ class Timeline:
             self._begin_election()
         self._add(event.name, term=event.term, role=event.role.value)
 
-    def _begin_election(self) -> None:
-        if self._leaderless_since is None:
-            self._leaderless_since = self._clock()
+    def _begin_election(self, seconds_ago: float = 0.0) -> None:
+        since = self._clock() - seconds_ago
+        if self._leaderless_since is None or since < self._leaderless_since:
+            self._leaderless_since = since
 
     def _elected(self, event: LeaderElected) -> None:
         seconds: float | None = None
@@ -177,8 +183,9 @@ class Timeline:
         configuration = self._configuration()
         if configuration is None:
             return
-        lost = frozenset((self._met - self._connected) & set(configuration.ids) - {self._node_id})
-        cut_off = bool(lost) and not configuration.quorum.includes({self._node_id, *self._connected})
+        there = self._connected - self._silent
+        lost = frozenset((self._met - there) & set(configuration.ids) - {self._node_id})
+        cut_off = bool(lost) and not configuration.quorum.includes({self._node_id, *there})
         if (lost, cut_off) == (self.lost, self.is_cut_off):
             return
         before, self.lost, self.is_cut_off = self.lost, lost, cut_off

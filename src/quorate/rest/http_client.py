@@ -21,6 +21,8 @@ from quorate.errors import QuorateError
 REDIRECTS_MAX = 3
 TIMEOUT_SECONDS = 5.0
 HTTP_PORT = 80
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""A longer answer, its head included, is given up: whoever is at that address has no end."""
 
 
 class RequestFailed(QuorateError):
@@ -63,6 +65,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, dict[str, str], bytes]] | None = None
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
+        self._answer_bytes = 0
 
     @property
     def is_open(self) -> bool:
@@ -78,6 +81,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionError
         self._answer = asyncio.get_running_loop().create_future()
+        self._answer_bytes = 0
         self._transport.write(request)
         return await self._answer
 
@@ -91,6 +95,11 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop does not derive its own from it
 
     def data_received(self, data: bytes) -> None:
+        self._answer_bytes += len(data)
+        if self._answer_bytes > ANSWER_BYTES_MAX:
+            self._fail(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+            self.close()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -98,8 +107,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._fail("the connection ended")
+
+    def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionError("the connection ended"))
+            self._answer.set_exception(ConnectionError(reason))
 
     def on_message_begin(self) -> None:
         self._headers, self._body = {}, []
@@ -190,6 +202,8 @@ class HttpClient:
                 _, made = await loop.create_connection(_Connection, parts.hostname or "", parts.port or HTTP_PORT)
         except TimeoutError:
             raise NotSent(f"{netloc} does not answer") from None
+        except UnicodeError:
+            raise NotSent(f"{netloc}: there is no such name") from None
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise NotSent(f"{netloc}: {reason}") from None

@@ -1,15 +1,21 @@
 """How many requests of HTTP this node answered, how, and how long that took.
 
-A request is of a *face*: ``models``, ``tasks``, ``reports`` (status, health, metrics) or ``pages`` (everything else).
-Time ends where the answer begins: what is streamed may go on for hours.
+A request is of a *face*: ``models``, ``tasks``, ``reports`` (status, health, metrics) or ``pages`` (everything else);
+of :data:`NO_FACE` is what was turned away before it was known for whom it was, if it was a request at all. Time ends
+where the answer begins: what is streamed may go on for hours.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from quorate.measures import Histogram
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+NO_FACE = "none"
+OTHER = "other"
+"""Every method that is none of those."""
 
 
 class Kind:
@@ -30,6 +36,7 @@ class Requests:
         self.seconds: dict[tuple[str, str], Histogram] = {}
         """By face and what it is: ``read``, ``write``, or ``wait`` for those that wait for something to happen."""
         self._kinds: dict[tuple[str, str, int, bool], Kind] = {}
+        self._turned_away: Counter[int] = Counter()
 
     def answered(self, face: str, method: str, status: int, seconds: float, waited: bool = False) -> None:
         """One was answered."""
@@ -37,8 +44,12 @@ class Requests:
         kind.count += 1
         kind.seconds.observe(seconds)
 
+    def turned_away(self, status: int) -> None:
+        """A connection got an answer to what was no request, or came too late, or was too much."""
+        self._turned_away[status] += 1
+
     def _kind(self, face: str, method: str, status: int, waited: bool) -> Kind:
-        known = method if method in READS | WRITES else "other"
+        known = method if method in READS | WRITES else OTHER
         what = "wait" if waited else "read" if known in READS else "write"
         measured = self.seconds.setdefault((face, what), Histogram())
         return self._kinds.setdefault((face, known, status, waited), Kind(measured))
@@ -49,4 +60,6 @@ class Requests:
         found: dict[tuple[str, str, int], int] = {}
         for (face, method, status, _), kind in self._kinds.items():
             found[face, method, status] = found.get((face, method, status), 0) + kind.count
+        for status, count in self._turned_away.items():
+            found[NO_FACE, OTHER, status] = count
         return found

@@ -15,7 +15,7 @@ from quorate.web.problems import NOT_APPLIED, Problem
 
 _PLACES = ("/cluster", "/admin", "/dashboard")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="quorate"')
+_CHALLENGE = b'Bearer realm="quorate"'
 
 
 def administers(method: str, path: str) -> bool:
@@ -45,19 +45,23 @@ class AdminRight:
         assert self._token is not None
         given = header(headers, b"authorization")
         if given is None:
-            return _unauthorized("this needs the cluster's admin token: 'Authorization: Bearer TOKEN'")
+            return _unauthorized("this needs the cluster's admin token: 'Authorization: Bearer TOKEN'", _CHALLENGE)
         scheme, _, shown = given.partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode("latin-1"), self._token):
             return None
-        return _unauthorized("this is not the cluster's admin token")
+        return _unauthorized("this is not the cluster's admin token", _CHALLENGE + b', error="invalid_token"')
 
     def _foreign(self, headers: Headers) -> Problem | None:
         origin = header(headers, b"origin")
         if origin is None or is_of_members(origin, header(headers, b"host"), addresses_of(self._node)):
             return None
-        detail = "pages from elsewhere may not administer a cluster that has no admin token"
+        detail = (
+            "pages from elsewhere may not administer a cluster that has no admin token, nor may its own "
+            "under a name that is not a member's"
+        )
         return Problem(403, detail, members=NOT_APPLIED)
 
 
-def _unauthorized(detail: str) -> Problem:
-    return Problem(401, detail, members=NOT_APPLIED, headers=[_CHALLENGE])
+def _unauthorized(detail: str, challenge: bytes) -> Problem:
+    """RFC 6750 §3: an error is named only to who has shown something."""
+    return Problem(401, detail, members=NOT_APPLIED, headers=[(b"www-authenticate", challenge)])

@@ -81,9 +81,13 @@ class FrontDoor(HttpToolsProtocol):
         connections_max: int,
         incoming: Held,
         outgoing: Held,
+        turned_away: Callable[[int], None],
         **kwargs: Any,
     ) -> None:
-        """``incoming``: bodies that are not complete; ``outgoing``: answers that their clients have not taken."""
+        """``incoming``: bodies that are not complete; ``outgoing``: answers that their clients have not taken.
+
+        ``turned_away`` is told with which status what came was refused before it was for anybody.
+        """
         super().__init__(*args, **kwargs)
         self._resources = resources
         self._accept_peer = accept_peer
@@ -91,6 +95,7 @@ class FrontDoor(HttpToolsProtocol):
         self._connections_max = connections_max
         self._incoming = incoming
         self._outgoing = outgoing
+        self._turned_away = turned_away
         self._is_http = False
         self._is_surplus = False
         self._is_refused = False
@@ -416,5 +421,6 @@ class FrontDoor(HttpToolsProtocol):
         elif not self._is_idle:
             self.cycle.keep_alive = False  # uvicorn closes behind its answer
             return
+        self._turned_away(problem.status)
         self.transport.write(problem.http_response())
         self.transport.close()

@@ -76,7 +76,7 @@ class InjectedFaults:
         self._wanted: Wanted | None = None
         self._ends_at = 0.0
         self._end: asyncio.TimerHandle | None = None
-        self._pausing: subprocess.Popen[bytes] | None = None
+        self._pausing: list[subprocess.Popen[bytes]] = []
 
     def wall_clock_us(self) -> int:
         """The time, as far off as it is to be."""
@@ -84,6 +84,7 @@ class InjectedFaults:
 
     def report(self) -> dict[str, Any]:
         """What is wrong just now, for how many seconds more, and how often it had an effect since the start."""
+        self._pausing = [each for each in self._pausing if each.poll() is None]  # what has ended is no zombie for long
         wanted = self._wanted
         active: dict[str, Any] = {}
         if wanted is not None:
@@ -129,14 +130,11 @@ class InjectedFaults:
 
     def pause(self, seconds: float) -> None:
         """Stop the whole process (SIGSTOP), soon after this returns, for so long."""
-        if self._pausing is not None:
-            self._pausing.poll()  # or what has ended would stay a zombie
         log.warning("FAULTS ARE INJECTED: the process stops for %g s", seconds)
         command = [sys.executable, "-I", "-S", "-c", PAUSE, str(os.getpid()), str(seconds)]
         # A session of its own: what ends the node's terminal must not leave the node stopped for good.
-        self._pausing = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        pausing = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        self._pausing.append(pausing)
 
     def crash(self) -> None:
         """End the process without a word to anybody, soon after this returns."""

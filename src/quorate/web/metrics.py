@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from quorate.app import App
@@ -53,6 +52,5 @@ class MetricsPage:
     async def answer(self, accept: str) -> Response:
         """In OpenMetrics, if ``accept`` names it, or in Prometheus' text format."""
         await self._statistics.count()
-        await asyncio.sleep(0)
-        text, content_type = self._metrics.text(accept)
+        text, content_type = await self._metrics.text(accept)
         return Response(200, [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")], text)

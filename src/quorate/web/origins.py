@@ -5,7 +5,9 @@ A browser says in ``Origin`` where the page comes from that sends a request (RFC
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from ipaddress import ip_address
+from socket import gethostname
 
 from quorate.node.node import Node
 from quorate.rest.http import Headers
@@ -31,18 +33,34 @@ def is_of_members(origin: str, host: str | None, addresses: Iterable[str]) -> bo
     """Whether a page of this ``origin`` was served by a member: at its address, or where this request went to.
 
     One machine has several names, and a page was opened under one of them: ``host``, the name under which this node
-    was asked, with the port of any member is as good as their addresses.
+    was asked, with the port of any member is as good as their addresses. But a stranger can let a name of his point
+    here, and his page is at home under it (DNS rebinding): so the name must be one that no stranger can own.
     """
     scheme, _, authority = origin.lower().partition("://")
     if scheme not in _PORTS or not authority:
         return False
-    if host is not None and authority == host.lower():
-        return True
     name, port = _split(authority, _PORTS[scheme])
     known = [_split(address.lower(), "") for address in addresses]
     if (name, port) in known:
         return True
-    return host is not None and name == _split(host.lower(), "")[0] and any(port == each for _, each in known)
+    if host is None or not _is_at_home(name, {each for each, _ in known}):
+        return False
+    if authority == host.lower():
+        return True
+    return name == _split(host.lower(), "")[0] and any(port == each for _, each in known)
+
+
+def _is_at_home(name: str, members: Container[str]) -> bool:
+    """Whether a name can only be that of a machine here: in the public DNS its owner decides where it points."""
+    return name in members or "." not in name or name == gethostname().lower() or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _split(authority: str, port: str) -> tuple[str, str]:

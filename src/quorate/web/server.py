@@ -184,6 +184,7 @@ class NodeServer:
             connections_max=connections_max,
             incoming=Held(BODIES_MAX * self.config.max_body_bytes),
             outgoing=outgoing,
+            turned_away=site.requests.turned_away,
         )
 
     async def wait_stopped(self) -> None:

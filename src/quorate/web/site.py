@@ -152,12 +152,20 @@ class Site:
         self._keys, self._keys_are_secret = keys, keys_are_secret
 
     @classmethod
-    def of(cls, node: EmbeddedNode, *, prefix: str = "/api", max_body_bytes: int = MAX_BODY_BYTES) -> Site:
+    def of(
+        cls,
+        node: EmbeddedNode,
+        *,
+        prefix: str = "/api",
+        max_body_bytes: int = MAX_BODY_BYTES,
+        admin_token: str | None = None,
+    ) -> Site:
         """The application for a node of a program of one's own, such as ``api.mount("/api", Site.of(node))``.
 
         Mounted at another path, the models' whole path is to be given as ``prefix``. Every node takes writes, and
-        passes them on to the leader; tasks are below ``v1`` there, if the node has some. Raises
-        :class:`~quorate.errors.ConfigError` if the node has no app.
+        passes them on to the leader; tasks are below ``v1`` there, if the node has some. ``admin_token``: see
+        :mod:`quorate.web.admin`, for a site that is mounted at ``/``, where the members and the dashboard are, too.
+        Raises :class:`~quorate.errors.ConfigError` if the node has no app.
         """
         if node.app is None:
             raise ConfigError("this node has no models: make it with app=…")
@@ -172,6 +180,7 @@ class Site:
             redirects=False,
             tasks=_if_there(lambda: node.tasks),
             keys=_if_there(lambda: node.kv) is not None,
+            admin_token=admin_token,
         )
 
     def send_away(self) -> None:

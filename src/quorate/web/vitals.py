@@ -39,6 +39,8 @@ class Vitals:
             "total_bytes": total,
             "sync_seconds_last": storage.sync_seconds_last if storage is not None else None,
             "sync_seconds_p99": storage.sync_seconds.quantile(0.99) if storage is not None else None,
+            "sync_seconds_sum": storage.sync_seconds.sum if storage is not None else None,
+            "syncs": storage.sync_seconds.count if storage is not None else None,
         }
 
 

@@ -170,11 +170,13 @@ class Connection(Outgoing):
                 if self._under_way:
                     break
                 requests.popleft()
+                self._service.commands_processed += 1
                 self._perform(request)
             elif self._under_way and self._has_to_wait(spec):
                 break
             else:
                 requests.popleft()
+                self._service.commands_processed += 1
                 self._begin(spec, request)
             if monotonic() >= ends:
                 self._rest()

@@ -168,7 +168,6 @@ class Service:
 
     def check(self, session: Session, spec: Spec, request: Sequence[bytes]) -> None:
         """Whether a client that is no stranger may use the command now. Raises :class:`CommandError`."""
-        self.commands_processed += 1
         bound = self.limits.memory_bytes_max
         if bound and spec.write and self._memory_bytes > bound and not spec.is_freeing(request):
             raise CommandError(OUT_OF_MEMORY)

@@ -172,12 +172,14 @@ class Compaction:
         try:
             if self._has_memory and not self._router.is_witness:
                 await self._save_machines()
-            await self._cut()
+            is_cut = await self._cut()
         except StorageFailed:
             raise
         except StorageError as error:
             log.warning("the log is not cut: %s", error)
         else:
+            if not is_cut:
+                return
             self._group.figures.compaction_seconds.observe(self._loop.time() - began)
 
     async def _save_machines(self) -> None:
@@ -194,16 +196,18 @@ class Compaction:
             capture.close()
         self._router.machines_saved(capture.index)
 
-    async def _cut(self) -> None:
+    async def _cut(self) -> bool:
+        """Returns whether there was anything to cut off."""
         target = self.target()
         if target is None:
-            return
+            return False
         floor = self._group.compact(min(target, self._router.durable_index))
         if floor is None:
-            return
+            return False
         await in_thread(self._store.compact, floor)
         self._cut_at = self._loop.time()
         self._bytes_left = self._store.log_bytes
         log.info("the log now begins behind entry %d", floor.index,
                  extra={"event": LogCompacted.name, "index": floor.index, "bytes": self._bytes_left})  # fmt: skip
         self._events.publish(LogCompacted(floor.index))
+        return True
