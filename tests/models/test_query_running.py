@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -136,7 +137,7 @@ async def test_a_snapshot_may_take_the_files_place_in_a_thread_while_queries_and
     create_many(replica)
     queries, schema = replica.machine.queries, schema_of(Item)
     selection = Selection(schema, (), parse_order(QueryFields(schema), None))
-    stream = ListStream(queries, selection, schema.documents(("id",)), None)
+    stream = ListStream(queries, selection, schema.documents(("id",)), None, ExitStack())
     asked = asyncio.ensure_future(queries.in_thread(endless(begun)))
     await until(begun)
 

@@ -12,7 +12,9 @@ import pytest
 
 from quorate.errors import ReadUnavailable
 from quorate.machine.queries import STREAMS_MAX
+from quorate.machine.turns import Turns
 from quorate.models.query import streaming
+from quorate.models.rest import reading
 from quorate.rest.http import Stream
 from quorate.web import asgi
 from quorate.web.asgi import send_stream
@@ -113,17 +115,38 @@ async def test_others_have_their_turn_between_any_two_pieces(items: Client) -> N
     assert len(set(seen)) == len(seen) > 5
 
 
-async def test_only_so_many_at_one_time_and_a_place_is_given_back(items: Client) -> None:
+async def test_only_so_many_at_one_time_and_the_next_waits_for_its_turn(
+    items: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     streams = [await begin(items) for _ in range(STREAMS_MAX)]
-    with pytest.raises(ReadUnavailable, match="full lists are under way already"):
-        await begin(items)
+    waiting = asyncio.create_task(begin(items))
+    while not items.engine.replica.machine.queries.list_turns._waiting:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0)
+    assert readers(items) == STREAMS_MAX
+    await items.json("POST", "", {"id": 1000})
     await streams[0].chunks.aclose()  # without a piece of it
     await streams[0].chunks.aclose()
-    assert readers(items) == STREAMS_MAX - 1
-    streams[0] = await begin(items)
-    for stream in streams:
-        await whole(stream)
+    streams[0] = await waiting
+    assert readers(items) == STREAMS_MAX
+    monkeypatch.setattr(reading, "QUERY_SECONDS_MAX", 0.0)
+    with pytest.raises(ReadUnavailable, match="too many full lists are under way"):
+        await begin(items)
+    lists = [json.loads(b"".join(await whole(stream))) for stream in streams]
+    assert [len(each) for each in lists] == [ROWS + 1, *[ROWS] * (STREAMS_MAX - 1)]  # of the moment of its turn
     assert readers(items) == 0
+
+
+async def test_only_so_many_wait_and_a_place_is_given_back_by_who_gives_up() -> None:
+    turns = Turns(at_once=1, waiting_max=1, what="full lists")
+    await turns.take(1)
+    waiting = asyncio.create_task(turns.take(60))
+    await asyncio.sleep(0)
+    with pytest.raises(ReadUnavailable, match="1 full lists are waiting already"):
+        await turns.take(60)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    turns.give_back()
+    await turns.take(0.1)
 
 
 async def test_it_ends_when_the_state_is_closed_and_in_its_time(items: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from asyncio import Semaphore
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import apsw
 
 from quorate.errors import QuorateError, ReadUnavailable
 from quorate.machine.sqlite import SqliteState
+from quorate.machine.turns import Turns
 
 T = TypeVar("T")
 Query = Callable[[apsw.Connection], T]
@@ -34,11 +34,11 @@ AT_ONCE_SECONDS = 0.002
 AT_ONCE_STEPS = 2_000
 """SQLite's steps between two looks at the clock, some 50 to 200 µs."""
 QUERY_SECONDS_MAX = 10.0
-"""So long a query may take, its waiting for its turn included."""
+"""So long a query may take, its waiting for its turn included; and so long a full list may wait for its own."""
 STEPS = 20_000
 QUERIES_MAX, STREAMS_MAX = 3, 2
 """So many queries run in threads at one time, and so many full lists are under way."""
-WAITING_MAX = 32
+WAITING_MAX, STREAMS_WAITING_MAX = 32, 256
 CACHE_KIB = 8 * 1024
 
 
@@ -108,9 +108,8 @@ class Queries:
         self._executor: ThreadPoolExecutor | None = None
         self._lock = Lock()
         """Held while the file is looked for, so that nothing is opened behind :meth:`close`."""
-        self._turns = Semaphore(QUERIES_MAX)
-        self._waiting = 0
-        self._streams = 0
+        self._turns = Turns(QUERIES_MAX, WAITING_MAX, "long queries")
+        self.list_turns = Turns(STREAMS_MAX, STREAMS_WAITING_MAX, "full lists")
 
     # -- opening and closing -----------------------------------------------------------------------------
 
@@ -175,16 +174,7 @@ class Queries:
     async def in_thread(self, query: Query[T], prepare: Prepare | None = None) -> T:
         """The answer to what is known to take long, of what was flushed; ``prepare`` is done first."""
         ends = time.monotonic() + QUERY_SECONDS_MAX
-        if self._waiting >= WAITING_MAX:
-            raise ReadUnavailable(f"{self._waiting} long queries are waiting already")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(QUERY_SECONDS_MAX):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise ReadUnavailable("too many long queries are under way") from None
-        finally:
-            self._waiting -= 1
+        await self._turns.take(QUERY_SECONDS_MAX)
         try:
             reader = self.open_reader(max(0.0, ends - time.monotonic()))
             try:
@@ -192,7 +182,7 @@ class Queries:
             finally:
                 self.close_reader(reader)
         finally:
-            self._turns.release()
+            self._turns.give_back()
 
     def _begin(self, connection: apsw.Connection) -> None:
         self._prepare(connection)
@@ -223,17 +213,6 @@ class Queries:
             await asyncio.wait([done])
             done.exception()
             raise
-
-    @contextmanager
-    def stream_counted(self) -> Iterator[None]:
-        """Around a full list. Raises :class:`ReadUnavailable` if too many are under way."""
-        if self._streams >= STREAMS_MAX:
-            raise ReadUnavailable(f"{self._streams} full lists are under way already")
-        self._streams += 1
-        try:
-            yield
-        finally:
-            self._streams -= 1
 
 
 def _asked(reader: Reader, query: Query[T], prepare: Prepare) -> T:

@@ -22,12 +22,13 @@ ROW_BYTES_MAX = 16 * 1024
 class ListStream:
     """The pieces of the array, made in a thread. Asynchronously iterable once; to be closed with :meth:`aclose`."""
 
-    def __init__(self, queries: Queries, selection: Selection, documents: Documents, after: Row | None) -> None:
-        """Keeps this moment, of what was flushed. Raises :class:`~quorate.errors.ReadUnavailable` for too many."""
+    def __init__(
+        self, queries: Queries, selection: Selection, documents: Documents, after: Row | None, turn: ExitStack
+    ) -> None:
+        """Keeps this moment, of what was flushed. ``turn``, one of :attr:`Queries.list_turns`, is over with it."""
         self._queries = queries
         self._documents = documents
-        with ExitStack() as opening:
-            opening.enter_context(queries.stream_counted())
+        with turn.pop_all() as opening:
             self._reader = queries.open_reader(STREAM_SECONDS_MAX)
             opening.callback(queries.close_reader, self._reader)
             with self._reader.using() as connection:

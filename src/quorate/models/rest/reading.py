@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import lru_cache, partial
 
 import msgspec
 
+from quorate.machine.queries import QUERY_SECONDS_MAX
 from quorate.models.errors import NotFound
 from quorate.models.machine import ModelsMachine
 from quorate.models.query.fields import QueryFields
@@ -56,7 +58,7 @@ class Reading:
         wanted = listing.read_list(self._fields, query, self._consistency)
         await self._engine.read_barrier(consistency=wanted.consistency)
         if wanted.paging is None:
-            return self._stream(wanted)
+            return await self._stream(wanted)
         return await self._page(wanted, wanted.paging)
 
     async def _page(self, wanted: Wanted, paging: Paging) -> Response:
@@ -79,14 +81,19 @@ class Reading:
             rows = await self._local.whole_rows(self._engine, lambda: self._table, rows)
         return Response(200, answer, self._documents(wanted.fields).many(rows))
 
-    def _stream(self, wanted: Wanted) -> Stream:
+    async def _stream(self, wanted: Wanted) -> Stream:
         local = [column.name for column in self.schema.local_columns if column.name in wanted.fields]
         if local:
             raise params.invalid("limit", "local_field", f"Name the fields that are wanted, without {', '.join(local)}")
-        self._engine.flush()
-        answer = [JSON_TYPE, *self._total(wanted.selection)]
-        documents = self._documents(wanted.fields)
-        return Stream(200, answer, ListStream(self._machine.queries, wanted.selection, documents, wanted.after))
+        queries = self._machine.queries
+        await queries.list_turns.take(QUERY_SECONDS_MAX)
+        with ExitStack() as turn:
+            turn.callback(queries.list_turns.give_back)
+            await self._engine.read_barrier(consistency="eventually")  # a snapshot may have replaced the state
+            self._engine.flush()
+            answer = [JSON_TYPE, *self._total(wanted.selection)]
+            documents = self._documents(wanted.fields)
+            return Stream(200, answer, ListStream(queries, wanted.selection, documents, wanted.after, turn))
 
     def _total(self, selection: Selection) -> Iterable[tuple[bytes, bytes]]:
         """The header that says how many there are on all pages, unless counting them takes long."""
