@@ -45,6 +45,10 @@ class ConfigError(QuorateError):
     """A setting or a declaration is wrong. The message names it and says what is allowed."""
 
 
+class AddressUnavailable(ConfigError):
+    """The address to listen on cannot be had: it is no address of this machine, or another process has it for now."""
+
+
 class StorageError(QuorateError):
     """The durable side cannot do what was asked."""
 

@@ -21,7 +21,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 COMMANDS = [
     [], ["node"], ["worker"], ["status"], ["doctor"], ["demo"], ["bench"], ["bench", "crud"], ["bench", "kv"],
-    ["bench", "reads"], ["bench", "stateless"], ["bench", "compare"], ["inspect"], ["recover"],
+    ["bench", "reads"], ["bench", "stateless"], ["bench", "compare"], ["bench", "idle"], ["inspect"], ["recover"],
     ["members"], ["members", "list"], ["members", "add"], ["members", "promote"], ["members", "demote"],
     ["members", "remove"], ["members", "update"], ["members", "transfer-leader"],
 ]  # fmt: skip
@@ -34,6 +34,16 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
     assert f"quorate {' '.join(command)}".strip() in out
 
 
+def test_a_shell_can_complete_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("_QUORATE_COMPLETE", "complete_bash"),
+        ("COMP_WORDS", "quorate members t"),
+        ("COMP_CWORD", "2"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert outcome(capsys) == (0, "transfer-leader\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -41,32 +51,40 @@ def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str], command: l
         (["demo", "--port", "70000"], 2, "quorate demo: Invalid value for '--port'"),
         (["demo", "--products", "1"], 2, "quorate demo: Invalid value for '--products'"),
         (["bench", "crud", "--seconds", "0"], 2, "quorate bench crud: Invalid value for '--seconds'"),
-        (["bench", "crud", "--connections", "1,x"], 1, "quorate: --connections takes numbers from 1 to 1024"),
-        (["bench", "crud", "--preseed", "10"], 1, "quorate: without --mode or --suite all cases are measured"),
-        (["bench", "crud", "--mode", "bulk", "--suite", "bulk_vs_single"], 1, "quorate: give either --mode or --suite"),
-        (["bench", "crud", "--mode", "random", "--read", "60"], 1, "quorate: creates, reads, updates and deletes make"),
+        (["bench", "crud", "--connections", "1,x"], 2, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "crud", "--preseed", "10"], 2, "quorate: without --mode or --suite all cases are measured"),
+        (["bench", "crud", "--mode", "bulk", "--suite", "bulk_vs_single"], 2, "quorate: give either --mode or --suite"),
+        (["bench", "crud", "--mode", "random", "--read", "60"], 2, "quorate: creates, reads, updates and deletes make"),
+        (["bench", "crud", "--mode", "single", "--light-reads", "count"], 2, "quorate: --create, --read, --update, --"),
+        (
+            ["bench", "crud", "--suite", "bulk_vs_single", "--rate", "5"],
+            2,
+            "quorate: --rate does not count with --suite",
+        ),
+        (["bench", "crud", "--mode", "bulk", "--port", "9000"], 2, "quorate: --failovers and --port count without"),
+        (["bench", "idle", "--rows", "0"], 2, "quorate bench idle: Invalid value for '--rows'"),
         (["bench", "crud", "--nodes", "0"], 2, "quorate bench crud: Invalid value for '--nodes'"),
         (["bench", "reads", "--rate", "0"], 2, "quorate bench reads: Invalid value for '--rate'"),
-        (["bench", "stateless", "--connections", ","], 1, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "stateless", "--connections", ","], 2, "quorate: --connections takes numbers from 1 to 1024"),
         (["bench", "compare", "mysql"], 2, "quorate bench compare: Invalid value for 'system'"),
         (["bench", "kv", "--rounds", "0"], 2, "quorate bench kv: Invalid value for '--rounds'"),
         (["bench", "crud", "--model", "small"], 2, "quorate bench crud: Invalid value for '--model'"),
-        (["bench", "crud", "--connections", "0"], 1, "quorate: --connections takes numbers from 1 to 1024"),
+        (["bench", "crud", "--connections", "0"], 2, "quorate: --connections takes numbers from 1 to 1024"),
         (["node", "--node-id", "1", "--port", "x"], 2, "quorate node: Invalid value for '--port': it should"),
-        (["node"], 1, "quorate: node_id is required"),
-        (["node", "--node-id", "1", "--snapshot-threshold", "0"], 1, "quorate: --snapshot-threshold must be"),
-        (["members", "add", "4"], 1, "quorate: '4' names no id"),
-        (["members", "add", "nowhere"], 1, "quorate: 'nowhere' is no peer"),
-        (["members", "add", "4@8083", "--learner", "--witness"], 1, "quorate: a node is either a --learner"),
+        (["node"], 2, "quorate: node_id is required"),
+        (["node", "--node-id", "1", "--snapshot-threshold", "0"], 2, "quorate: --snapshot-threshold must be"),
+        (["members", "add", "4"], 2, "quorate: '4' names no id"),
+        (["members", "add", "nowhere"], 2, "quorate: 'nowhere' is no peer"),
+        (["members", "add", "4@8083", "--learner", "--witness"], 2, "quorate: a node is either a --learner"),
         (["members", "add", "4@8083", "--priority", "101"], 2, "quorate members add: Invalid value for '--priority'"),
-        (["members", "update", "4"], 1, "quorate: an update changes something"),
+        (["members", "update", "4"], 2, "quorate: an update changes something"),
         (["members", "remove", "0"], 2, "quorate members remove: Invalid value for 'node_id'"),
         (["members", "remove", "x"], 2, "quorate members remove: Invalid value for 'node_id'"),
-        (["members", "list", "--cluster", ""], 1, "quorate: no cluster is given"),
-        (["inspect", "/nowhere"], 1, "quorate: there is no directory /nowhere"),
-        (["inspect", "/", "--entries", "x"], 1, "quorate: --entries takes FROM..TO"),
-        (["inspect", "/", "--payload"], 1, "quorate: --payload goes with --entries"),
-        (["recover", "--data-dir", "/nowhere"], 1, "quorate: /nowhere is no data directory"),
+        (["members", "list", "--cluster", ""], 2, "quorate: no cluster is given"),
+        (["inspect", "/nowhere"], 2, "quorate: there is no directory /nowhere"),
+        (["inspect", "/", "--entries", "x"], 2, "quorate: --entries takes FROM..TO"),
+        (["inspect", "/", "--payload"], 2, "quorate: --payload goes with --entries"),
+        (["recover", "--data-dir", "/nowhere"], 2, "quorate: /nowhere is no data directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -114,6 +132,8 @@ def test_a_results_table_is_where_it_says(capsys: pytest.CaptureFixture[str], tm
         (("bench", "RESULTS=mine.md"), "bench crud --markdown mine.md "),
         (("bench-kv",), "bench kv --markdown build/bench-kv.md "),
         (("bench-kv", "RESULTS=benchmarks/results/kv.md"), "bench kv --markdown benchmarks/results/kv.md "),
+        (("bench-all",), "benchmarks/run_all.py build/results "),
+        (("bench-all", "RESULTS=benchmarks/results"), "benchmarks/run_all.py benchmarks/results "),
     ],
 )
 def test_the_results_that_are_kept_are_written_only_if_that_is_asked_for(asked: tuple[str, ...], command: str) -> None:

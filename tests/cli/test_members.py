@@ -194,5 +194,5 @@ def test_the_admin_token_comes_from_a_variable_or_a_file(
     assert outcome(capsys, "members", "list")[0] == 0
     assert fake.admin_token == "in-a-variable"
     code, _, error = outcome(capsys, "members", "--admin-token-file", str(file), "list")
-    assert (code, error.count("\n")) == (1, 1)
+    assert (code, error.count("\n")) == (2, 1)
     assert "not both" in error

@@ -44,7 +44,7 @@ from .support import outcome
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_flag(capsys: pytest.CaptureFixture[str], arguments: str, said: str) -> None:
-    assert outcome(capsys, "node", *arguments.split()) == (1, "", f"quorate: {said}\n")
+    assert outcome(capsys, "node", *arguments.split()) == (2, "", f"quorate: {said}\n")
 
 
 @pytest.mark.parametrize(("host", "node_id"), [("quorate-0", 1), ("a-1-12", 13), ("node-2.shop.svc", 3)])
@@ -64,7 +64,7 @@ def test_the_name_of_a_host_that_has_no_number(
 ) -> None:
     monkeypatch.setattr(config_module, "gethostname", lambda: host)
     code, _, said = outcome(capsys, "node", "--node-id-from-hostname")
-    assert code == 1
+    assert code == 2
     assert said == f"quorate: the host's name, '{host}', does not end with - and a number, so give --node-id\n"
 
 
@@ -81,7 +81,7 @@ def test_each_mistake_in_the_environment_is_a_line(
     for name, value in {"NODE_ID": "two", "PORT": "70000", "JOIN": "maybe", "KV_PASSWORD": ""}.items():
         monkeypatch.setenv(f"QUORATE_{name}", value)
     code, out, err = outcome(capsys, "node", "--port", "8080")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert sorted(err.splitlines()) == [
         "quorate: QUORATE_JOIN must be true or false, not 'maybe'",
         "quorate: QUORATE_KV_PASSWORD must not be empty",
@@ -96,7 +96,7 @@ def test_each_mistake_in_a_file_is_a_line(
     file = tmp_path / "node.toml"
     file.write_text("node_id = 1.5\npeers = 3\ncluster_id = 5\nprot = 1\n[more]\nx = 1\n")
     code, out, err = outcome(capsys, "node", "--config", str(file))
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert sorted(line.removeprefix(f"quorate: {file}: ") for line in err.splitlines()) == [
         "cluster_id must be text",
         "more is no setting",
@@ -112,7 +112,7 @@ def test_a_password_is_never_repeated(
 ) -> None:
     file = tmp_path / "node.toml"
     file.write_text("node_id = 1\nkv_password = 1234567\n")
-    assert outcome(capsys, "node", "--config", str(file)) == (1, "", f"quorate: {file}: kv_password must be text\n")
+    assert outcome(capsys, "node", "--config", str(file)) == (2, "", f"quorate: {file}: kv_password must be text\n")
 
 
 def test_a_program_is_told_its_own_names(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_mistake_in_the_settings_of_storage(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert outcome(capsys, "node", "--node-id", "1") == (1, "", f"quorate: {said}\n")
+    assert outcome(capsys, "node", "--node-id", "1") == (2, "", f"quorate: {said}\n")
 
 
 def test_every_setting_of_storage_has_a_flag() -> None:

@@ -87,7 +87,7 @@ def test_it_fails_if_no_node_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cluster_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["status", "--cluster", "host"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert capsys.readouterr().err == "quorate: 'host' is no peer: give host:port, a port, or id@host:port\n"
 
 

@@ -12,7 +12,7 @@ import typer
 
 from quorate._version import __version__
 from quorate.config_mistakes import WrongSettings
-from quorate.errors import QuorateError, RemovedFromCluster
+from quorate.errors import AddressUnavailable, ConfigError, QuorateError, RemovedFromCluster
 
 COMMANDS = {
     "node": "quorate.cli.node",
@@ -60,7 +60,6 @@ def application(arguments: Sequence[str]) -> typer.Typer:
         name="quorate",
         help="Replicated, fault-tolerant state, with no database, broker or coordinator beside it.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
@@ -91,7 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RemovedFromCluster as error:
         _fail(f"quorate: {error}", code=REMOVED)
     except WrongSettings as error:
-        _fail(*(f"quorate: {line}" for line in error.lines), code=1)
+        _fail(*(f"quorate: {line}" for line in error.lines), code=2)
+    except AddressUnavailable as error:
+        _fail(f"quorate: {error}", code=1)
+    except ConfigError as error:
+        _fail(f"quorate: {error}", code=2)
     except QuorateError as error:
         _fail(f"quorate: {error}", code=1)
     else:

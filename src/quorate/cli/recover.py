@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quorate.errors import ConfigError
+from quorate.errors import QuorateError
 from quorate.ops.inspect.entries import member_text
 from quorate.ops.recover import Recovery, RecoveryPlan
 
@@ -49,6 +49,10 @@ and for each new node, with an empty data directory:
 """
 
 
+class NotConfirmed(QuorateError):
+    """Nothing was done."""
+
+
 def recover(
     data_dir: Annotated[Path, typer.Option(help="The data directory of the node that is left; the node is stopped.")],
     force_new_cluster: Annotated[
@@ -67,7 +71,7 @@ def recover(
         plan = recovery.plan
         typer.echo(_told(plan))
         if not force_new_cluster:
-            raise ConfigError("nothing was changed: it takes --force-new-cluster to do it")
+            raise NotConfirmed("nothing was changed: it takes --force-new-cluster to do it")
         if not yes:
             _confirm(plan.node_id)
         record = recovery.carry_out()
@@ -112,11 +116,11 @@ def _entries(indexes: range) -> str:
 
 
 def _confirm(node_id: int) -> None:
-    """Have the node's id typed. Raises :class:`ConfigError` if it is not."""
+    """Have the node's id typed. Raises :class:`NotConfirmed` if it is not."""
     try:
         typed = input(f"Type the id of the node ({node_id}) to go on: ")
     except EOFError:
         typer.echo()
         typed = ""
     if typed.strip() != str(node_id):
-        raise ConfigError("nothing was changed: it was not confirmed")
+        raise NotConfirmed("nothing was changed: it was not confirmed")

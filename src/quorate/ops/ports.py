@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from random import Random
 
-from quorate.errors import ConfigError
+from quorate.errors import AddressUnavailable, ConfigError
 
 _LOWEST, _HIGHEST = 10_000, 32_000
 """Below the range from which systems take the ports of outgoing connections, so that a free port stays free."""
@@ -18,7 +18,7 @@ def check_port_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            raise AddressUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
