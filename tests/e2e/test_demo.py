@@ -84,6 +84,9 @@ def test_the_demo_serves_until_it_is_told_to_stop(
     for at in range(3):
         assert f"http://127.0.0.1:{port + at}" in output
         assert httpx.get(f"http://127.0.0.1:{port + at}/health").status_code == 200
+    dashboard = re.search(r"^  (http\S+/dashboard)$", output, re.MULTILINE)
+    assert dashboard
+    assert "Quorate" in httpx.get(dashboard[1]).text
     for command in re.findall(r"^  (curl .*)$", output, re.MULTILINE):
         shell = command.replace("curl", "curl -sS --fail", 1)
         done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
@@ -106,7 +109,7 @@ def test_the_nodes_do_not_outlive_a_demo_that_is_killed(demo: tuple[subprocess.P
     pids = [int(pid) for pid in re.findall(r"process (\d+)", read_until(process, "Ctrl-C stops"))]
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not all(map(is_gone, pids)):
         assert time.monotonic() < deadline, "nodes are left behind"
         time.sleep(0.01)

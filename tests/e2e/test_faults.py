@@ -20,29 +20,17 @@ PRODUCTS_MAX = 20_000
 
 
 async def test_the_leader_is_killed_under_load_and_nothing_is_lost(cluster: LocalCluster, http: HttpClient) -> None:
+    """One after the other."""
     history = History()
     writers = Writers(cluster, http, history, clients=16)
     async with writers.running(products_max=PRODUCTS_MAX):
-        await writers.wait_for_writes(100)
-        kill = await kill_leader(cluster)
-        await writers.wait_for_writes(100)
-        kill.node.start()
-        await cluster.wait_formed()
-        await writers.wait_for_writes(50)
-    verdict = await verdict_on(cluster, http, history)
-    assert verdict.good, (verdict, history.refused)
-
-
-async def test_leader_after_leader_is_killed_under_load(cluster: LocalCluster, http: HttpClient) -> None:
-    history = History()
-    writers = Writers(cluster, http, history, clients=8)
-    async with writers.running(products_max=PRODUCTS_MAX):
-        for _ in range(3):
-            await writers.wait_for_writes(30)
+        for _ in range(2):
+            await writers.wait_for_writes(100)
             kill = await kill_leader(cluster)
-            await writers.wait_for_writes(30)
+            await writers.wait_for_writes(100)
             kill.node.start()
             await cluster.wait_formed()
+        await writers.wait_for_writes(50)
     verdict = await verdict_on(cluster, http, history)
     assert verdict.good, (verdict, history.refused)
 
@@ -76,9 +64,9 @@ async def test_a_follower_is_stopped_for_a_while_and_catches_up(cluster: LocalCl
 
 
 async def test_without_a_majority_nothing_is_acknowledged_and_strong_reads_fail(
-    cluster: LocalCluster, http: HttpClient
+    shared_cluster: LocalCluster, http: HttpClient
 ) -> None:
-    leader, followers = await leader_and_followers(cluster)
+    leader, followers = await leader_and_followers(shared_cluster)
     product = await create_product(http, leader, "Oak")
     for follower in followers:
         follower.kill()
@@ -94,20 +82,20 @@ async def test_without_a_majority_nothing_is_acknowledged_and_strong_reads_fail(
     assert local.json() == product
     for follower in followers:
         follower.start()
-    await cluster.wait_formed()
-    assert (await http.get(f"{leader.url}/api/products/count")).json() == {"count": 1}
+    await shared_cluster.wait_formed()
+    assert (await http.get(f"{leader.url}/api/products/count?name__in=Oak,Elm")).json() == {"count": 1}
 
 
 async def test_a_paused_leader_serves_no_stale_strong_read_when_it_resumes(
-    cluster: LocalCluster, http: HttpClient
+    shared_cluster: LocalCluster, http: HttpClient
 ) -> None:
     for round_number in range(3):
-        leader, _ = await leader_and_followers(cluster)
+        leader, _ = await leader_and_followers(shared_cluster)
         product = await create_product(http, leader, f"Oak {round_number}", stock=0)
         path = f"/api/products/{product['id']}"
         held = [HeldRequest(leader, warm=number % 2 == 0) for number in range(16)]
         leader.pause()
-        successor = await cluster.leader(not_one_of=[leader.node_id])
+        successor = await shared_cluster.leader(not_one_of=[leader.node_id])
         changed = await http.request("PATCH", f"{successor.url}{path}", b'{"stock": 1}')
         assert changed.status == 200, changed.text
 
@@ -120,23 +108,25 @@ async def test_a_paused_leader_serves_no_stale_strong_read_when_it_resumes(
             assert status in (200, 503)
             if status == 200:
                 assert body["stock"] == 1, "a strong read returned what had been overwritten"
-        await cluster.wait_formed()
+        await shared_cluster.wait_formed()
 
 
-async def test_a_paused_leader_acknowledges_nothing_that_is_then_lost(cluster: LocalCluster, http: HttpClient) -> None:
-    leader, _ = await leader_and_followers(cluster)
+async def test_a_paused_leader_acknowledges_nothing_that_is_then_lost(
+    shared_cluster: LocalCluster, http: HttpClient
+) -> None:
+    leader, _ = await leader_and_followers(shared_cluster)
     held = [HeldRequest(leader, warm=number % 2 == 0) for number in range(16)]
     leader.pause()
-    await cluster.leader(not_one_of=[leader.node_id])
+    await shared_cluster.leader(not_one_of=[leader.node_id])
     for number, request in enumerate(held):
         request.send("POST", "/api/products", {"name": f"late {number}", "price": "1.00"})
     leader.resume()
     answers = [await request.answer() for request in held]
     assert {status for status, _ in answers} <= {201, 307, 503, 504}
-    await cluster.wait_formed()
+    await shared_cluster.wait_formed()
     acknowledged = {body["id"] for status, body in answers if status == 201}
     certainly_not = {f"late {at}" for at, (status, _) in enumerate(answers) if status in (307, 503)}
-    for url in cluster.urls:
-        rows = (await http.get(f"{url}/api/products?limit=1000")).json()
+    for url in shared_cluster.urls:
+        rows = (await http.get(f"{url}/api/products?name__startswith=late")).json()
         assert acknowledged <= {row["id"] for row in rows}
         assert not certainly_not & {row["name"] for row in rows}

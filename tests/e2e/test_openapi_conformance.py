@@ -6,8 +6,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-import pytest
-
 from .support import StartCluster
 
 SEED = 1
@@ -20,7 +18,6 @@ NOT_CHECKED = "positive_data_acceptance,use_after_free"
 the history of what was deleted is still there."""
 
 
-@pytest.mark.timeout(120)
 async def test_no_request_finds_an_error_of_the_server_or_an_answer_beside_the_schema(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:

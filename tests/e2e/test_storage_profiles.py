@@ -21,9 +21,8 @@ async def kill_all_under_writes(cluster: LocalCluster, http: HttpClient) -> Hist
     history = History()
     writers = Writers(cluster, http, history, clients=16)
     async with writers.running(products_max=PRODUCTS_MAX):
-        for _ in range(2):
-            await writers.wait_for_writes(200)
-            await kill_all_and_start_again(cluster)
+        await writers.wait_for_writes(200)
+        await kill_all_and_start_again(cluster)
         await writers.wait_for_writes(50)
     return history
 

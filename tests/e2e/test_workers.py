@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -22,10 +21,10 @@ from quorate.tasks.client import TasksClient
 from quorate.tasks.lifecycle import State
 from quorate.tasks.submission import TaskRequest
 
-from .support import eventually, show_logs
+from .support import eventually, quorate, show_logs
 from .worker_process import Workers, workers_of
 
-TASKS = int(os.environ.get("QUORATE_TEST_TASKS", "2000"))
+TASKS = int(os.environ.get("QUORATE_TEST_TASKS", "1200"))
 """How many tasks are done while everything around them is killed."""
 BATCH = 500
 WORKERS = 3
@@ -35,9 +34,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    """Three nodes that take tasks of all types."""
-    cluster = LocalCluster(tmp_path, free_ports(3))
+def nodes() -> int:
+    """How many there are: what workers do is the same however many."""
+    return 1
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, nodes: int) -> AsyncIterator[LocalCluster]:
+    """Nodes that take tasks of all types."""
+    cluster = LocalCluster(tmp_path, free_ports(nodes))
     async with AsyncExitStack() as stack:
         stack.callback(show_logs, cluster)
         await stack.enter_async_context(cluster)
@@ -98,6 +103,7 @@ def _json(text: str) -> msgspec.Raw:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("nodes", [3])
 async def test_each_task_is_done_and_has_its_effects_once_whoever_is_killed(
     cluster: LocalCluster, tasks: TasksClient, workers: Workers
 ) -> None:
@@ -265,9 +271,7 @@ async def test_no_process_outlives_those_who_have_started_it(
     ],
 )
 def test_settings_that_make_no_sense_are_said_in_a_line(arguments: tuple[str, ...], code: int, message: str) -> None:
-    ended = subprocess.run(
-        (sys.executable, "-m", "quorate", "worker", *arguments), cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    ended = quorate("worker", *arguments, cwd=ROOT)
     assert ended.returncode == code
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -52,6 +52,7 @@ class Doors:
     @asynccontextmanager
     async def client(self, node: Node, protocol: int = 2, **settings: Any) -> AsyncIterator[redis.asyncio.Redis]:
         """A client of a node, which does not try again by itself."""
+        settings = {"socket_timeout": 60, **settings}  # five seconds by default, which a busy machine may take
         made = redis.asyncio.Redis(port=self.port(node), protocol=protocol, retry=None, **settings)
         try:
             yield made

@@ -67,7 +67,9 @@ async def test_examples_with_asyncio(ports: list[int], protocol: int) -> None:
     async with AsyncExitStack() as stack:
         clients = []
         for port in ports:
-            client = redis.asyncio.Redis(port=port, protocol=protocol, retry=None, single_connection_client=True)
+            client = redis.asyncio.Redis(
+                port=port, protocol=protocol, retry=None, single_connection_client=True, socket_timeout=60
+            )
             client.response_callbacks.clear()
             clients.append(await stack.enter_async_context(client))
 
@@ -98,7 +100,9 @@ async def test_examples_without_asyncio(ports: list[int], protocol: int) -> None
         with ExitStack() as stack:
             clients = []
             for port in ports:
-                client = redis.Redis(port=port, protocol=protocol, retry=None, single_connection_client=True)
+                client = redis.Redis(
+                    port=port, protocol=protocol, retry=None, single_connection_client=True, socket_timeout=60
+                )
                 client.response_callbacks.clear()
                 clients.append(stack.enter_context(client))
             turns = itertools.cycle(clients)

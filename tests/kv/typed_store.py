@@ -1,4 +1,4 @@
-"""What type checkers make of the store: checked by mypy, never run. See ``test_store_typing``."""
+"""What type checkers make of the store: checked by mypy, never run. See ``tests/typing``."""
 
 from __future__ import annotations
 

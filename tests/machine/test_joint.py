@@ -384,7 +384,7 @@ entries = st.lists(st.one_of(joints, joints, singles), min_size=1, max_size=3)
 moments = st.sampled_from(["crash", "flush", "flush", "begin", "begin", "settle", "close"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.one_of(entries, entries, moments), max_size=40), st.booleans())
 def test_restarts_at_any_moment_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, script: list[list[Command] | str], log: bool

@@ -167,7 +167,7 @@ HEADERS = st.sampled_from([[], [JSON], [JSON], [JSON], [MERGE_PATCH], [JSON, (b"
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "", "\ud800"])
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 async def test_only_declared_refusals_leave_the_resource(clients: list[Client], data: st.DataObject) -> None:
     client = data.draw(st.sampled_from(clients))

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
@@ -120,7 +120,7 @@ PRELUDE: list[Operation] = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(st.lists(st.lists(OPERATIONS, min_size=1, max_size=3), max_size=12), st.data())
 def test_it_makes_no_difference_when_a_node_is_restarted(batches: list[list[Operation]], data: st.DataObject) -> None:
     """Whenever each node got the new program, all are in the same state behind every command, and in one form."""

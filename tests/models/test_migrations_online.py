@@ -22,7 +22,7 @@ from quorate.models.store.migrating import Migrator
 from quorate.node.events import LeaderElected
 from quorate.testing import TestCluster
 
-OBJECTS = 20_000
+OBJECTS = 10_000
 AT_ONCE = 500
 MIGRATIONS = [
     RenameField("Product", "title", "name"),
@@ -92,7 +92,9 @@ async def test_many_objects_are_migrated_while_the_cluster_goes_on(monkeypatch: 
             yield
 
     monkeypatch.setattr(Migrator, "prepare", counted)
-    async with TestCluster(3, app=first_app()) as cluster:
+    # Neither is one lost over a machine that is busy with other things.
+    settings = {"election_timeout_min_ms": 1_000, "election_timeout_ms": 2_000}
+    async with TestCluster(3, app=first_app(), settings=settings) as cluster:
         leader = await cluster.wait_for_leader()
         await cluster.wait_until(lambda: models_of(leader).declarations.are_served)
         await fill(leader)

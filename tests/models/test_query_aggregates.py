@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .query_support import POOLS, Item, as_json, document
@@ -59,7 +59,6 @@ async def _agree(rows: list[dict[str, Any]], group: str) -> None:
         assert await items.json("GET", "_aggregate", query=query) == expected(rows, group)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.fixed_dictionaries(

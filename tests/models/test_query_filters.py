@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.models import Model, field
@@ -81,7 +81,7 @@ async def _agree(given_rows: list[dict[str, Any]], asked: list[Condition], terms
         assert await items.json("GET", "count", query=query_of(asked)) == {"count": len(expected)}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=75)
 @given(rows(), conditions(), orders(), st.integers(1, 5))
 def test_filters_order_and_cursors_agree_with_python(
     given_rows: list[dict[str, Any]], asked: list[Condition], terms: list[str], limit: int

@@ -264,7 +264,7 @@ def test_sets_have_an_order_that_is_not_that_of_this_process() -> None:
         subprocess.run(
             [sys.executable, "-c", SET], env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, check=True
         ).stdout
-        for seed in "123"
+        for seed in "12"
     }
     assert printed == {str(list("abcdefgh")).encode() + b"\n"}
 

@@ -19,7 +19,7 @@ from quorate.storage.filesystem import File
 from quorate.storage.real import RealFileSystem
 from quorate.testing import TestCluster
 
-from .support import Counter, DiskCounter, core_of
+from .support import Counter, DiskCounter, certainly, core_of
 
 Machine = Callable[[], StateMachine | DiskStateMachine]
 BLOB = 64 * 1024
@@ -72,7 +72,7 @@ def floor_of(node: Node) -> int:
 
 async def write(node: Node, count: int, command: bytes = b"1") -> None:
     for _ in range(count):
-        await node.propose(command)
+        await certainly(node, command)
 
 
 async def write_until_cut(cluster: TestCluster, count: int = 100, command: bytes = b"1") -> Node:

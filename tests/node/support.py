@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from quorate import ApplyContext, DiskStateMachine, Node, StateMachine
-from quorate.errors import CommandFailed
+from quorate import ApplyContext, DiskStateMachine, Node, NotLeader, StateMachine
+from quorate.errors import CommandFailed, ProposalDropped
+from quorate.machine.outcome import Applied
 from quorate.machine.sqlite import SqliteState
 from quorate.storage.memory import MemoryFileSystem
 
@@ -96,6 +97,15 @@ async def until(predicate: Callable[[], object], timeout: float = 10.0) -> None:
     """Return when the condition holds."""
     async with asyncio.timeout(timeout):
         while not predicate():  # noqa: ASYNC110 - anything may be waited for, not only what sets an event
+            await asyncio.sleep(0.002)
+
+
+async def certainly(node: Node, command: bytes) -> Applied:
+    """Propose it until it is applied: on a machine that stalls another may come to lead at any time."""
+    while True:
+        try:
+            return await node.propose(command)
+        except (NotLeader, ProposalDropped):
             await asyncio.sleep(0.002)
 
 

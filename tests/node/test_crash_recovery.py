@@ -11,7 +11,7 @@ from quorate import DiskStateMachine, Node, NotApplied, OutcomeUnknown, StateMac
 from quorate.storage.memory import MemoryFileSystem
 from quorate.testing import TestCluster
 
-from .support import Counter, DiskCounter, GatedDisk, core_of, until, value_of
+from .support import Counter, DiskCounter, GatedDisk, certainly, core_of, until, value_of
 
 both = pytest.mark.parametrize("machine", [Counter, DiskCounter])
 Machine = Callable[[], StateMachine | DiskStateMachine]
@@ -146,12 +146,12 @@ async def test_a_restart_of_a_disk_machine_applies_only_what_its_file_lacks() ->
     async with TestCluster(3, machine=DiskCounter) as cluster:
         leader = await cluster.wait_for_leader()
         for _ in range(20):
-            await leader.propose(b"1")
+            await certainly(leader, b"1")
         await cluster.wait_for_convergence()
         node_id = next(node.node_id for node in cluster.nodes if node is not leader)
         await cluster.stop(node_id)
         for _ in range(5):
-            await leader.propose(b"1")
+            await certainly(leader, b"1")
         node = await cluster.start(node_id)
         await cluster.wait_for_convergence()
         assert node.machine.applied == 5

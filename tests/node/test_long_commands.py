@@ -34,7 +34,7 @@ async def running(path: Path) -> AsyncIterator[tuple[Node, Rebuilder, Applier]]:
 
 def rebuild(node: Node, steps: int = 5) -> asyncio.Task[object]:
     async def outcome() -> object:
-        return (await node.propose(b"rebuild %d" % steps, alone=True)).result
+        return (await node.propose(b"rebuild %d" % steps, alone=True, timeout=60)).result
 
     return asyncio.create_task(outcome())
 
@@ -135,7 +135,7 @@ async def test_the_leader_leads_on_and_takes_commands_while_all_are_busy_with_it
         task = rebuild(leader)
         await until(lambda: all(node.machine.steps for node in cluster.nodes))
         term, ticks = core_of(leader).term, leader._running_group()._ticks
-        later = [asyncio.create_task(leader.propose(b"%d" % (1 << power))) for power in range(4, 8)]
+        later = [asyncio.create_task(leader.propose(b"%d" % (1 << power), timeout=60)) for power in range(4, 8)]
         await until(lambda: leader._running_group()._ticks > ticks + TICKS, 30)
         assert leader.is_leader
         assert {core_of(node).term for node in cluster.nodes} == {term}

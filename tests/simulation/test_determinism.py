@@ -16,13 +16,13 @@ import sys
 from quorate.testing.simulation import run_seed
 print(*[run_seed(int(seed)).digest for seed in sys.argv[1:]])
 """
-SEEDS = ("3", "16", "31", "39", "7", "11", "21", "26")
+SEEDS = ("3", "31", "11", "21")
 
 
 def digests(hash_seed: str) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     command = [sys.executable, "-c", PROGRAM, *SEEDS]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=110).stdout
 
 
 def test_the_same_seed_gives_the_same_trace_in_every_process() -> None:

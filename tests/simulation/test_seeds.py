@@ -1,4 +1,4 @@
-"""Two hundred seeds, in chunks that are spread over the processors. A failure names its seed."""
+"""A hundred seeds, in chunks that are spread over the processors. A failure names its seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from quorate.testing.simulation import Summary, run_seed
 
-CHUNKS, SEEDS_PER_CHUNK = 40, 5
+CHUNKS, SEEDS_PER_CHUNK = 20, 5
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "counter.py"
 
 def test_the_counter_survives_its_leader() -> None:
     run = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLE)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-W", "error", str(EXAMPLE)], capture_output=True, text=True, timeout=110, check=True
     )
     first, second = run.stdout.splitlines()
-    assert first == "Applied(index=2, term=1, result=41)"
+    assert re.fullmatch(r"Applied\(index=\d+, term=\d+, result=41\)", first)  # votes may be split at first
     assert second.endswith("result=42)")
     assert run.stderr == ""
 

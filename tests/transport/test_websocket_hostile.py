@@ -243,7 +243,7 @@ async def test_what_looks_like_a_request_within_a_stream_is_none(tcp: TcpHarness
 @pytest.mark.parametrize("size", [1, 20, len(REQUEST) - 1, len(REQUEST), len(REQUEST) + 10])
 async def test_half_an_opening_times_out(hasty: Hasty, size: int) -> None:
     a = await hasty.open(1)
-    async with websocket(a, (REQUEST + message(HELLO))[:size]) as client, asyncio.timeout(2):
+    async with websocket(a, (REQUEST + message(HELLO))[:size]) as client, asyncio.timeout(20):
         await client.closed()
     await until(lambda: not a.transport._acceptor._connections)  # type: ignore[attr-defined]
     assert a.recorder.calls == 0
@@ -257,7 +257,7 @@ async def test_a_slow_opening_times_out_however_steady_it_is(hasty: Hasty) -> No
             client.send(bytes([byte]))
             await asyncio.sleep(0.005)
 
-    async with websocket(a) as client, asyncio.timeout(2):
+    async with websocket(a) as client, asyncio.timeout(20):
         dripping = asyncio.ensure_future(drip(client))
         await client.closed()
         dripping.cancel()

@@ -83,7 +83,7 @@ async def websocket(station: Station, opening: bytes = b"") -> AsyncIterator[Raw
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(opening)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             yield RawWebSocket(reader, writer)
     finally:
         writer.close()

@@ -1,4 +1,4 @@
-"""Editors and checkers know what models and tasks give: the modules here have the types that they say they have."""
+"""Editors and checkers know what models, tasks and the store give: these modules have the types that they say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 MODULES = ("objects", "tasks")
+
+pytestmark = pytest.mark.timeout(300)  # nothing may be in the cache of mypy yet
 
 
 def run(*command: str) -> None:
@@ -18,7 +22,7 @@ def run(*command: str) -> None:
 
 def test_mypy() -> None:
     modules = [f"-mtests.typing.{name}" for name in MODULES]
-    run("mypy", "--config-file", "pyproject.toml", *modules)
+    run("mypy", "--config-file", "pyproject.toml", *modules, "-mtests.kv.typed_store")
 
 
 def test_basedpyright(tmp_path: Path) -> None:

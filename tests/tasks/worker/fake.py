@@ -69,7 +69,7 @@ class FakeSource:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when it holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 if condition():
                     return
