@@ -86,10 +86,13 @@ The cluster is formed:
 {nodes}
   {worker.name}  process {worker.pid}
 
+See it at a glance, and go on seeing it whichever node you kill:
+  {leading.url}/dashboard
+
 As a first sign of life, {done.as_sentence()}
 
 Create a product, on the leader, and through a follower that redirects to it:
-  curl -X POST {leading.url}/api/products {data % ("Oak", "19.99")}
+  curl -L -X POST {leading.url}/api/products {data % ("Oak", "19.99")}
   curl -L -X POST {follower.url}/api/products {data % ("Ash", "12.50")}
 Read on any node:
   curl {follower.url}/api/products
@@ -98,18 +101,17 @@ Keys and values, with redis-cli or any Redis client{_how_to_get("redis-cli", "re
   redis-cli -p {leading.port} set greeting hello
   redis-cli -p {follower.port} get greeting
 Tasks, submitted to one node, done by the worker, and asked for on another:
-  curl -X POST {leading.url}/api/v1/tasks {_OFFER}
+  curl -L -X POST {leading.url}/api/v1/tasks {_OFFER}
   curl '{follower.url}/api/v1/tasks/offer-2?wait=10'
-Kill the leader, and see that nothing is lost and another takes over:
+Kill the leader: another takes over, nothing is lost, and {RESTART_SECONDS:g} s later the demo starts it again:
   kill -9 {leading.pid}
   curl {follower.url}/api/products
-See the cluster at a glance, and go on seeing it whichever node you kill:
-  {leading.url}/dashboard
 Look around:
-  {leading.url}/docs   {leading.url}/status
+  {leading.url}/docs   {leading.url}/status   {leading.url}/metrics
   {_command()} status --cluster {addresses}
+  {_command()} doctor --cluster {addresses}
 
-The demo starts it again after {RESTART_SECONDS:g} s, and it catches up. Ctrl-C stops all nodes.
+Ctrl-C stops all nodes.
 """
 
 
