@@ -90,12 +90,14 @@ def log_mistakenly(root: logging.Logger, message: str, *arguments: object) -> No
 
 
 def test_whatever_is_logged_is_a_line_of_json(
-    tmp_path: Path, root: logging.Logger, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, root: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also names of files that are no UTF-8, numbers that are none, and calls that are mistakes."""
     file = tmp_path / "node.log"
     begin_logging(LogSettings(format=LogFormat.JSON, file=file), {"node_id": 3})
     log = logging.getLogger("quorate.somewhere")
+    monkeypatch.setattr(log, "handlers", [root.handlers[-1]])
+    monkeypatch.setattr(log, "propagate", False)  # what pytest keeps of it, no process could tell another
     log.info("half a pair: %s", "\udcff", extra={"peer": "\ud800", "members": ["\udcff"], "seconds": float("nan")})
     log_mistakenly(root, "not a number: %d", "three")
     log_mistakenly(root, "it is %s", Unprintable())
