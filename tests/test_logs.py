@@ -287,9 +287,9 @@ def test_each_process_of_a_worker_has_a_file_of_its_own(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--log-level", "loud"), 1, "quorate: --log-level is debug, info, warning or error, not 'loud'\n"),
+        (("--log-level", "loud"), 2, "quorate: --log-level is debug, info, warning or error, not 'loud'\n"),
         (("--log-format", "xml"), 2, "quorate worker: Invalid value for '--log-format'"),
-        (("--log-file", "/proc/none/worker.log"), 1, "quorate: the log cannot be written to /proc/none/worker.log"),
+        (("--log-file", "/proc/none/worker.log"), 2, "quorate: the log cannot be written to /proc/none/worker.log"),
     ],
 )
 def test_a_worker_refuses_what_cannot_be(

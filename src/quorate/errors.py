@@ -4,6 +4,7 @@
 
     QuorateError
     ├── ConfigError                  a setting or declaration is wrong; nothing was started
+    │   └── AddressUnavailable       the address to listen on cannot be had, perhaps only for now
     ├── StorageError
     │   ├── DataDirectoryLocked      another process uses the data directory
     │   ├── CorruptLog               a record that was durable can no longer be read

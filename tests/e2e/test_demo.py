@@ -130,7 +130,7 @@ def test_the_story_ends_well_and_reports_it(tmp_path: Path) -> None:
 def test_the_story_refuses_a_directory_that_holds_data(tmp_path: Path) -> None:
     (tmp_path / "node1").mkdir()
     told = quorate("demo", "--story", "--port", str(free_ports(3)[0]), "--data-dir", str(tmp_path))
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert "begins with an empty directory" in told.stderr
 
 

@@ -260,13 +260,13 @@ async def test_no_process_outlives_those_who_have_started_it(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--app", "nowhere:app"), 1, "there is no module nowhere here"),
-        (("--app", "examples.counter:app"), 1, ""),
-        (("--app", "examples.mailer:app", "--cluster", "nowhere"), 1, "nowhere"),
-        (("--app", "examples.mailer:app", "--lease", "1ms"), 1, "a lease is 1 to 3600 seconds"),
-        (("--app", "examples.mailer:app", "--queues", "a b"), 1, "queues: should be 1 to 100 letters"),
+        (("--app", "nowhere:app"), 2, "there is no module nowhere here"),
+        (("--app", "examples.counter:app"), 2, ""),
+        (("--app", "examples.mailer:app", "--cluster", "nowhere"), 2, "nowhere"),
+        (("--app", "examples.mailer:app", "--lease", "1ms"), 2, "a lease is 1 to 3600 seconds"),
+        (("--app", "examples.mailer:app", "--queues", "a b"), 2, "queues: should be 1 to 100 letters"),
         (("--app", "examples.mailer:app", "--concurrency", "0"), 2, "--concurrency"),
-        (("--app", "examples.mailer:app", "--processes", "2", "--lease", "1ms"), 1, "a lease is 1 to 3600 seconds"),
+        (("--app", "examples.mailer:app", "--processes", "2", "--lease", "1ms"), 2, "a lease is 1 to 3600 seconds"),
         ((), 2, "--app"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,25 +39,56 @@ def tamper(node: Node, change: Callable[[SnapshotChunk], SnapshotChunk]) -> list
     return seen
 
 
-def states_said_to(node: Node) -> list[int]:
-    """The states that receivers report to this node, from now on."""
+def states_said_to(nodes: Iterable[Node]) -> list[int]:
+    """The states that receivers report to these nodes, whichever leads, from now on."""
     states: list[int] = []
-    original = node._peers.received
 
-    def received(peer: int, group: int, message: Any) -> None:
-        if isinstance(message, SnapshotProgress):
-            states.append(message.state)
-        original(peer, group, message)
+    def listen(node: Node) -> None:
+        original = node._peers.received
 
-    node._peers.received = received  # type: ignore[method-assign]
+        def received(peer: int, group: int, message: Any) -> None:
+            if isinstance(message, SnapshotProgress):
+                states.append(message.state)
+            original(peer, group, message)
+
+        node._peers.received = received  # type: ignore[method-assign]
+
+    for node in nodes:
+        listen(node)
     return states
+
+
+def decay_once(nodes: Iterable[Node]) -> None:
+    """The first part that any of these nodes reads of its first copy has decayed on its disk."""
+    decayed: list[int] = []
+
+    def spoil(outgoing: Any) -> None:
+        original = outgoing._copied
+
+        def copied(*args: Any) -> Any:
+            made = original(*args)
+            if not decayed:
+                decayed.append(made.number)
+                read = made.read
+
+                def decaying(part: int, offset: int, size: int) -> bytes:
+                    return bytes(read(part, offset, size)[:-1]) + b"?"
+
+                made.read = decaying
+            return made
+
+        outgoing._copied = copied
+
+    for node in nodes:
+        assert node._running is not None
+        spoil(node._running.snapshots.sender._outgoing)
 
 
 @both_heavy
 async def test_a_damaged_chunk_is_found_and_the_snapshot_fetched_anew(machine: Machine) -> None:
     async with TestCluster(3, machine=machine, settings=EARLY, started=[1, 2]) as cluster:
-        leader = await write_until_cut(cluster, 100, bytes(BLOB))
-        said = states_said_to(leader)
+        await write_until_cut(cluster, 100, bytes(BLOB))
+        said = states_said_to(cluster.nodes)
         node = await cluster.start(3)
         damaged = [True]
 
@@ -79,26 +110,9 @@ async def test_a_part_that_decays_on_the_leaders_disk_is_replaced_by_another_cop
     machine: Machine, tmp_path: Path
 ) -> None:
     async with TestCluster(3, machine=machine, settings=EARLY, started=[1, 2], directory=tmp_path) as cluster:
-        leader = await write_until_cut(cluster, 100, bytes(BLOB))
-        said = states_said_to(leader)
-        assert leader._running is not None
-        outgoing = leader._running.snapshots.sender._outgoing
-        original = outgoing._copied
-        decayed = []
-
-        def copied(*args: Any) -> Any:
-            made = original(*args)
-            if not decayed:
-                decayed.append(made.number)
-                read = made.read
-
-                def decaying(part: int, offset: int, size: int) -> bytes:
-                    return bytes(read(part, offset, size)[:-1]) + b"?"
-
-                made.read = decaying
-            return made
-
-        outgoing._copied = copied  # type: ignore[method-assign]
+        await write_until_cut(cluster, 100, bytes(BLOB))
+        said = states_said_to(cluster.nodes)
+        decay_once(cluster.nodes)
         node = await cluster.start(3)
         await cluster.wait_for_convergence()
         assert TransferState.BROKEN in said
@@ -155,8 +169,8 @@ async def test_death_of_the_receiver_at_many_points_on_real_disks(machine: Machi
 async def test_a_snapshot_that_cannot_be_stored_leaves_the_node_working(machine: Machine) -> None:
     """A full disk is no reason to stop, as long as nothing but the snapshot meets it."""
     async with TestCluster(3, machine=machine, settings=EARLY, started=[1, 2]) as cluster:
-        leader = await write_until_cut(cluster)
-        said = states_said_to(leader)
+        await write_until_cut(cluster)
+        said = states_said_to(cluster.nodes)
         node = await cluster.start(3)
         assert node._running is not None
         directory = node._running.snapshots.receiver._access.directory

@@ -48,7 +48,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     directory, file = make_directory(tmp_path / "node1"), tmp_path / "log.jsonl"
     file.write_text("precious")
     code, _, err = outcome(capsys, "inspect", str(directory), "--export", str(file))
-    assert (code, err) == (1, f"quorate: {file} is there already: it is not overwritten\n")
+    assert (code, err) == (2, f"quorate: {file} is there already: it is not overwritten\n")
     assert file.read_text() == "precious"
     code, _, err = outcome(capsys, "inspect", str(directory), "--export", str(file), "--json")
-    assert (code, err.startswith("quorate: --export writes all")) == (1, True)
+    assert (code, err.startswith("quorate: --export writes all")) == (2, True)
