@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The tests start some hundred Python processes. Each would compile the whole package anew, which takes it longer than
@@ -17,3 +20,18 @@ settings.register_profile(
     "suite", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """What a command begins to log inside of a test ends with it: the test's standard error is closed then."""
+    loggers = logging.getLogger(), logging.getLogger("uvicorn")
+    root, levels = loggers[0], [each.level for each in loggers]
+    handlers = set(root.handlers)
+    yield
+    for handler in set(root.handlers) - handlers:
+        if not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)
+            handler.close()
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,16 +32,9 @@ TOKEN = "the-admins-token-91cc"
 
 
 @pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, as it was before when the test is over."""
-    logger = logging.getLogger()
-    handlers, level, uvicorn = logger.handlers[:], logger.level, logging.getLogger("uvicorn").level
-    yield logger
-    for handler in set(logger.handlers) - set(handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.setLevel(level)
-    logging.getLogger("uvicorn").setLevel(uvicorn)
+def root() -> logging.Logger:
+    """The root logger."""
+    return logging.getLogger()
 
 
 def objects(path: Path) -> list[dict[str, Any]]:

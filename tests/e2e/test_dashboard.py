@@ -135,11 +135,16 @@ def card(browser: Chrome, node_id: int) -> str:
     return " ".join(row.text.replace("\n", " ") for row in rows)
 
 
-async def manage(browser: Chrome, node_id: int, choice: str, told: str) -> None:
-    """Choose something for a node, confirm it, and wait for what is told of it."""
-    button = browser.find_element(By.CSS_SELECTOR, f"button[aria-label='Manage node {node_id}']")
+def click(browser: Chrome, selector: str) -> None:
+    """Bring a button to the middle, where no notice covers it, and press it."""
+    button = browser.find_element(By.CSS_SELECTOR, selector)
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
     button.click()
+
+
+async def manage(browser: Chrome, node_id: int, choice: str, told: str) -> None:
+    """Choose something for a node, confirm it, and wait for what is told of it."""
+    click(browser, f"button[aria-label='Manage node {node_id}']")
     browser.find_element(By.XPATH, f"//dialog//label[contains(., '{choice}')]").click()
     await confirm(browser, choice, told)
 
@@ -235,7 +240,7 @@ async def retry(browser: Chrome, task: str) -> None:
     browser.find_element(By.CSS_SELECTOR, "a[href='#tasks/dead']").click()
     button = f"button[aria-label='Retry task {task}']"
     await until(browser, lambda: text_of(browser, button) != "")
-    browser.find_element(By.CSS_SELECTOR, button).click()
+    click(browser, button)
     assert task in text_of(browser, "dialog")
     await confirm(browser, "Retry", "will be tried again")
 
